@@ -1,0 +1,139 @@
+//! What can be set about a cache, and the ages that follow from it.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    cache::{backoff::Backoff, budget::RejectionBudget},
+    clock::{self, WallClock},
+    error::FailureClass,
+    token::{AccessToken, Lifetime},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A part of a token's lifetime at its end, with an upper bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Margin {
+    pub(crate) most: Duration,
+    pub(crate) share: f64,
+}
+
+impl Margin {
+    fn of(self, lifetime: Duration) -> Duration {
+        self.most.min(lifetime.mul_f64(self.share.clamp(0.0, 1.0)))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) stale: Margin,
+    pub(crate) stale_jitter: f64,
+    pub(crate) expired: Margin,
+    pub(crate) default_lifetime: Duration,
+    pub(crate) renewal_deadline: Duration,
+    pub(crate) transient: Backoff,
+    pub(crate) unexplained: Backoff,
+    pub(crate) terminal: Backoff,
+    pub(crate) retry_after_most: Duration,
+    pub(crate) rejections: RejectionBudget,
+    pub(crate) wall_clock: WallClock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stale: Margin { most: 5 * MINUTE, share: 0.25 },
+            stale_jitter: 0.10,
+            expired: Margin { most: MINUTE, share: 0.10 },
+            default_lifetime: 60 * MINUTE,
+            renewal_deadline: 10 * SECOND,
+            transient: Backoff::new(SECOND / 4, 30 * SECOND).with_full_jitter(),
+            unexplained: Backoff::new(5 * SECOND, 10 * MINUTE),
+            terminal: Backoff::new(MINUTE, 10 * MINUTE),
+            retry_after_most: 10 * MINUTE,
+            rejections: RejectionBudget::default(),
+            wall_clock: clock::system(),
+        }
+    }
+}
+
+/// A token's ages, from its issue on. Jitter is drawn here, once a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ages {
+    pub(crate) stale: Duration,
+    pub(crate) expired: Duration,
+}
+
+impl Settings {
+    pub(crate) fn ages(&self, token: &AccessToken) -> Ages {
+        let lifetime = match token.lifetime() {
+            Lifetime::Unknown => self.default_lifetime,
+            Lifetime::Once => Duration::ZERO,
+            Lifetime::For(lifetime) => lifetime,
+        };
+        let expired = lifetime.saturating_sub(self.expired.of(lifetime));
+        let jitter = 1.0 - self.stale_jitter.clamp(0.0, 1.0) * fastrand::f64();
+        let stale =
+            token.refresh_in().unwrap_or_else(|| lifetime.saturating_sub(self.stale.of(lifetime).mul_f64(jitter)));
+        Ages { stale: stale.min(expired), expired }
+    }
+
+    pub(crate) fn backoff(&self, class: FailureClass) -> Backoff {
+        match class {
+            FailureClass::Transient => self.transient,
+            FailureClass::Unexplained => self.unexplained,
+            FailureClass::Terminal => self.terminal,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("stale", &self.stale)
+            .field("expired", &self.expired)
+            .field("default_lifetime", &self.default_lifetime)
+            .field("renewal_deadline", &self.renewal_deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ages(lifetime: u64) -> Ages {
+        let settings = Settings { stale_jitter: 0.0, ..Settings::default() };
+        settings.ages(&AccessToken::new("t").unwrap().with_expires_in(Duration::from_secs(lifetime)))
+    }
+
+    fn seconds(stale: f64, expired: f64) -> Ages {
+        Ages { stale: Duration::from_secs_f64(stale), expired: Duration::from_secs_f64(expired) }
+    }
+
+    #[test]
+    fn margins_are_capped_for_long_tokens_and_shares_of_short_ones() {
+        assert_eq!(ages(172_800), seconds(172_500.0, 172_740.0));
+        assert_eq!(ages(600), seconds(450.0, 540.0));
+        assert_eq!(ages(1), seconds(0.75, 0.9));
+        assert_eq!(ages(0), seconds(0.0, 0.0));
+    }
+
+    #[test]
+    fn jitter_delays_staleness_by_up_to_a_tenth_of_its_margin() {
+        let token = AccessToken::new("t").unwrap().with_expires_in(Duration::from_secs(172_800));
+        for _ in 0..1000 {
+            let stale = Settings::default().ages(&token).stale.as_secs_f64();
+            assert!((172_500.0..=172_530.0).contains(&stale), "{stale}");
+        }
+    }
+
+    #[test]
+    fn the_issuers_refresh_in_sets_the_stale_age_within_the_token_s_life() {
+        let token = AccessToken::new("t").unwrap().with_expires_in(Duration::from_secs(600));
+        let settings = Settings::default();
+        assert_eq!(settings.ages(&token.clone().with_refresh_in(Duration::from_secs(60))), seconds(60.0, 540.0));
+        assert_eq!(settings.ages(&token.with_refresh_in(Duration::from_secs(900))), seconds(540.0, 540.0));
+    }
+}

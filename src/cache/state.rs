@@ -1,0 +1,96 @@
+//! What a cache remembers under its lock: everything that the hot path does not need.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    cache::{budget::Account, settings::Settings},
+    error::{Error, FailureClass},
+    source::Reason,
+    token::AccessToken,
+};
+
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The newest token, rejected or not.
+    pub(crate) newest: Option<AccessToken>,
+    /// Whether `newest` was rejected, and a renewal because of that is wanted.
+    pub(crate) rejected: bool,
+    pub(crate) failing: Option<Failing>,
+    pub(crate) budget: Account,
+    pub(crate) renewals: u64,
+}
+
+/// Failures in a row.
+#[derive(Debug)]
+pub(crate) struct Failing {
+    pub(crate) error: Error,
+    pub(crate) times: u32,
+    until: Instant,
+    credentials_version: u64,
+}
+
+impl State {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { newest: None, rejected: false, failing: None, budget: Account::new(settings.rejections), renewals: 0 }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.newest.as_ref().map_or(0, AccessToken::generation)
+    }
+
+    /// Why the next token is wanted.
+    pub(crate) fn reason(&self) -> Reason {
+        match &self.newest {
+            None => Reason::First,
+            Some(token) if self.rejected => Reason::Rejected(token.clone()),
+            Some(_) => Reason::Ageing,
+        }
+    }
+
+    /// The error for a caller who needs the source while it is left alone.
+    pub(crate) fn blocked(&self, now: Instant, credentials_version: u64) -> Option<Error> {
+        let failing = self.failing.as_ref()?;
+        let wait = failing.wait(now)?;
+        // Only refusals are worth looking at the credentials for: an outage does not end with a new password.
+        let renewed_credentials =
+            failing.error.class() != FailureClass::Transient && credentials_version != failing.credentials_version;
+        (!renewed_credentials).then(|| Error::backing_off(&failing.error, wait))
+    }
+
+    /// Notes a new token, which is returned with its generation.
+    pub(crate) fn issued(&mut self, token: AccessToken, now: Instant) -> AccessToken {
+        let same = self.newest.as_ref().is_some_and(|newest| newest.secret() == token.secret());
+        let token = token.with_generation(self.generation() + u64::from(!same));
+        self.budget.issued(self.rejected, now);
+        self.newest = Some(token.clone());
+        self.rejected = false;
+        self.failing = None;
+        self.renewals += 1;
+        token
+    }
+
+    /// Notes a failure, and for how long the source is left alone after it.
+    pub(crate) fn failed(
+        &mut self,
+        error: &Error,
+        credentials_version: u64,
+        now: Instant,
+        settings: &Settings,
+    ) -> Duration {
+        let before = self.failing.take().filter(|failing| failing.error.class() == error.class());
+        let times = before.map_or(0, |failing| failing.times).saturating_add(1);
+        let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);
+        let wait = settings.backoff(error.class()).wait(times).max(asked);
+        self.failing = Some(Failing { error: error.clone(), times, until: now + wait, credentials_version });
+        wait
+    }
+}
+
+impl Failing {
+    /// How long the source is still left alone.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        (now < self.until).then(|| self.until - now)
+    }
+}

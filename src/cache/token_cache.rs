@@ -1,0 +1,389 @@
+//! The cache: what callers ask it, and the renewal that runs apart from them.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
+use tracing::Instrument;
+
+use crate::{
+    cache::{
+        builder::TokenCacheBuilder,
+        entry::Entry,
+        flight::{Boarded, Flight, Pilot, Ticket},
+        settings::Settings,
+        state::State,
+        status::{Age, CacheStatus},
+    },
+    error::Error,
+    recursion::{self, Renewing},
+    source::{Reason, TokenSource},
+    token::AccessToken,
+};
+
+/// Reuse of a source's token: freshness, single flight, renewal, invalidation.
+///
+/// Cheap to clone, and shared by cloning: all clones, in all clients, cost their issuer one token request at a time.
+///
+/// ```
+/// use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache};
+///
+/// let cache = TokenCache::new(FixedToken::new("mF_9.B5f-4.1JqM")?);
+/// let patients = BearerAuthLayer::with_cache(cache.clone());
+/// let appointments = BearerAuthLayer::with_cache(cache.clone());
+/// assert!(!cache.status().is_ready(), "nothing is asked for before the first request");
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+pub struct TokenCache<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    source: T,
+    settings: Settings,
+    /// The token to serve. Written only under the flight's lock; the hot path reads it without one.
+    current: ArcSwapOption<Entry>,
+    /// Whether acceptances are being watched: a copy of the budget's state for the hot path.
+    limited: AtomicBool,
+    flight: Flight<State, Renewed>,
+}
+
+type Renewed = Result<AccessToken, Error>;
+
+/// What a request finds.
+pub(crate) enum Look {
+    /// A token to send it with.
+    Hit(AccessToken),
+    /// One is being fetched.
+    Wait(Awaited),
+}
+
+/// What a rejected request is to do.
+pub(crate) enum AfterRejection {
+    /// There is a newer token already.
+    Newer(AccessToken),
+    /// One is being fetched.
+    Wait(Awaited),
+    /// Too many fresh tokens were rejected: pass the rejection on.
+    BudgetSpent,
+    /// The source is being left alone after this failure.
+    Failed(Error),
+}
+
+/// A renewal that is under way in a task of its own.
+#[derive(Debug)]
+pub(crate) struct Awaited(Ticket<Renewed>);
+
+/// What looking at the state under the lock decided.
+enum Decision {
+    Serve(AccessToken),
+    Wait,
+    BudgetSpent,
+    Fail(Error),
+}
+
+impl<T: TokenSource> TokenCache<T> {
+    /// A cache over `source`, with the default settings.
+    pub fn new(source: T) -> Self {
+        Self::builder(source).build()
+    }
+
+    /// A cache over `source`, with settings of one's own.
+    pub fn builder(source: T) -> TokenCacheBuilder<T> {
+        TokenCacheBuilder::new(source)
+    }
+
+    pub(crate) fn with_settings(source: T, settings: Settings) -> Self {
+        let flight = Flight::new(State::new(&settings));
+        let (current, limited) = (ArcSwapOption::empty(), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { source, settings, current, limited, flight }) }
+    }
+
+    /// The token to use now: the one at hand, or the next one. For what the layer does not reach: a WebSocket's first
+    /// message, a library with its own HTTP client, warming up at start.
+    ///
+    /// # Errors
+    /// The renewal's failure; while the source is left alone after one, at once the last one.
+    ///
+    /// # Cancel safety
+    /// The renewal runs in its own task: dropping this future, or ending it by a deadline, neither stops nor delays it.
+    pub async fn token(&self) -> Result<AccessToken, Error> {
+        match self.look()? {
+            Look::Hit(token) => Ok(token),
+            Look::Wait(awaited) => self.clone().arrival(awaited).await,
+        }
+    }
+
+    /// Tells that an API rejected `token`. If it is still the newest one, it is no longer served and its renewal begins
+    /// in the background, both within the [`RejectionBudget`](crate::cache::RejectionBudget); the rejection of an older
+    /// one changes nothing. Whether it was still the newest.
+    ///
+    /// The layer does this by itself on a 401.
+    pub fn invalidate(&self, token: &AccessToken) -> bool {
+        let newest = self.shared.flight.board(|state, _| (state.generation() == token.generation(), false)).0;
+        if newest {
+            self.rejected(token.generation());
+        }
+        newest
+    }
+
+    /// Forgets the token and every failure, so that the next request asks the source: after an operator has mended what
+    /// was wrong. A renewal that is under way goes on.
+    pub fn reset(&self) {
+        let shared = &self.shared;
+        shared.flight.board(|state, _| {
+            shared.current.store(None);
+            shared.limited.store(false, Ordering::Relaxed);
+            let (newest, renewals) = (state.newest.take(), state.renewals);
+            *state = State { newest, renewals, ..State::new(&shared.settings) };
+            ((), false)
+        });
+    }
+
+    /// How the cache is now.
+    #[must_use]
+    pub fn status(&self) -> CacheStatus {
+        let shared = &self.shared;
+        let status = |state: &mut State, renewing| {
+            let now = Instant::now();
+            let entry = shared.current.load();
+            let age = match entry.as_deref() {
+                None => Age::Missing,
+                Some(entry) if entry.is_expired(now, &shared.settings) => Age::Expired,
+                Some(entry) if entry.is_stale(now) => Age::Stale,
+                Some(_) => Age::Fresh,
+            };
+            let failing = state.failing.as_ref();
+            let status = CacheStatus {
+                age,
+                generation: state.generation(),
+                expires_in: entry.as_deref().map(|entry| entry.expires_in(now, &shared.settings)),
+                renewing,
+                renewals: state.renewals,
+                failures: failing.map_or(0, |failing| failing.times),
+                last_error: failing.map(|failing| failing.error.clone()),
+                retry_in: failing.and_then(|failing| failing.wait(now)),
+                rejections_limited: state.budget.is_limited(),
+                next_rejection_renewal_in: state.budget.next_renewal(now),
+            };
+            (status, false)
+        };
+        shared.flight.board(status).0
+    }
+
+    /// The hot path: a fresh token is read without a lock.
+    pub(crate) fn look(&self) -> Result<Look, Error> {
+        let now = Instant::now();
+        let shared = &self.shared;
+        if let Some(entry) = &*shared.current.load() {
+            if !entry.is_stale(now) && !entry.is_expired(now, &shared.settings) {
+                return Ok(Look::Hit(entry.token.clone()));
+            }
+        }
+        self.look_again()
+    }
+
+    /// Looks under the lock, and sees to it that a renewal is under way where one is due.
+    fn look_again(&self) -> Result<Look, Error> {
+        if self.is_renewed_here() {
+            return Err(Error::recursion());
+        }
+        let shared = &self.shared;
+        let version = shared.source.credentials_version();
+        let (decision, boarded) = shared.flight.board(|state, under_way| {
+            let now = Instant::now();
+            match &*shared.current.load() {
+                Some(entry) if !entry.is_expired(now, &shared.settings) => {
+                    let renew = entry.is_stale(now) && !under_way && state.blocked(now, version).is_none();
+                    (Decision::Serve(entry.token.clone()), renew)
+                }
+                _ => want(state, under_way, version, now),
+            }
+        });
+        let awaited = self.depart(boarded)?;
+        match (decision, awaited) {
+            (Decision::Serve(token), _) => Ok(Look::Hit(token)),
+            (Decision::Fail(error), _) => Err(error),
+            (_, Some(awaited)) => Ok(Look::Wait(awaited)),
+            (_, None) => unreachable!("a decision to wait asks for a place"),
+        }
+    }
+
+    /// A first attempt that carried this generation was rejected.
+    pub(crate) fn rejected(&self, generation: u64) -> AfterRejection {
+        if self.is_renewed_here() {
+            return AfterRejection::Failed(Error::recursion());
+        }
+        let shared = &self.shared;
+        let version = shared.source.credentials_version();
+        let (decision, boarded) = shared.flight.board(|state, under_way| {
+            let now = Instant::now();
+            let current = shared.current.load();
+            if generation != state.generation() {
+                // A late rejection of a token that was replaced since.
+                return match &*current {
+                    Some(entry) if !entry.is_expired(now, &shared.settings) => {
+                        (Decision::Serve(entry.token.clone()), false)
+                    }
+                    _ => want(state, under_way, version, now),
+                };
+            }
+            let limited = state.budget.is_limited();
+            if !under_way && !state.rejected {
+                let accepted = current.as_ref().and_then(|entry| entry.accepted_at());
+                let may_renew = state.budget.may_renew(accepted, now);
+                shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
+                if !may_renew {
+                    return (Decision::BudgetSpent, false);
+                }
+            }
+            state.rejected = true;
+            if !limited {
+                // While limited it is still served: other endpoints may well accept it.
+                shared.current.store(None);
+            }
+            want(state, under_way, version, now)
+        });
+        match (decision, self.depart(boarded)) {
+            (_, Err(error)) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
+            (Decision::Serve(token), _) => AfterRejection::Newer(token),
+            (Decision::Wait, Ok(Some(awaited))) => AfterRejection::Wait(awaited),
+            (Decision::BudgetSpent | Decision::Wait, _) => AfterRejection::BudgetSpent,
+        }
+    }
+
+    /// A retry that carried this generation was accepted, or rejected.
+    pub(crate) fn retried(&self, generation: u64, accepted: bool) {
+        self.shared.flight.board(|state, _| {
+            if state.generation() == generation {
+                state.budget.retried(accepted, Instant::now());
+                self.shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
+            }
+            ((), false)
+        });
+    }
+
+    /// An API accepted this generation. Reads one flag unless the budget is limited.
+    pub(crate) fn accepted(&self, generation: u64) {
+        if self.shared.limited.load(Ordering::Relaxed) {
+            if let Some(entry) = &*self.shared.current.load() {
+                if entry.token.generation() == generation {
+                    entry.note_accepted(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Whether this cache is waiting for the very task that asks.
+    pub(crate) fn is_renewed_here(&self) -> bool {
+        recursion::is_renewing(self.id())
+    }
+
+    /// An address that is this cache's alone while any clone of it lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.shared).cast::<()>() as usize
+    }
+
+    /// Waits for a renewal. Should its task be lost with its runtime, another one is begun.
+    pub(crate) async fn arrival(self, mut awaited: Awaited) -> Renewed {
+        loop {
+            if let Some(renewed) = awaited.0.arrival().await {
+                return renewed;
+            }
+            match self.look_again()? {
+                Look::Hit(token) => return Ok(token),
+                Look::Wait(next) => awaited = next,
+            }
+        }
+    }
+
+    /// Sends a flight that has just begun on its way, in a task that no caller can cancel.
+    fn depart(&self, boarded: Boarded<Renewed>) -> Result<Option<Awaited>, Error> {
+        let (ticket, pilot) = match boarded {
+            Boarded::Stayed => return Ok(None),
+            Boarded::Joined(ticket) => return Ok(Some(Awaited(ticket))),
+            Boarded::Began(ticket, pilot) => (ticket, pilot),
+        };
+        let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
+        let renewal = Renewing::scope(self.id(), self.clone().renew(pilot));
+        runtime.spawn(renewal.instrument(tracing::debug_span!("renew token")));
+        Ok(Some(Awaited(ticket)))
+    }
+
+    async fn renew(self, pilot: Pilot<Renewed>) {
+        let shared = &*self.shared;
+        let credentials_version = shared.source.credentials_version();
+        let why = shared.flight.board(|state, _| (state.reason(), false)).0;
+        let began = Instant::now();
+        tracing::debug!(reason = reason_name(&why), "asking for a token");
+        let deadline = shared.settings.renewal_deadline;
+        let attempt = AssertUnwindSafe(async { timeout(deadline, shared.source.obtain(why)).await });
+        let obtained = match attempt.catch_unwind().await {
+            Ok(Ok(obtained)) => obtained,
+            Ok(Err(_)) => Err(Error::timeout(deadline)),
+            Err(_) => Err(Error::panicked()),
+        };
+        shared.flight.land(pilot, |state| {
+            let now = Instant::now();
+            let took = now - began;
+            match obtained {
+                Ok(token) => {
+                    let token = state.issued(token, now);
+                    shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
+                    let entry = Entry::new(token.clone(), &shared.settings);
+                    let expires_in = entry.expires_in(now, &shared.settings);
+                    tracing::info!(generation = token.generation(), ?expires_in, ?took, "token issued");
+                    shared.current.store(Some(Arc::new(entry)));
+                    Ok(token)
+                }
+                Err(error) => {
+                    let wait = state.failed(&error, credentials_version, now, &shared.settings);
+                    tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "no token");
+                    Err(error)
+                }
+            }
+        });
+    }
+}
+
+/// A place on the renewal, unless the source is being left alone.
+fn want(state: &State, under_way: bool, credentials_version: u64, now: Instant) -> (Decision, bool) {
+    if under_way {
+        return (Decision::Wait, true);
+    }
+    match state.blocked(now, credentials_version) {
+        Some(error) => (Decision::Fail(error), false),
+        None => (Decision::Wait, true),
+    }
+}
+
+fn reason_name(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::First => "first",
+        Reason::Ageing => "ageing",
+        Reason::Rejected(_) => "rejected",
+    }
+}
+
+impl<T> Clone for TokenCache<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> fmt::Debug for TokenCache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache").field("current", &self.shared.current.load()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,537 @@
+//! The `WWW-Authenticate` field: what a server that says 401 asks for.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+
+/// One challenge of a `WWW-Authenticate` field ([RFC 9110 §11.3], [§11.6.1]).
+///
+/// A challenge is a scheme, followed by nothing, by one token68, or by parameters.
+///
+/// ```
+/// use tower_bearer::Challenge;
+///
+/// let field = br#"Basic realm="a, b", bearer ERROR=invalid_token, scope="a b""#;
+/// let challenges = Challenge::parse(field);
+///
+/// let bearer = challenges.iter().find(|c| c.is_scheme("Bearer")).unwrap();
+/// assert_eq!(bearer.param("error"), Some("invalid_token"));
+/// assert_eq!(bearer.to_string(), r#"bearer ERROR="invalid_token", scope="a b""#);
+/// ```
+///
+/// # Malformed fields
+///
+/// Reading never fails and takes time and memory proportional to the field. The field is cut at each comma
+/// outside of double quotes; a quote that is never closed reaches to the end of its field line. Then:
+///
+/// 1. `name = value` is a parameter of the challenge before it. If its value is malformed, or if that
+///    challenge takes no parameters (there is none, or it has a token68), it alone is dropped.
+/// 2. `scheme`, `scheme token68` and `scheme name = value` start a challenge. If the value is malformed, the
+///    challenge stands without that parameter.
+/// 3. Anything else is junk, perhaps a challenge that we cannot read. It is dropped, and so are the
+///    parameters after it, up to the next start of a challenge: they may not be the previous challenge's.
+///
+/// ```
+/// use tower_bearer::Challenge;
+///
+/// let challenges = Challenge::parse(br#"Bearer error="invalid_token", <junk>, a=b, Basic realm="x"#);
+/// assert_eq!(challenges[0].to_string(), r#"Bearer error="invalid_token""#);
+/// assert_eq!(challenges[1].to_string(), "Basic");
+/// ```
+///
+/// [RFC 9110 §11.3]: https://www.rfc-editor.org/rfc/rfc9110#section-11.3
+/// [§11.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    scheme: String,
+    details: Details,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Details {
+    Token68(String),
+    Params(Vec<Param>),
+}
+
+type Param = (String, String);
+
+impl Challenge {
+    /// All challenges in the `WWW-Authenticate` fields of `headers`, in order.
+    ///
+    /// Several field lines mean the same as one line with commas between them (RFC 9110 §5.3).
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+    /// use tower_bearer::Challenge;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Negotiate, Basic realm=x"));
+    /// headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    ///
+    /// let challenges = Challenge::all(&headers);
+    /// let schemes: Vec<_> = challenges.iter().map(Challenge::scheme).collect();
+    /// assert_eq!(schemes, ["Negotiate", "Basic", "Bearer"]);
+    /// ```
+    #[must_use]
+    pub fn all(headers: &HeaderMap) -> Vec<Self> {
+        let lines = headers.get_all(WWW_AUTHENTICATE);
+        read(lines.iter().map(HeaderValue::as_bytes))
+    }
+
+    /// The challenges in one field value, in order.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Vec<Self> {
+        read([value])
+    }
+
+    /// The authentication scheme as the server wrote it; compare it with [`is_scheme`](Self::is_scheme).
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Whether this is a challenge of `scheme`, in any case (RFC 9110 §11.1).
+    #[must_use]
+    pub fn is_scheme(&self, scheme: &str) -> bool {
+        self.scheme.eq_ignore_ascii_case(scheme)
+    }
+
+    /// The token68 that some schemes, such as `Negotiate`, have instead of parameters (RFC 9110 §11.2).
+    ///
+    /// By the grammar, a lone token after the scheme is a token68, and so is a name with an empty value:
+    ///
+    /// ```
+    /// use tower_bearer::Challenge;
+    ///
+    /// assert_eq!(Challenge::parse(b"Bearer abc")[0].token68(), Some("abc"));
+    /// assert_eq!(Challenge::parse(b"Bearer abc=")[0].token68(), Some("abc="));
+    /// assert_eq!(Challenge::parse(b"Bearer abc=def")[0].token68(), None);
+    /// ```
+    #[must_use]
+    pub fn token68(&self) -> Option<&str> {
+        match &self.details {
+            Details::Token68(token) => Some(token),
+            Details::Params(_) => None,
+        }
+    }
+
+    /// The unescaped value of the parameter `name`, in any case; of duplicates, which RFC 9110 §11.2
+    /// forbids, the first.
+    ///
+    /// What is not UTF-8 in the value is replaced by U+FFFD.
+    ///
+    /// ```
+    /// use tower_bearer::Challenge;
+    ///
+    /// let challenges = Challenge::parse(br#"Newauth Title = "Login to \"apps\"""#);
+    /// assert_eq!(challenges[0].param("title"), Some(r#"Login to "apps""#));
+    /// ```
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
+    }
+
+    /// All parameters in order, duplicates included: names as the server wrote them, values as
+    /// [`param`](Self::param) gives them.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let params = match &self.details {
+            Details::Token68(_) => &[],
+            Details::Params(params) => params.as_slice(),
+        };
+        params.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+/// Writes a challenge that [`parse`](Challenge::parse) reads as an equal one; all values are quoted.
+impl fmt::Display for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scheme)?;
+        if let Some(token68) = self.token68() {
+            write!(f, " {token68}")?;
+        }
+        let mut separator = " ";
+        for (name, value) in self.params() {
+            let value = value.replace('\\', r"\\").replace('"', r#"\""#);
+            write!(f, r#"{separator}{name}="{value}""#)?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+fn read<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    let mut after_junk = false;
+    for member in lines.into_iter().flat_map(members) {
+        match Member::read(member.trim_ascii()) {
+            Member::Start(challenge) => {
+                challenges.push(challenge);
+                after_junk = false;
+            }
+            Member::Param(Some(param)) if !after_junk => {
+                if let Some(Details::Params(params)) = challenges.last_mut().map(|c| &mut c.details) {
+                    params.push(param);
+                }
+            }
+            Member::Param(_) | Member::Empty => {}
+            Member::Junk => after_junk = true,
+        }
+    }
+    challenges
+}
+
+/// Cuts a field line at its commas, but not within quoted strings (RFC 9110 §5.6.1, §5.6.4).
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    line.split(move |&byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        byte == b',' && !quoted
+    })
+}
+
+/// What stands between two commas: `#challenge` and the `#auth-param` within are one flat list.
+enum Member {
+    Empty,
+    Start(Challenge),
+    /// `None` if the value is malformed.
+    Param(Option<Param>),
+    Junk,
+}
+
+impl Member {
+    fn read(member: &[u8]) -> Self {
+        if member.is_empty() {
+            return Self::Empty;
+        }
+        if let Some((name, value)) = split_param(member) {
+            return Self::Param(param(name, value));
+        }
+        let (scheme, rest) = split_token(member);
+        match details(rest) {
+            Some(details) if !scheme.is_empty() => Self::Start(Challenge { scheme: text(scheme), details }),
+            _ => Self::Junk,
+        }
+    }
+}
+
+/// Reads what follows a scheme, up to the comma: `[ 1*SP ( token68 / auth-param ) ]`. A tab does for a space.
+fn details(rest: &[u8]) -> Option<Details> {
+    let spaced = rest.trim_ascii_start();
+    if rest.is_empty() {
+        Some(Details::Params(Vec::new()))
+    } else if spaced.len() == rest.len() {
+        None
+    } else if is_token68(spaced) {
+        Some(Details::Token68(text(spaced)))
+    } else {
+        let (name, value) = split_param(spaced)?;
+        Some(Details::Params(param(name, value).into_iter().collect()))
+    }
+}
+
+/// Cuts `token BWS "=" BWS value` (RFC 9110 §11.2) in two, whatever the value is.
+fn split_param(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = split_token(text);
+    let value = rest.trim_ascii_start().strip_prefix(b"=")?;
+    (!name.is_empty()).then_some((name, value.trim_ascii_start()))
+}
+
+fn param(name: &[u8], value: &[u8]) -> Option<Param> {
+    let value = match split_token(value) {
+        ([_, ..], []) => text(value),
+        _ => unquote(value)?,
+    };
+    Some((text(name), value))
+}
+
+/// Unescapes a quoted-string (RFC 9110 §5.6.4) that must end where `value` does.
+fn unquote(value: &[u8]) -> Option<String> {
+    let mut rest = value.strip_prefix(b"\"")?.iter();
+    let mut unescaped = Vec::with_capacity(value.len());
+    loop {
+        let byte = match rest.next()? {
+            b'"' => break,
+            b'\\' => rest.next()?,
+            byte => byte,
+        };
+        if byte.is_ascii_control() && *byte != b'\t' {
+            return None;
+        }
+        unescaped.push(*byte);
+    }
+    rest.as_slice().is_empty().then(|| text(&unescaped))
+}
+
+fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|&byte| !is_tchar(byte));
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 §11.2: at least one character, then any number of `=`.
+fn is_token68(text: &[u8]) -> bool {
+    let is_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    text.first().is_some_and(is_char) && text.iter().skip_while(|b| is_char(b)).all(|b| *b == b'=')
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The challenges of `field`, each as `Display` writes it.
+    fn read_back(field: impl AsRef<[u8]>) -> Vec<String> {
+        let challenges = Challenge::parse(field.as_ref());
+        challenges.iter().map(Challenge::to_string).collect()
+    }
+
+    fn nothing() -> [&'static str; 0] {
+        []
+    }
+
+    #[test]
+    fn a_scheme_may_stand_alone() {
+        let challenges = Challenge::parse(b"Bearer");
+        assert_eq!(challenges.len(), 1);
+        assert_eq!(challenges[0].scheme(), "Bearer");
+        assert_eq!(challenges[0].token68(), None);
+        assert_eq!(challenges[0].params().count(), 0);
+    }
+
+    #[test]
+    fn schemes_and_names_are_case_insensitive_and_kept_as_written() {
+        let challenges = Challenge::parse(b"bearer ERROR=invalid_token");
+        assert!(challenges[0].is_scheme("Bearer"));
+        assert!(!challenges[0].is_scheme("Beare"));
+        assert_eq!(challenges[0].scheme(), "bearer");
+        assert_eq!(challenges[0].param("error"), Some("invalid_token"));
+        assert_eq!(challenges[0].params().next(), Some(("ERROR", "invalid_token")));
+    }
+
+    #[test]
+    fn tokens_and_quoted_strings_are_the_same_value() {
+        assert_eq!(read_back("Bearer realm=\"x\""), read_back("Bearer realm=x"));
+        assert_eq!(Challenge::parse(b"A r=\"\"")[0].param("r"), Some(""));
+    }
+
+    #[test]
+    fn a_comma_inside_quotes_does_not_end_a_parameter() {
+        let field = r#"Basic realm="a, b", Bearer error="invalid_token", scope="a b""#;
+        assert_eq!(read_back(field), [r#"Basic realm="a, b""#, r#"Bearer error="invalid_token", scope="a b""#]);
+    }
+
+    #[test]
+    fn the_example_of_rfc_9110_section_11_6_1() {
+        let field = r#"Basic realm="simple", Newauth realm="apps", type=1, title="Login to \"apps\"""#;
+        let swapped = r#"Newauth realm="apps", type=1, title="Login to \"apps\"", Basic realm="simple""#;
+        let basic = r#"Basic realm="simple""#;
+        let newauth = r#"Newauth realm="apps", type="1", title="Login to \"apps\"""#;
+        assert_eq!(read_back(field), [basic, newauth]);
+        assert_eq!(read_back(swapped), [newauth, basic]);
+        let title = Challenge::parse(swapped.as_bytes())[0].param("TITLE").map(str::to_owned);
+        assert_eq!(title.as_deref(), Some(r#"Login to "apps""#));
+    }
+
+    #[test]
+    fn escapes_may_stand_before_any_character() {
+        let challenges = Challenge::parse(br#"A x="\a\\\,\"", y=z"#);
+        assert_eq!(challenges[0].param("x"), Some(r#"a\,""#));
+        assert_eq!(challenges[0].param("y"), Some("z"));
+    }
+
+    #[test]
+    fn challenges_of_other_schemes_may_come_first() {
+        let challenges = Challenge::parse(br#"DPoP algs="ES256 PS256", Bearer error="invalid_token""#);
+        assert_eq!(challenges[0].param("algs"), Some("ES256 PS256"));
+        assert_eq!(challenges[0].param("error"), None);
+        assert_eq!(challenges[1].param("error"), Some("invalid_token"));
+    }
+
+    #[test]
+    fn step_up_parameters_are_surfaced() {
+        let field = br#"Bearer error="insufficient_user_authentication", acr_values="a b", max_age="5""#;
+        let challenges = Challenge::parse(field);
+        assert_eq!(challenges[0].param("acr_values"), Some("a b"));
+        assert_eq!(challenges[0].param("max_age"), Some("5"));
+    }
+
+    #[test]
+    fn empty_list_members_are_skipped() {
+        assert_eq!(read_back(", , Bearer , ,"), ["Bearer"]);
+        assert_eq!(read_back("Bearer , ,a=b,, c=d,"), [r#"Bearer a="b", c="d""#]);
+        assert_eq!(read_back(""), nothing());
+        assert_eq!(read_back(" ,\t,, "), nothing());
+    }
+
+    #[test]
+    fn spaces_and_tabs_may_surround_members_and_equals_signs() {
+        assert_eq!(read_back(r#"Bearer error = "x""#), [r#"Bearer error="x""#]);
+        assert_eq!(
+            read_back("\tBearer \t a\t=\tb\t,\tc =d\t,\tBasic\tr=\"\ts\t\"\t"),
+            [r#"Bearer a="b", c="d""#, "Basic r=\"\ts\t\""]
+        );
+    }
+
+    #[test]
+    fn field_lines_are_one_list() {
+        let mut headers = HeaderMap::new();
+        for line in ["Basic realm=\"cut, off", "Negotiate", "Bearer a=b,", "c=d"] {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(line));
+        }
+        let all: Vec<_> = Challenge::all(&headers).iter().map(Challenge::to_string).collect();
+        assert_eq!(all, ["Basic", "Negotiate", r#"Bearer a="b", c="d""#]);
+        assert_eq!(Challenge::all(&HeaderMap::new()), []);
+    }
+
+    #[test]
+    fn a_token68_is_not_a_parameter() {
+        let token68 = |field: &str| {
+            let challenge = Challenge::parse(field.as_bytes()).remove(0);
+            (challenge.token68().map(str::to_owned), challenge.params().count())
+        };
+        assert_eq!(token68("Negotiate abc=="), (Some("abc==".into()), 0));
+        assert_eq!(token68("Negotiate a/b+c=, Basic x=y"), (Some("a/b+c=".into()), 0));
+        assert_eq!(token68("Bearer abc"), (Some("abc".into()), 0));
+        assert_eq!(token68("Bearer abc="), (Some("abc=".into()), 0));
+        assert_eq!(token68("Bearer abc=def"), (None, 1));
+        assert_eq!(token68("Bearer abc==def"), (None, 0));
+        assert_eq!(token68("Bearer abc =="), (None, 0));
+    }
+
+    #[test]
+    fn a_token68_takes_no_parameters() {
+        assert_eq!(read_back("Bearer abc= , x=y"), ["Bearer abc="]);
+        assert_eq!(read_back("Bearer abc=, x=y, Basic z=1"), ["Bearer abc=", r#"Basic z="1""#]);
+    }
+
+    #[test]
+    fn an_equals_sign_after_the_first_token_makes_no_challenge() {
+        assert_eq!(read_back("Bearer ="), nothing());
+        assert_eq!(read_back("Bearer = x"), nothing());
+        assert_eq!(read_back("a=b, Bearer"), ["Bearer"]);
+    }
+
+    #[test]
+    fn of_duplicate_parameters_the_first_counts() {
+        let challenges = Challenge::parse(b"Bearer error=a, Error=b");
+        assert_eq!(challenges[0].param("error"), Some("a"));
+        assert_eq!(challenges[0].params().count(), 2);
+    }
+
+    #[test]
+    fn an_unclosed_quote_reaches_to_the_end_of_the_line() {
+        assert_eq!(read_back(r#"Bearer a=b, c="d, Basic e=f"#), [r#"Bearer a="b""#]);
+        assert_eq!(read_back(r#"Bearer a="b\"#), ["Bearer"]);
+        assert_eq!(read_back(r#"Bearer a="b\""#), ["Bearer"]);
+        assert_eq!(read_back("Bearer a=\""), ["Bearer"]);
+        assert_eq!(read_back("\""), nothing());
+    }
+
+    #[test]
+    fn a_malformed_parameter_is_dropped_alone() {
+        for malformed in ["x=a b", "x= =", "x=\"a\"b", "x=\"a\" y=b", "x=(", "x=\"\r\n\"", "x=\"\0\""] {
+            assert_eq!(read_back(format!("A p=1, {malformed}, q=2")), [r#"A p="1", q="2""#]);
+            assert_eq!(read_back(format!("A {malformed}, q=2")), [r#"A q="2""#]);
+        }
+        assert_eq!(read_back("A p=1, x=, q=2"), [r#"A p="1", q="2""#]);
+    }
+
+    #[test]
+    fn junk_takes_the_parameters_after_it_along() {
+        for junk in ["<junk>", "=", "=x", "\"q\"", "B <", "B/1 x=y", "B\"x\"", "B a b", "\\", "é", "B \"q, C\""] {
+            let field = format!("A p=1, {junk}, q=2, r=3, C s=4, t=5");
+            assert_eq!(read_back(field), [r#"A p="1""#, r#"C s="4", t="5""#], "{junk}");
+        }
+        assert_eq!(read_back("A p=1, {junk}"), [r#"A p="1""#]);
+        assert_eq!(read_back("{junk}, q=2"), nothing());
+    }
+
+    #[test]
+    fn a_quoted_challenge_is_never_a_challenge() {
+        let challenges = Challenge::parse(br#"A x="\", Bearer error=invalid_token, ""#);
+        assert_eq!(challenges.len(), 1);
+        assert_eq!(challenges[0].param("x"), Some("\", Bearer error=invalid_token, "));
+        assert_eq!(read_back(r#"junk<", Bearer error=invalid_token, ">"#), nothing());
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_do_not_lose_the_rest() {
+        let field = b"Bearer realm=\"caf\xe9\", text=\"caf\xc3\xa9\", error=\"invalid_token\", \xff, Basic";
+        assert_eq!(read_back(field), ["Bearer realm=\"caf\u{fffd}\", text=\"café\", error=\"invalid_token\"", "Basic"]);
+        assert_eq!(read_back(b"A x=\"\\\xc3\xa9\", y=\xe9"), ["A x=\"é\""]);
+    }
+
+    /// Members do not overlap, so reading each in a fixed number of passes is linear in the field.
+    #[test]
+    fn each_byte_of_a_large_field_is_in_one_member() {
+        for junk in [",", "\"", "\\", "\"\\", "\",", "a", "a ", "a=", "=,", "a,", "a=b,", "a=\"\\\"\",", " ", "\u{0}"] {
+            let field = junk.repeat(64 * 1024 / junk.len());
+            let bytes = field.as_bytes();
+            let lengths: usize = members(bytes).map(<[u8]>::len).sum();
+            let commas = members(bytes).count() - 1;
+            assert_eq!(lengths + commas, bytes.len(), "{junk:?}");
+
+            let challenges = Challenge::parse(bytes);
+            let text = challenges.iter().flat_map(|c| {
+                let params = c.params().map(|(name, value)| name.len() + value.len());
+                params.chain([c.scheme.len() + c.token68().map_or(0, str::len)])
+            });
+            assert!(text.sum::<usize>() <= bytes.len(), "{junk:?}");
+        }
+    }
+
+    fn any_challenge() -> impl Strategy<Value = Challenge> {
+        let token = || "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,8}";
+        let value = r#"([\t -~]|[",\\=]|[^\x00-\x7f]){0,12}"#;
+        let details = prop_oneof![
+            "[A-Za-z0-9._~+/-]{1,12}={0,3}".prop_map(Details::Token68),
+            prop::collection::vec((token(), value), 0..4).prop_map(Details::Params),
+        ];
+        (token(), details).prop_map(|(scheme, details)| Challenge { scheme, details })
+    }
+
+    proptest! {
+        #[test]
+        fn what_display_writes_parse_reads(challenges in prop::collection::vec(any_challenge(), 0..4)) {
+            let field: Vec<_> = challenges.iter().map(Challenge::to_string).collect();
+            prop_assert_eq!(Challenge::parse(field.join(", ").as_bytes()), challenges);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_read_without_a_panic(field: Vec<u8>) {
+            for challenge in Challenge::parse(&field) {
+                prop_assert_eq!(Challenge::parse(challenge.to_string().as_bytes()), [challenge]);
+            }
+        }
+
+        #[test]
+        fn arbitrary_punctuation_is_read_without_a_panic(field in r#"([ab]|[ ,="\\\t]|[^a]){0,40}"#) {
+            for challenge in Challenge::parse(field.as_bytes()) {
+                prop_assert_eq!(Challenge::parse(challenge.to_string().as_bytes()), [challenge]);
+            }
+        }
+
+        #[test]
+        fn what_is_junk_does_not_touch_what_is_before_it(
+            challenge in any_challenge(),
+            junk in "[<>@(][^\"]{0,20}",
+        ) {
+            let field = format!("{challenge}, {junk}");
+            prop_assert_eq!(&Challenge::parse(field.as_bytes())[0], &challenge);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The crate's one error type. A leaf: it knows no other module.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tower::BoxError;
+
+/// Why no token could be had.
+///
+/// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL
+/// query and nothing that a server wrote but the `error` code of RFC 6749 §5.2 (and the description, if
+/// [asked for](crate::grant::PasswordGrantBuilder::show_error_description)).
+///
+/// The middleware's own error is [`tower::BoxError`]; this one is found inside by downcast:
+///
+/// ```
+/// # use tower::BoxError;
+/// fn advice(error: &BoxError) -> &'static str {
+///     match error.downcast_ref::<tower_bearer::Error>() {
+///         Some(error) if error.is_terminal() => "check the credentials",
+///         Some(_) => "the issuer has a problem, try later",
+///         None => "the API's own client failed",
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    class: FailureClass,
+    retry_after: Option<Duration>,
+    source: Option<BoxError>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Config(String),
+    Source,
+    Connect,
+    Timeout(Duration),
+    Status(StatusCode),
+    Refused { status: StatusCode, code: String, description: Option<String> },
+    Redirected(String),
+    NotAToken(&'static str),
+    Panicked,
+    Recursion,
+    NoRuntime,
+    BackingOff { last: Error, retry_in: Duration },
+}
+
+/// What a failure to get a token says about trying again. It chooses the backoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureClass {
+    /// The issuer could not be reached, was busy or broken, or answered something that is no token: soon again.
+    Transient,
+    /// A 4xx without an error code: a proxy's page or, on some servers, a wrong password. Asked again with care.
+    Unexplained,
+    /// The issuer said no, and why. Asking again with the same credentials may lock the account.
+    Terminal,
+}
+
+impl Error {
+    /// A failure that may be over in a moment: for the author of a [`TokenSource`](crate::TokenSource).
+    pub fn transient(source: impl Into<BoxError>) -> Self {
+        Self::build(Kind::Source, FailureClass::Transient).caused_by(source)
+    }
+
+    /// A refusal without a reason: asked again, but with care, because it may be a wrong password.
+    pub fn unexplained(source: impl Into<BoxError>) -> Self {
+        Self::build(Kind::Source, FailureClass::Unexplained).caused_by(source)
+    }
+
+    /// A refusal that stays until somebody changes the credentials or the configuration.
+    pub fn terminal(source: impl Into<BoxError>) -> Self {
+        Self::build(Kind::Source, FailureClass::Terminal).caused_by(source)
+    }
+
+    /// Sets how long the issuer asked to be left alone (`Retry-After`, RFC 9110 §10.2.3).
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        // Only ever called on an error that was just made and is not shared yet.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.retry_after = Some(wait);
+        }
+        self
+    }
+
+    /// What this failure says about trying again.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        self.origin().0.class
+    }
+
+    /// Whether trying again soon may help: the issuer is away, slow or broken.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.class() == FailureClass::Transient
+    }
+
+    /// Whether a person has to change the credentials or the configuration.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.class() == FailureClass::Terminal
+    }
+
+    /// Whether the issuer could not be reached at all.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.origin().0.kind, Kind::Connect)
+    }
+
+    /// Whether a deadline ended the attempt.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.origin().0.kind, Kind::Timeout(_))
+    }
+
+    /// Whether a setting is wrong: nothing was sent.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(self.origin().0.kind, Kind::Config(_))
+    }
+
+    /// Whether the token source panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.origin().0.kind, Kind::Panicked)
+    }
+
+    /// Whether the token source's own HTTP client is wrapped in the layer that it serves.
+    #[must_use]
+    pub fn is_recursion(&self) -> bool {
+        matches!(self.origin().0.kind, Kind::Recursion)
+    }
+
+    /// Whether the issuer was not asked this time, because of an earlier failure: see [`retry_in`](Self::retry_in).
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        matches!(self.0.kind, Kind::BackingOff { .. })
+    }
+
+    /// How long until the issuer may be asked again, when that is known. Good for a `Retry-After` of one's own.
+    #[must_use]
+    pub fn retry_in(&self) -> Option<Duration> {
+        match self.0.kind {
+            Kind::BackingOff { retry_in, .. } => Some(retry_in),
+            _ => self.0.retry_after,
+        }
+    }
+
+    /// The `error` code of the issuer's answer (RFC 6749 §5.2), such as `invalid_grant`.
+    #[must_use]
+    pub fn oauth_code(&self) -> Option<&str> {
+        match &self.origin().0.kind {
+            Kind::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of the issuer's answer, when it was an error.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.origin().0.kind {
+            Kind::Status(status) | Kind::Refused { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn config(advice: impl Into<String>) -> Self {
+        Self::build(Kind::Config(advice.into()), FailureClass::Terminal)
+    }
+
+    /// The issuer's client failed. An error of ours inside it (a layer around that client) is handed on as it is.
+    pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
+        match source.into().downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(source) => Self::build(Kind::Connect, FailureClass::Transient).caused_by(source),
+        }
+    }
+
+    pub(crate) fn timeout(after: Duration) -> Self {
+        Self::build(Kind::Timeout(after), FailureClass::Transient)
+    }
+
+    pub(crate) fn unexplained_status(status: StatusCode) -> Self {
+        let soon =
+            status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        let class = if soon || !status.is_client_error() { FailureClass::Transient } else { FailureClass::Unexplained };
+        Self::build(Kind::Status(status), class)
+    }
+
+    pub(crate) fn refused(status: StatusCode, code: String, description: Option<String>) -> Self {
+        let soon = status.is_server_error()
+            || status == StatusCode::TOO_MANY_REQUESTS
+            || matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down");
+        let class = if soon { FailureClass::Transient } else { FailureClass::Terminal };
+        Self::build(Kind::Refused { status, code, description }, class)
+    }
+
+    pub(crate) fn redirected(to: String) -> Self {
+        Self::build(Kind::Redirected(to), FailureClass::Transient)
+    }
+
+    pub(crate) fn not_a_token(why: &'static str) -> Self {
+        Self::build(Kind::NotAToken(why), FailureClass::Transient)
+    }
+
+    pub(crate) fn panicked() -> Self {
+        Self::build(Kind::Panicked, FailureClass::Transient)
+    }
+
+    pub(crate) fn recursion() -> Self {
+        Self::build(Kind::Recursion, FailureClass::Transient)
+    }
+
+    pub(crate) fn no_runtime() -> Self {
+        Self::build(Kind::NoRuntime, FailureClass::Transient)
+    }
+
+    /// The last failure, told to a caller who came while the issuer is left alone.
+    pub(crate) fn backing_off(last: &Error, retry_in: Duration) -> Self {
+        Self::build(Kind::BackingOff { last: last.clone(), retry_in }, last.class())
+    }
+
+    fn build(kind: Kind, class: FailureClass) -> Self {
+        Self(Arc::new(Inner { kind, class, retry_after: None, source: None }))
+    }
+
+    fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.source = Some(source.into());
+        }
+        self
+    }
+
+    /// The failure itself, under a `BackingOff` that repeats it.
+    fn origin(&self) -> &Self {
+        match &self.0.kind {
+            Kind::BackingOff { last, .. } => last,
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Config(advice) => f.write_str(advice),
+            Kind::Source => f.write_str("the token source failed"),
+            Kind::Connect => f.write_str("the token endpoint could not be reached: check its URL and the network"),
+            Kind::Timeout(after) => write!(f, "no token came within {after:?}"),
+            Kind::Status(status) if status.is_client_error() && self.class() == FailureClass::Unexplained => write!(
+                f,
+                "the token endpoint answered {status} without saying why: \
+                 check the URL, the client and the user's credentials"
+            ),
+            Kind::Status(status) => write!(f, "the token endpoint answered {status}"),
+            Kind::Refused { code, description, .. } => {
+                write!(f, "the token endpoint refused: {code}")?;
+                if let Some(description) = description {
+                    write!(f, " ({description})")?;
+                }
+                f.write_str(advice(code))
+            }
+            Kind::Redirected(to) => {
+                write!(f, "the token endpoint redirects, which is not followed: use the URL it points to ({to})")
+            }
+            Kind::NotAToken(why) => write!(f, "the token endpoint's answer is no usable token: {why}"),
+            Kind::Panicked => f.write_str("the token source panicked"),
+            Kind::Recursion => f.write_str(
+                "the token source's own HTTP client is wrapped in the BearerAuthLayer that it serves: \
+                 give it a client without the layer",
+            ),
+            Kind::NoRuntime => f.write_str("a token is renewed in a Tokio task: call from within a Tokio runtime"),
+            Kind::BackingOff { last, retry_in } => {
+                write!(f, "{last} (the token source is left alone for another {retry_in:.1?})")
+            }
+        }
+    }
+}
+
+/// What a person can do about a refusal of RFC 6749 §5.2.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "invalid_grant" => ": check the username and the password",
+        "invalid_client" => ": check the client id, the client secret and how the client authenticates",
+        "unauthorized_client" | "unsupported_grant_type" => ": this client may not use this grant",
+        "invalid_scope" => ": check the scope",
+        _ => "",
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Error");
+        f.field("kind", &self.0.kind).field("class", &self.0.class);
+        if let Some(wait) = self.0.retry_after {
+            f.field("retry_after", &wait);
+        }
+        if let Some(source) = &self.0.source {
+            f.field("source", source);
+        }
+        f.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.kind {
+            Kind::BackingOff { last, .. } => last.source(),
+            _ => self.0.source.as_deref().map(|source| source as _),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_word() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn backing_off_keeps_what_the_failure_was() {
+        let refused = Error::refused(StatusCode::BAD_REQUEST, "invalid_grant".into(), None);
+        let error = Error::backing_off(&refused, Duration::from_secs(60));
+        assert!(error.is_terminal() && error.is_backing_off());
+        assert_eq!(error.oauth_code(), Some("invalid_grant"));
+        assert_eq!(error.retry_in(), Some(Duration::from_secs(60)));
+        assert!(error.to_string().contains("check the username"), "{error}");
+    }
+
+    #[test]
+    fn a_status_has_the_class_that_protects_the_account() {
+        let class = |status: u16| Error::unexplained_status(StatusCode::from_u16(status).unwrap()).class();
+        assert_eq!(class(503), FailureClass::Transient);
+        assert_eq!(class(429), FailureClass::Transient);
+        assert_eq!(class(403), FailureClass::Unexplained);
+        assert_eq!(class(400), FailureClass::Unexplained);
+    }
+}

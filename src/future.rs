@@ -1,0 +1,315 @@
+//! The life of a request from its first attempt on.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::{BoxError, Service};
+
+use crate::{
+    cache::AfterRejection,
+    error::Error,
+    layer::Context,
+    outcome::{NotRetried, Outcome},
+    rejection::Verdict,
+    replay::Replay,
+    service::{Kept, attach},
+    source::TokenSource,
+    token::AccessToken,
+};
+
+type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+
+pin_project! {
+    /// The answer to a request that went through [`BearerAuth`](crate::BearerAuth).
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the inner service's future. A renewal that is under way goes on for the others.
+    pub struct ResponseFuture<S, B, ResB, T, R>
+    where
+        S: Service<Request<B>>,
+        R: Replay<B>,
+    {
+        #[pin]
+        state: State<S, S::Future, Request<B>, Response<ResB>, R::Kept>,
+        first: First,
+        // `None` when the layer has nothing to do with the request.
+        context: Option<Arc<Context<T, R>>>,
+    }
+}
+
+/// What is known of the first attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct First {
+    pub(crate) generation: u64,
+    pub(crate) waited: bool,
+}
+
+/// What a second attempt needs.
+pub(crate) struct Retry<S, K> {
+    pub(crate) service: S,
+    pub(crate) kept: Kept<K>,
+}
+
+pin_project! {
+    /// ```text
+    /// Waiting ──► Readying ──► Sending ──┬──────────────► done
+    ///              ▲  │ (second)         │ rejected
+    ///              │  ▼                  ▼
+    ///              │ Resending ──► done  Renewing ──► done, with the first answer
+    ///              └──────────────────────┘
+    /// ```
+    #[project = StateProj]
+    #[project_replace = StateOwn]
+    enum State<S, F, Req, Res, K> {
+        // There was no token. Nothing is held of the inner service's readiness.
+        Waiting { token: Renewal, service: S, request: Req },
+        // There is one; the service is being polled ready.
+        Readying { service: S, request: Req, token: AccessToken, second: bool },
+        // The first attempt.
+        Sending { #[pin] response: F, retry: Option<Retry<S, K>> },
+        // The first attempt was rejected: its answer is kept until it is clear that there will be a second one.
+        Renewing { token: Renewal, retry: Retry<S, K>, rejected: Res },
+        // The second attempt.
+        Resending { #[pin] response: F, generation: u64 },
+        // Not ours.
+        Passing { #[pin] response: F },
+        Failed { error: Error },
+        Done,
+    }
+}
+
+impl<S, B, ResB, T, R> ResponseFuture<S, B, ResB, T, R>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+{
+    pub(crate) fn passing(response: S::Future) -> Self {
+        Self { state: State::Passing { response }, first: First::default(), context: None }
+    }
+
+    pub(crate) fn failed(error: Error) -> Self {
+        Self { state: State::Failed { error }, first: First::default(), context: None }
+    }
+
+    pub(crate) fn waiting(token: Renewal, service: S, request: Request<B>, context: Arc<Context<T, R>>) -> Self {
+        let state = State::Waiting { token, service, request };
+        Self { state, first: First { generation: 0, waited: true }, context: Some(context) }
+    }
+
+    pub(crate) fn sending(
+        response: S::Future,
+        retry: Option<Retry<S, R::Kept>>,
+        first: First,
+        context: Arc<Context<T, R>>,
+    ) -> Self {
+        Self { state: State::Sending { response, retry }, first, context: Some(context) }
+    }
+}
+
+impl<S, B, ResB, T, R> Future for ResponseFuture<S, B, ResB, T, R>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    S::Error: Into<BoxError>,
+    T: TokenSource,
+    R: Replay<B>,
+{
+    type Output = Result<Response<ResB>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Passing { response } => {
+                    return Poll::Ready(ready!(response.poll(task)).map_err(Into::into));
+                }
+
+                StateProj::Waiting { token, .. } => {
+                    let token = ready!(token.as_mut().poll(task))?;
+                    let StateOwn::Waiting { service, request, .. } = this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was just seen")
+                    };
+                    this.first.generation = token.generation();
+                    State::Readying { service, request, token, second: false }
+                }
+
+                StateProj::Readying { service, .. } => {
+                    ready!(service.poll_ready(task)).map_err(Into::into)?;
+                    let StateOwn::Readying { mut service, request, token, second } =
+                        this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was just seen")
+                    };
+                    let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
+                    if second {
+                        let response = service.call(attach(request, token.header_value()));
+                        State::Resending { response, generation: token.generation() }
+                    } else {
+                        let (request, kept) = context.keep(request);
+                        let response = service.call(attach(request, token.header_value()));
+                        State::Sending { response, retry: kept.map(|kept| Retry { service, kept }) }
+                    }
+                }
+
+                StateProj::Sending { response, .. } => {
+                    let answer = ready!(response.poll(task)).map_err(Into::into)?;
+                    // The inner future goes now, and with it whatever it holds (a permit): the renewal and the second
+                    // attempt may need it.
+                    let StateOwn::Sending { retry, .. } = this.state.as_mut().project_replace(State::Done) else {
+                        unreachable!("the state was just seen")
+                    };
+                    let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
+                    match context.after_first(answer, retry, *this.first) {
+                        Next::Return(answer) => return Poll::Ready(Ok(answer)),
+                        Next::Await { token, retry, rejected } => State::Renewing { token, retry, rejected },
+                        Next::Resend { token, retry, rejected } => match context.resend(retry, token) {
+                            // The first answer is dropped only here, when there is something to send.
+                            Some((service, request, token)) => {
+                                drop(rejected);
+                                State::Readying { service, request, token, second: true }
+                            }
+                            None => return Poll::Ready(Ok(this.first.pass_on(rejected, NotRetried::NotReplayable))),
+                        },
+                    }
+                }
+
+                StateProj::Renewing { token, .. } => {
+                    let renewed = ready!(token.as_mut().poll(task));
+                    let StateOwn::Renewing { retry, rejected, .. } = this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was just seen")
+                    };
+                    let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
+                    let why_not = match renewed {
+                        Err(error) => NotRetried::RenewalFailed(error),
+                        Ok(token) if token.generation() == this.first.generation => NotRetried::SameToken,
+                        Ok(token) => match context.resend(retry, token) {
+                            Some((service, request, token)) => {
+                                drop(rejected);
+                                let next = State::Readying { service, request, token, second: true };
+                                this.state.set(next);
+                                continue;
+                            }
+                            None => NotRetried::NotReplayable,
+                        },
+                    };
+                    return Poll::Ready(Ok(this.first.pass_on(rejected, why_not)));
+                }
+
+                StateProj::Resending { response, generation } => {
+                    let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
+                    let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
+                    context.after_second(&answer, *generation);
+                    let outcome = Outcome::new(*generation, this.first.waited, true, None);
+                    answer.extensions_mut().insert(outcome);
+                    return Poll::Ready(Ok(answer));
+                }
+
+                StateProj::Failed { error } => return Poll::Ready(Err(error.clone().into())),
+                StateProj::Done => panic!("`ResponseFuture` polled after completion"),
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// What follows the answer to a first attempt.
+enum Next<S, K, Res> {
+    Return(Res),
+    Await { token: Renewal, retry: Retry<S, K>, rejected: Res },
+    Resend { token: AccessToken, retry: Retry<S, K>, rejected: Res },
+}
+
+impl<T: TokenSource, R> Context<T, R> {
+    /// Judges the first answer; in this order: is it a rejection, is the token still the current one, can the request be
+    /// sent again, is there a different token.
+    fn after_first<S, K, ResB>(
+        &self,
+        mut answer: Response<ResB>,
+        retry: Option<Retry<S, K>>,
+        first: First,
+    ) -> Next<S, K, Response<ResB>> {
+        let why_not = match self.rule.judge(answer.status(), answer.headers()) {
+            Verdict::Accepted => {
+                if !answer.status().is_server_error() {
+                    self.cache.accepted(first.generation);
+                }
+                if first.waited {
+                    answer.extensions_mut().insert(Outcome::new(first.generation, true, false, None));
+                }
+                return Next::Return(answer);
+            }
+            insufficient @ (Verdict::InsufficientScope | Verdict::InsufficientUserAuthentication) => {
+                // The API knows the token well enough to say what it lacks.
+                self.cache.accepted(first.generation);
+                match insufficient {
+                    Verdict::InsufficientScope => NotRetried::InsufficientScope,
+                    _ => NotRetried::InsufficientUserAuthentication,
+                }
+            }
+            Verdict::Rejected => {
+                let after = self.cache.rejected(first.generation);
+                match (retry, after) {
+                    (None, _) => NotRetried::NotReplayable,
+                    (_, AfterRejection::BudgetSpent) => NotRetried::BudgetSpent,
+                    (_, AfterRejection::Failed(error)) => NotRetried::RenewalFailed(error),
+                    (Some(retry), AfterRejection::Newer(token)) => {
+                        return Next::Resend { token, retry, rejected: answer };
+                    }
+                    (Some(retry), AfterRejection::Wait(awaited)) => {
+                        let token = Box::pin(self.cache.clone().arrival(awaited));
+                        return Next::Await { token, retry, rejected: answer };
+                    }
+                }
+            }
+        };
+        Next::Return(first.pass_on(answer, why_not))
+    }
+
+    /// Tells the cache how the second attempt went; its answer is final in any case.
+    fn after_second<ResB>(&self, answer: &Response<ResB>, generation: u64) {
+        match self.rule.judge(answer.status(), answer.headers()) {
+            Verdict::Rejected => self.cache.retried(generation, false),
+            _ if answer.status().is_server_error() => {}
+            _ => {
+                self.cache.retried(generation, true);
+                self.cache.accepted(generation);
+            }
+        }
+    }
+
+    /// The second attempt: as the first, but for the token.
+    fn resend<S, B>(&self, retry: Retry<S, R::Kept>, token: AccessToken) -> Option<(S, Request<B>, AccessToken)>
+    where
+        R: Replay<B>,
+    {
+        let Retry { service, kept: Kept { head, body } } = retry;
+        let body = self.replay.replay(body)?;
+        Some((service, Request::from_parts(head, body), token))
+    }
+}
+
+impl First {
+    /// The answer to the first attempt, with the reason why there is no second.
+    fn pass_on<ResB>(self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
+        tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
+        answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
+        answer
+    }
+}
+
+impl<S, B, ResB, T, R> fmt::Debug for ResponseFuture<S, B, ResB, T, R>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("first", &self.first).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../docs/guide.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod cache;
+mod challenge;
+mod clock;
+mod error;
+mod future;
+pub mod grant;
+mod layer;
+mod origin;
+mod outcome;
+mod recursion;
+mod rejection;
+pub mod replay;
+mod service;
+pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod token;
+
+pub use cache::{CacheStatus, TokenCache};
+pub use challenge::Challenge;
+pub use error::{Error, FailureClass};
+pub use future::ResponseFuture;
+pub use grant::PasswordGrant;
+pub use layer::{BearerAuthLayer, SkipBearerAuth};
+pub use outcome::{NotRetried, Outcome};
+pub use rejection::Verdict;
+pub use service::BearerAuth;
+pub use source::{BoxTokenSource, FixedToken, Reason, TokenSource};
+pub use token::{AccessToken, Lifetime};

@@ -1,0 +1,20 @@
+//! Bodies that can be cloned.
+
+use crate::replay::strategy::Replay;
+
+/// Keeps a clone of the body: for bodies that are cheap to clone, such as `Full<Bytes>`, `Empty` or `String`. The default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneBody;
+
+impl<B: Clone> Replay<B> for CloneBody {
+    type Kept = B;
+
+    fn keep(&self, body: B) -> (B, Option<B>) {
+        let kept = body.clone();
+        (body, Some(kept))
+    }
+
+    fn replay(&self, kept: B) -> Option<B> {
+        Some(kept)
+    }
+}

@@ -1,0 +1,17 @@
+//! The trait.
+
+/// A way to keep a request's body, so that the request can be sent a second time.
+///
+/// [`CloneBody`](crate::replay::CloneBody) and [`NoReplay`](crate::replay::NoReplay) are ready-made. One's own is a few
+/// lines: for a body that is read from a file, keep the path and open it again.
+pub trait Replay<B> {
+    /// What is kept.
+    type Kept;
+
+    /// Called before the first attempt: gives back the body to send, and what is kept of it. `None`: this request is not
+    /// retried.
+    fn keep(&self, body: B) -> (B, Option<Self::Kept>);
+
+    /// Called before the second attempt. `None`: it turned out that this body cannot be sent again.
+    fn replay(&self, kept: Self::Kept) -> Option<B>;
+}

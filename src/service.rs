@@ -1,0 +1,165 @@
+//! The service: what happens before a request's first attempt.
+
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION, request};
+use tower::{BoxError, Service};
+
+use crate::{
+    cache::Look,
+    error::Error,
+    future::{First, ResponseFuture, Retry},
+    layer::{Context, SkipBearerAuth},
+    recursion::Renewing,
+    replay::Replay,
+    source::TokenSource,
+};
+
+/// A service whose requests carry a token. Made by [`BearerAuthLayer`](crate::BearerAuthLayer), which tells what it does.
+///
+/// Requests and responses keep their types. Its error is [`BoxError`]: the inner service's own error, or an
+/// [`Error`](crate::Error) when there was no token; the request was not sent then.
+pub struct BearerAuth<S, T, R = crate::replay::CloneBody> {
+    inner: S,
+    context: Arc<Context<T, R>>,
+}
+
+impl<S, T, R> BearerAuth<S, T, R> {
+    pub(crate) fn new(inner: S, context: Arc<Context<T, R>>) -> Self {
+        Self { inner, context }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, T, R, B, ResB> Service<Request<B>> for BearerAuth<S, T, R>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    S::Error: Into<BoxError>,
+    T: TokenSource,
+    R: Replay<B>,
+{
+    type Response = Response<ResB>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B, ResB, T, R>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Self::Error>> {
+        ready!(self.inner.poll_ready(task)).map_err(Into::into)?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let context = &self.context;
+        match context.admit(&request) {
+            Admission::Pass => ResponseFuture::passing(self.inner.call(request)),
+            Admission::Refuse(error) => ResponseFuture::failed(error),
+            Admission::Attach => match context.cache.look() {
+                Ok(Look::Hit(token)) => {
+                    let (request, kept) = context.keep(request);
+                    let first = First { generation: token.generation(), waited: false };
+                    let request = attach(request, token.header_value());
+                    let Some(kept) = kept else {
+                        return ResponseFuture::sending(self.inner.call(request), None, first, Arc::clone(context));
+                    };
+                    // The instance that was polled ready is the one that is called, and called again for the retry:
+                    // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
+                    let mut service = self.take_ready();
+                    let response = service.call(request);
+                    ResponseFuture::sending(response, Some(Retry { service, kept }), first, Arc::clone(&self.context))
+                }
+                Ok(Look::Wait(awaited)) => {
+                    // Whatever the ready instance reserved (a permit, a slot) is given up while we wait: the token's own
+                    // request may need it.
+                    drop(self.take_ready());
+                    let token = Box::pin(self.context.cache.clone().arrival(awaited));
+                    ResponseFuture::waiting(token, self.inner.clone(), request, Arc::clone(&self.context))
+                }
+                Err(error) => ResponseFuture::failed(error),
+            },
+        }
+    }
+}
+
+impl<S: Clone, T, R> BearerAuth<S, T, R> {
+    fn take_ready(&mut self) -> S {
+        let unready = self.inner.clone();
+        mem::replace(&mut self.inner, unready)
+    }
+}
+
+/// What the layer does with a request.
+enum Admission {
+    Attach,
+    Pass,
+    Refuse(Error),
+}
+
+impl<T: TokenSource, R> Context<T, R> {
+    fn admit<B>(&self, request: &Request<B>) -> Admission {
+        let extensions = request.extensions();
+        if !extensions.is_empty() {
+            if extensions.get::<SkipBearerAuth>().is_some() {
+                return Admission::Pass;
+            }
+            if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
+                return Admission::Refuse(Error::recursion());
+            }
+        }
+        if self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
+            return Admission::Pass;
+        }
+        Admission::Attach
+    }
+
+    /// Keeps what a second attempt needs.
+    pub(crate) fn keep<B>(&self, request: Request<B>) -> (Request<B>, Option<Kept<R::Kept>>)
+    where
+        R: Replay<B>,
+    {
+        let (head, body) = request.into_parts();
+        let (body, kept) = self.replay.keep(body);
+        let kept = kept.map(|body| Kept { head: head.clone(), body });
+        (Request::from_parts(head, body), kept)
+    }
+}
+
+/// A request kept for its second attempt.
+pub(crate) struct Kept<K> {
+    pub(crate) head: request::Parts,
+    pub(crate) body: K,
+}
+
+pub(crate) fn attach<B>(mut request: Request<B>, authorization: HeaderValue) -> Request<B> {
+    let headers: &mut HeaderMap = request.headers_mut();
+    headers.insert(AUTHORIZATION, authorization);
+    request
+}
+
+impl<S: Clone, T, R> Clone for BearerAuth<S, T, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), context: Arc::clone(&self.context) }
+    }
+}
+
+impl<S: fmt::Debug, T, R: fmt::Debug> fmt::Debug for BearerAuth<S, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", &self.context).finish()
+    }
+}

@@ -1,0 +1,48 @@
+//! A closure as a source.
+
+use std::fmt;
+
+use crate::{
+    error::Error,
+    source::token_source::{Reason, TokenSource},
+    token::AccessToken,
+};
+
+/// Makes a source of an async closure.
+///
+/// ```
+/// use tower_bearer::{AccessToken, Error, TokenCache, source::from_fn};
+///
+/// # async fn ask_my_vault() -> Result<String, std::io::Error> { Ok("t".into()) }
+/// let cache = TokenCache::new(from_fn(|_why| async {
+///     let token = ask_my_vault().await.map_err(Error::transient)?;
+///     AccessToken::new(token)
+/// }));
+/// ```
+pub fn from_fn<F, Fut>(obtain: F) -> FromFn<F>
+where
+    F: Fn(Reason) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<AccessToken, Error>> + Send,
+{
+    FromFn(obtain)
+}
+
+/// The source made by [`from_fn`].
+#[derive(Clone)]
+pub struct FromFn<F>(F);
+
+impl<F, Fut> TokenSource for FromFn<F>
+where
+    F: Fn(Reason) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<AccessToken, Error>> + Send,
+{
+    fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
+        (self.0)(why)
+    }
+}
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromFn")
+    }
+}

@@ -1,0 +1,126 @@
+//! Client authentication at the token endpoint (RFC 6749 §2.3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+
+use super::answer::Refusal;
+use super::{ClientAuthentication, IssuerBuilder, TokenRequest};
+
+/// Exactly one authentication, of an accepted kind, with the right id and secret.
+pub(super) fn authenticate(settings: &IssuerBuilder, request: &TokenRequest) -> Result<(), Refusal> {
+    use ClientAuthentication as Accepted;
+
+    const UNKNOWN: Refusal = Refusal::new("invalid_client", "Unknown client, wrong secret or wrong method");
+    const SEVERAL: Refusal = Refusal::new("invalid_request", "More than one client authentication");
+
+    let mut headers = request.headers().get_all(AUTHORIZATION).iter();
+    let header = headers.next();
+    let secret = request.param("client_secret");
+    let assertion = request.param("client_assertion");
+    let methods = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(assertion.is_some());
+    if methods > 1 || headers.next().is_some() {
+        return Err(SEVERAL);
+    }
+
+    let accepted = settings.client_authentication;
+    let id = request.param("client_id");
+    let proven = match (header, secret) {
+        (Some(header), _) => {
+            let encoded = match accepted {
+                Accepted::Basic | Accepted::Either => true,
+                Accepted::BasicRaw => false,
+                Accepted::Post | Accepted::None => return Err(UNKNOWN),
+            };
+            // A `client_id` beside the header is tolerated if it says the same.
+            let (name, secret) = user_pass(header.as_bytes(), encoded).ok_or(UNKNOWN)?;
+            id.is_none_or(|id| id == name) && name == settings.client_id && secret == settings.client_secret
+        }
+        (None, Some(secret)) => {
+            matches!(accepted, Accepted::Post | Accepted::Either)
+                && id == Some(&settings.client_id)
+                && secret == settings.client_secret
+        }
+        (None, None) => assertion.is_none() && accepted == Accepted::None && id == Some(settings.client_id.as_str()),
+    };
+    if proven { Ok(()) } else { Err(UNKNOWN) }
+}
+
+/// The id and secret in an HTTP Basic header.
+fn user_pass(header: &[u8], encoded: bool) -> Option<(String, String)> {
+    let (scheme, credentials) = std::str::from_utf8(header).ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    if encoded { Some((form_decoded(id)?, form_decoded(secret)?)) } else { Some((id.to_owned(), secret.to_owned())) }
+}
+
+/// One value in the form encoding; `&` cannot be part of it.
+fn form_decoded(value: &str) -> Option<String> {
+    let form = format!("value={value}");
+    let mut pairs = form_urlencoded::parse(form.as_bytes());
+    let (_, value) = pairs.next()?;
+    pairs.next().is_none().then(|| value.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Issuer;
+    use crate::testing::ask::{ask_as, json_body};
+
+    const GRANT: &str = "grant_type=password&username=user1&password=user-password";
+
+    async fn status(accepted: ClientAuthentication, basic: Option<&str>, body: &str) -> u16 {
+        let issuer = Issuer::builder().client_authentication(accepted).build();
+        let body = format!("{GRANT}{body}");
+        ask_as(&issuer, "/token", basic, &body).await.status().as_u16()
+    }
+
+    const BASIC: Option<&str> = Some("client1:client-secret");
+    const POST: &str = "&client_id=client1&client_secret=client-secret";
+
+    #[tokio::test]
+    async fn each_setting_accepts_its_own_kind_only() {
+        use ClientAuthentication as Accepted;
+        for (accepted, basic, post, public) in [
+            (Accepted::Basic, 200, 401, 401),
+            (Accepted::BasicRaw, 200, 401, 401),
+            (Accepted::Post, 401, 200, 401),
+            (Accepted::Either, 200, 200, 401),
+            (Accepted::None, 401, 401, 200),
+        ] {
+            assert_eq!(status(accepted, BASIC, "").await, basic, "{accepted:?}");
+            assert_eq!(status(accepted, None, POST).await, post, "{accepted:?}");
+            assert_eq!(status(accepted, None, "&client_id=client1").await, public, "{accepted:?}");
+            assert_eq!(status(accepted, None, "").await, 401, "{accepted:?}");
+            assert_eq!(status(accepted, BASIC, POST).await, 400, "{accepted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_secret_is_challenged() {
+        let issuer = Issuer::new();
+        let response = ask_as(&issuer, "/token", Some("client1:wrong"), GRANT).await;
+        assert_eq!(response.status(), 401);
+        assert!(response.headers()["www-authenticate"].as_bytes().starts_with(b"Basic"));
+        assert_eq!(json_body(response).await["error"], "invalid_client");
+    }
+
+    #[tokio::test]
+    async fn basic_is_form_decoded_and_raw_is_not() {
+        let (id, secret) = ("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=");
+        let encoded = "1PpG%2FQ+1:z%2FtZ9VwFZqApmIQ%2BZH1I5pLk%2FuB4ud%3AX2%2F8bL%2BwfFTt1rFw%3D";
+        let raw = format!("{id}:{secret}");
+        for (accepted, right, wrong) in [
+            (ClientAuthentication::Basic, encoded, raw.as_str()),
+            (ClientAuthentication::BasicRaw, raw.as_str(), encoded),
+        ] {
+            let issuer = Issuer::builder().client(id, secret).client_authentication(accepted).build();
+            assert_eq!(ask_as(&issuer, "/token", Some(right), GRANT).await.status(), 200);
+            assert_eq!(ask_as(&issuer, "/token", Some(wrong), GRANT).await.status(), 401);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The behaviours that must hold, by topic. Each test is named for the fact that it states.
+
+#[path = "api/support.rs"]
+mod support;
+
+#[path = "api/floors.rs"]
+mod floors;
+#[path = "api/grant.rs"]
+mod grant;
+#[path = "api/renewal.rs"]
+mod renewal;
+#[path = "api/retry.rs"]
+mod retry;
+#[path = "api/secrets.rs"]
+mod secrets;
+#[path = "api/stack.rs"]
+mod stack;

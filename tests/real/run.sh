@@ -1,0 +1,9 @@
+#!/bin/bash
+# run.sh COMMAND...: installs and starts the real servers, runs COMMAND with their addresses in its environment
+# (the list is in servers.sh), and stops them however it ends.
+source "$(dirname "$0")/process.sh"
+trap '"$here/servers.sh" stop' EXIT
+"$here/servers.sh" setup
+"$here/servers.sh" start
+set -a; source "$STATE/env"; set +a
+"$@"
