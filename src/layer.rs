@@ -77,6 +77,7 @@ impl<T: TokenSource> BearerAuthLayer<T> {
     }
 
     /// A layer over a cache that others may share: one token, one renewal, for all of them.
+    #[must_use]
     pub fn with_cache(cache: TokenCache<T>) -> Self {
         Self { context: Context { cache, replay: CloneBody, rule: Rule::Standard, keep_existing: false } }
     }

@@ -52,8 +52,10 @@ impl Verdict {
 #[derive(Clone)]
 pub(crate) enum Rule {
     Standard,
-    Custom(Arc<dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync>),
+    Custom(Arc<Judge>),
 }
+
+pub(crate) type Judge = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
 
 impl Rule {
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {

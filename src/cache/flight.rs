@@ -81,7 +81,8 @@ impl<S, T: Clone> Flight<S, T> {
             arrive(&mut board.state)
         };
         // Outside the lock: it may wake very many.
-        pilot.0.send_replace(Some(brought));
+        let Pilot(seats) = pilot;
+        seats.send_replace(Some(brought));
     }
 
     fn lock(&self) -> MutexGuard<'_, Board<S, T>> {

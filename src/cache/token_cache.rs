@@ -130,6 +130,7 @@ impl<T: TokenSource> TokenCache<T> {
     /// one changes nothing. Whether it was still the newest.
     ///
     /// The layer does this by itself on a 401.
+    #[expect(clippy::must_use_candidate, reason = "whether it was the newest matters to few")]
     pub fn invalidate(&self, token: &AccessToken) -> bool {
         let newest = self.shared.flight.board(|state, _| (state.generation() == token.generation(), false)).0;
         if newest {
@@ -186,10 +187,11 @@ impl<T: TokenSource> TokenCache<T> {
     pub(crate) fn look(&self) -> Result<Look, Error> {
         let now = Instant::now();
         let shared = &self.shared;
-        if let Some(entry) = &*shared.current.load() {
-            if !entry.is_stale(now) && !entry.is_expired(now, &shared.settings) {
-                return Ok(Look::Hit(entry.token.clone()));
-            }
+        if let Some(entry) = &*shared.current.load()
+            && !entry.is_stale(now)
+            && !entry.is_expired(now, &shared.settings)
+        {
+            return Ok(Look::Hit(entry.token.clone()));
         }
         self.look_again()
     }
@@ -276,12 +278,11 @@ impl<T: TokenSource> TokenCache<T> {
 
     /// An API accepted this generation. Reads one flag unless the budget is limited.
     pub(crate) fn accepted(&self, generation: u64) {
-        if self.shared.limited.load(Ordering::Relaxed) {
-            if let Some(entry) = &*self.shared.current.load() {
-                if entry.token.generation() == generation {
-                    entry.note_accepted(Instant::now());
-                }
-            }
+        if self.shared.limited.load(Ordering::Relaxed)
+            && let Some(entry) = &*self.shared.current.load()
+            && entry.token.generation() == generation
+        {
+            entry.note_accepted(Instant::now());
         }
     }
 

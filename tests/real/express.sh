@@ -7,6 +7,7 @@ setup) "$here/node/install.sh" ;;
 start)
   rm -rf "$STATE/express"
   mkdir -p "$STATE/express"
+  cp "$here/node/express.mjs" "$STATE/node"
   spawn express node "$STATE/node/express.mjs" "$STATE/express"
   await express "$EXPRESS_URL/up"
   ;;

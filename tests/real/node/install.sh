@@ -1,5 +1,5 @@
 #!/bin/bash
-# Copies the two servers to $STATE/node and installs what they import there, so that the tree stays clean.
+# Installs what the two servers import in $STATE/node, so that the tree stays clean. They are copied there to run.
 source "$(dirname "$0")/../process.sh"
 if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
   echo "oidc-provider needs Node 20 or later; found $(node --version 2>/dev/null || echo none)" >&2
@@ -7,7 +7,6 @@ if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev
 fi
 source=$here/node target=$STATE/node
 mkdir -p "$target"
-cp "$source"/*.mjs "$target"
 cmp -s "$source/package.json" "$target/installed.json" && exit
 cp "$source/package.json" "$target"
 if ! (cd "$target" && npm install --no-package-lock --no-audit --no-fund </dev/null >npm.log 2>&1); then

@@ -78,6 +78,7 @@ function withNewKey() {
     clients,
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: `key-${Date.now()}`, use: 'sig', alg: 'RS256' }] },
     scopes: ['read', 'write'],
+    enabledJWA: { clientAuthSigningAlgValues: ['ES384'] },
     findAccount: async (ctx, id) => (id in users ? { accountId: id, claims: async () => ({ sub: id }) } : undefined),
     rotateRefreshToken: true,
     issueRefreshToken: async () => true,

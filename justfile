@@ -1,0 +1,24 @@
+# Formatting, lints and links: a minute, before each commit.
+check:
+    cargo fmt --check
+    cargo clippy --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+# The tests that need nothing but the crate.
+test *args:
+    cargo nextest run --all-features {{args}}
+    cargo test --doc --all-features
+
+# The tests against real servers; installs and starts them.
+real *args:
+    tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only {{args}}
+
+bench *args:
+    cargo bench --all-features {{args}}
+
+doc:
+    cargo doc --no-deps --all-features --open
+
+# All that must hold before a merge.
+ci:
+    .ci/run

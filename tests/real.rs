@@ -1,0 +1,313 @@
+//! Against servers that nobody of ours wrote: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, and
+//! oidc-provider with express. `tests/real/run.sh` installs and starts them and gives their addresses; without them these
+//! tests are skipped visibly:
+//!
+//! ```text
+//! tests/real/run.sh cargo nextest run --test real --run-ignored only
+//! ```
+
+use std::{
+    env,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt};
+use tower_bearer::{
+    AccessToken, BearerAuth, BearerAuthLayer, Error, FailureClass, Outcome, PasswordGrant, Reason, TokenCache,
+    TokenSource,
+    grant::{ClientAuth, HttpClient, PasswordGrantBuilder},
+};
+
+type Http = Client<HttpConnector, Full<Bytes>>;
+
+fn var(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/real/run.sh"))
+}
+
+fn http() -> Http {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// An authorization server, and a resource server that asks it about each token.
+#[derive(Clone, Copy)]
+struct Pair {
+    token_url: &'static str,
+    revoke_url: &'static str,
+    scope: &'static str,
+    api: &'static str,
+    /// What the authorization server makes of a wrong password and of a wrong client secret.
+    wrong_password: (FailureClass, u16, Option<&'static str>),
+    wrong_client: (FailureClass, u16, Option<&'static str>),
+}
+
+const GLEWLWYD: Pair = Pair {
+    token_url: "GLEWLWYD_TOKEN_URL",
+    revoke_url: "GLEWLWYD_REVOKE_URL",
+    scope: "GLEWLWYD_SCOPE",
+    api: "APACHE_INTROSPECTION_URL",
+    wrong_password: (FailureClass::Unexplained, 403, None),
+    wrong_client: (FailureClass::Unexplained, 403, None),
+};
+
+const OIDC_PROVIDER: Pair = Pair {
+    token_url: "OIDC_PROVIDER_TOKEN_URL",
+    revoke_url: "OIDC_PROVIDER_REVOKE_URL",
+    scope: "OIDC_PROVIDER_SCOPE",
+    api: "EXPRESS_URL",
+    wrong_password: (FailureClass::Terminal, 400, Some("invalid_grant")),
+    wrong_client: (FailureClass::Terminal, 401, Some("invalid_client")),
+};
+
+impl Pair {
+    fn grant(self) -> PasswordGrantBuilder {
+        PasswordGrant::builder(var(self.token_url))
+            .client_auth(ClientAuth::basic(var("REAL_CLIENT_ID"), var("REAL_CLIENT_SECRET")))
+            .credentials(var("REAL_USERNAME"), var("REAL_PASSWORD"))
+            .scope(var(self.scope))
+    }
+
+    fn patients(self) -> Uri {
+        format!("{}/patients", var(self.api)).parse().unwrap()
+    }
+
+    /// RFC 7009, by hand: what an operator does.
+    fn revoke(self, token: &AccessToken) {
+        let (id, secret) = (var("REAL_CLIENT_ID"), var("REAL_CLIENT_SECRET"));
+        let status = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", &format!("{id}:{secret}")])
+            .args(["-d", &format!("token={}", token.secret()), &var(self.revoke_url)])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&status.stdout), "200", "the revocation endpoint");
+    }
+}
+
+/// Counts what its source is asked.
+struct Counted<T> {
+    source: T,
+    asked: Arc<AtomicUsize>,
+}
+
+impl<T: TokenSource> TokenSource for Counted<T> {
+    fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.source.obtain(why)
+    }
+}
+
+type Source = Counted<PasswordGrant<HttpClient>>;
+
+struct Sdk {
+    service: BearerAuth<Http, Source>,
+    cache: TokenCache<Source>,
+    asked: Arc<AtomicUsize>,
+    api: Uri,
+}
+
+impl Sdk {
+    fn new(pair: Pair) -> Self {
+        Self::with(pair.grant().build().unwrap(), pair.patients())
+    }
+
+    fn with(source: PasswordGrant<HttpClient>, api: Uri) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let cache = TokenCache::new(Counted { source, asked: Arc::clone(&asked) });
+        Self { service: BearerAuthLayer::with_cache(cache.clone()).layer(http()), cache, asked, api }
+    }
+
+    async fn get(&self) -> Response<Incoming> {
+        let request = Request::get(self.api.clone()).body(Full::default()).unwrap();
+        self.service.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn ok(&self) -> Option<Outcome> {
+        let response = self.get().await;
+        assert_eq!(response.status(), StatusCode::OK, "{:?}", response.headers());
+        response.extensions().get().cloned()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+async fn reused_and_renewed_in_the_background(pair: Pair) {
+    let sdk = Sdk::new(pair);
+    assert!(sdk.ok().await.is_some_and(|outcome| outcome.waited()));
+    for _ in 0..20 {
+        assert!(sdk.ok().await.is_none(), "a plain hit");
+    }
+    assert_eq!(sdk.asked(), 1);
+    // Tokens of 4 s are stale after 3 and expired after 3.6; this goes on over two renewals by refresh token.
+    for _ in 0..80 {
+        assert!(sdk.ok().await.is_none(), "no request waits for a renewal");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!((3..=4).contains(&sdk.asked()), "{} token requests in 8 s", sdk.asked());
+    assert_eq!(sdk.cache.status().failures, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn glewlwyd_tokens_are_reused_and_renewed_in_the_background() {
+    reused_and_renewed_in_the_background(GLEWLWYD).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn oidc_provider_tokens_are_reused_and_renewed_in_the_background() {
+    reused_and_renewed_in_the_background(OIDC_PROVIDER).await;
+}
+
+async fn a_token_that_expired_while_idle_is_renewed_first(pair: Pair) {
+    let sdk = Sdk::new(pair);
+    sdk.ok().await;
+    sleep(Duration::from_secs(5)).await;
+    assert!(sdk.ok().await.is_some_and(|outcome| outcome.waited() && !outcome.retried()));
+    assert_eq!(sdk.asked(), 2);
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn glewlwyd_tokens_that_expired_while_idle_are_renewed_first() {
+    a_token_that_expired_while_idle_is_renewed_first(GLEWLWYD).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn oidc_provider_tokens_that_expired_while_idle_are_renewed_first() {
+    a_token_that_expired_while_idle_is_renewed_first(OIDC_PROVIDER).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn a_revoked_token_costs_one_401_and_the_retry_succeeds() {
+    let sdk = Sdk::new(GLEWLWYD);
+    for generation in 1..=3 {
+        sdk.ok().await;
+        let token = sdk.cache.token().await.unwrap();
+        assert_eq!(token.generation(), generation);
+        GLEWLWYD.revoke(&token);
+        let outcome = sdk.ok().await.expect("not a plain hit");
+        assert!(outcome.retried(), "{outcome:?}");
+    }
+    assert_eq!(sdk.asked(), 4);
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn a_revocation_that_kills_the_refresh_token_too_falls_back_to_the_password() {
+    let source = OIDC_PROVIDER.grant().build().unwrap();
+    let cache = TokenCache::new(source);
+    let token = cache.token().await.unwrap();
+    OIDC_PROVIDER.revoke(&token);
+    assert!(cache.invalidate(&token));
+    let next = cache.token().await.unwrap();
+    assert_ne!(next.secret(), token.secret());
+}
+
+/// Changes the servers' keys, so it has them to itself.
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn new_signing_keys_make_a_401_that_the_retry_mends() {
+    let api = format!("{}/patients", var("APACHE_OAUTH2_JWT_URL")).parse().unwrap();
+    let sdk = Sdk::with(GLEWLWYD.grant().build().unwrap(), api);
+    sdk.ok().await;
+    let rotated = Command::new(var("REAL_SERVERS")).arg("rotate-keys").status().unwrap();
+    assert!(rotated.success());
+    // Resource servers keep the old keys for a second.
+    sleep(Duration::from_millis(1200)).await;
+    let outcome = sdk.ok().await;
+    assert!(outcome.is_some_and(|outcome| outcome.retried() || outcome.waited()));
+}
+
+async fn refusals(pair: Pair) {
+    let expect = |grant: PasswordGrantBuilder, (class, status, code): (FailureClass, u16, Option<&'static str>)| async move {
+        let cache = TokenCache::new(grant.build().unwrap());
+        let error = cache.token().await.unwrap_err();
+        assert_eq!(
+            (error.class(), error.status().map(|status| status.as_u16()), error.oauth_code()),
+            (class, Some(status), code),
+            "{error}"
+        );
+        let again = cache.token().await.unwrap_err();
+        assert!(again.is_backing_off(), "the account is not hammered: {again}");
+    };
+    expect(pair.grant().credentials(var("REAL_USERNAME"), "not the password"), pair.wrong_password).await;
+    let wrong = ClientAuth::basic(var("REAL_CLIENT_ID"), "not the secret");
+    expect(pair.grant().client_auth(wrong), pair.wrong_client).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn glewlwyd_refuses_without_a_reason_and_is_left_alone() {
+    refusals(GLEWLWYD).await;
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn oidc_provider_refuses_with_a_reason_and_is_left_alone() {
+    refusals(OIDC_PROVIDER).await;
+}
+
+/// Each server decodes Basic credentials its own way; the crate can do both, and UTF-8 survives.
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn credentials_with_every_awkward_character_arrive() {
+    let (id, secret) = (var("REAL_WEIRD_CLIENT_ID"), var("REAL_WEIRD_CLIENT_SECRET"));
+    let user = |pair: Pair| pair.grant().credentials(var("REAL_WEIRD_USERNAME"), var("REAL_WEIRD_PASSWORD"));
+    for grant in [
+        user(GLEWLWYD).client_auth(ClientAuth::basic_raw(id.clone(), secret.clone())),
+        user(GLEWLWYD).client_auth(ClientAuth::post(id.clone(), secret.clone())),
+        user(OIDC_PROVIDER).client_auth(ClientAuth::basic(id.clone(), secret.clone())),
+    ] {
+        grant.build().unwrap().obtain(Reason::First).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn a_company_s_own_certificate_authority_is_trusted_when_given() {
+    let grant = || {
+        PasswordGrant::builder(var("GLEWLWYD_TLS_TOKEN_URL"))
+            .client_auth(ClientAuth::basic(var("REAL_CLIENT_ID"), var("REAL_CLIENT_SECRET")))
+            .credentials(var("REAL_USERNAME"), var("REAL_PASSWORD"))
+            .scope(var("GLEWLWYD_SCOPE"))
+    };
+    let error = grant().build().unwrap().obtain(Reason::First).await.unwrap_err();
+    assert!(error.is_connect() && error.is_transient(), "{error}");
+    let ca = std::fs::read(var("GLEWLWYD_CA_FILE")).unwrap();
+    let http = HttpClient::builder().root_certificates(ca).build().unwrap();
+    grant().build_with(http).unwrap().obtain(Reason::First).await.unwrap();
+}
+
+/// Apache answers a bare 401 for a missing scope, unless told otherwise. It costs a bounded number of renewals.
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn a_401_that_means_forbidden_does_not_renew_for_ever() {
+    let sdk = Sdk::new(GLEWLWYD);
+    sdk.ok().await;
+    let seen = Mutex::new(Vec::new());
+    for _ in 0..50 {
+        let request = Request::get(format!("{}/admin", var(GLEWLWYD.api))).body(Full::default()).unwrap();
+        let response = sdk.service.clone().oneshot(request).await.unwrap();
+        seen.lock().unwrap().push(response.status().as_u16());
+    }
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.iter().all(|status| matches!(status, 401 | 403)), "{seen:?}");
+    assert!(sdk.asked() <= 4, "{} token requests for 50 refusals", sdk.asked());
+}
