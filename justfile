@@ -11,7 +11,7 @@ test *args:
 
 # The tests against real servers; installs and starts them.
 real *args:
-    tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only {{args}}
+    tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only --test-threads 1 {{args}}
 
 bench *args:
     cargo bench --all-features {{args}}

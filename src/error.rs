@@ -1,6 +1,6 @@
 //! The crate's one error type. A leaf: it knows no other module.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tower::BoxError;
@@ -207,6 +207,11 @@ impl Error {
         Self::build(Kind::NotAToken(why), FailureClass::Transient)
     }
 
+    /// The answer began and did not end.
+    pub(crate) fn broken_off(source: impl Into<BoxError>) -> Self {
+        Self::not_a_token("it broke off").caused_by(source)
+    }
+
     pub(crate) fn panicked() -> Self {
         Self::build(Kind::Panicked, FailureClass::Transient)
     }
@@ -235,6 +240,28 @@ impl Error {
         self
     }
 
+    /// What the operating system or TLS says of a failed exchange. Nothing else of the chain is shown: a client of
+    /// somebody's own may put URLs, or worse, into its errors.
+    fn network_cause(&self) -> Option<String> {
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            #[cfg(feature = "client")]
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                return Some(tls.to_string());
+            }
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                match io.get_ref() {
+                    None => return Some(io.to_string()),
+                    #[cfg(feature = "client")]
+                    Some(inner) if inner.is::<rustls::Error>() => return Some(inner.to_string()),
+                    Some(_) => {}
+                }
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// The failure itself, under a `BackingOff` that repeats it.
     fn origin(&self) -> &Self {
         match &self.0.kind {
@@ -249,7 +276,13 @@ impl fmt::Display for Error {
         match &self.0.kind {
             Kind::Config(advice) => f.write_str(advice),
             Kind::Source => f.write_str("the token source failed"),
-            Kind::Connect => f.write_str("the token endpoint could not be reached: check its URL and the network"),
+            Kind::Connect => {
+                f.write_str("the token endpoint could not be reached")?;
+                if let Some(cause) = self.network_cause() {
+                    write!(f, " ({cause})")?;
+                }
+                f.write_str(": check its URL and the network")
+            }
             Kind::Timeout(after) => write!(f, "no token came within {after:?}"),
             Kind::Status(status) if status.is_client_error() && self.class() == FailureClass::Unexplained => write!(
                 f,

@@ -291,6 +291,7 @@ impl<T: TokenSource, R> Context<T, R> {
     {
         let Retry { service, kept: Kept { head, body } } = retry;
         let body = self.replay.replay(body)?;
+        tracing::debug!(generation = token.generation(), "rejected, sending the request once more");
         Some((service, Request::from_parts(head, body), token))
     }
 }

@@ -59,7 +59,7 @@ where
             if error.is::<LengthLimitError>() {
                 Error::not_a_token("it is larger than 1 MiB")
             } else {
-                Error::connect(error)
+                Error::broken_off(error)
             }
         })?;
         Ok(Response::from_parts(head, Answer(whole.to_bytes())))

@@ -129,8 +129,9 @@ impl Service<Request<Full<Bytes>>> for HttpClient {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let response = tokio::time::timeout(self.deadline, self.client.request(request));
-        Box::pin(async move { Ok(response.await??) })
+        let deadline = self.deadline;
+        let response = tokio::time::timeout(deadline, self.client.request(request));
+        Box::pin(async move { Ok(response.await.map_err(|_| Error::timeout(deadline))??) })
     }
 }
 

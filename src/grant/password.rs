@@ -1,5 +1,7 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3), with refresh (§6).
 
+use std::fmt;
+
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
@@ -39,7 +41,7 @@ use crate::{
 pub struct PasswordGrant<C> {
     endpoint: Endpoint<C>,
     credentials: BoxProvider,
-    params: Vec<(String, String)>,
+    params: Params,
     /// Locked for a whole exchange: two uses of one refresh token at once look like theft to a server that rotates them.
     refresh_token: Mutex<Option<SecretString>>,
 }
@@ -51,7 +53,7 @@ impl PasswordGrant<()> {
             token_url: token_url.into(),
             auth: None,
             credentials: None,
-            params: Vec::new(),
+            params: Params(Vec::new()),
             plain_http: false,
             show_description: false,
         }
@@ -75,7 +77,7 @@ impl<C: HttpService> PasswordGrant<C> {
 
     fn form(&self, grant_type: &str) -> Form {
         let mut form = Form::new(grant_type);
-        self.params.iter().for_each(|(name, value)| form.append(name, value));
+        self.params.0.iter().for_each(|(name, value)| form.append(name, value));
         form
     }
 }
@@ -120,7 +122,7 @@ pub struct PasswordGrantBuilder {
     token_url: String,
     auth: Option<ClientAuth>,
     credentials: Option<BoxProvider>,
-    params: Vec<(String, String)>,
+    params: Params,
     plain_http: bool,
     show_description: bool,
 }
@@ -162,7 +164,7 @@ impl PasswordGrantBuilder {
 
     /// Any other parameter that the server wants. Default: none.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.params.push((name.into(), value.into()));
+        self.params.0.push((name.into(), value.into()));
         self
     }
 
@@ -201,9 +203,18 @@ impl PasswordGrantBuilder {
         let credentials = self
             .credentials
             .ok_or_else(|| Error::config("no credentials are set: call `credentials` or `credentials_from`"))?;
-        check_params(&self.params)?;
+        check_params(&self.params.0)?;
         let endpoint = Endpoint::new(http, &self.token_url, auth, self.plain_http, self.show_description)?;
         Ok(PasswordGrant { endpoint, credentials, params: self.params, refresh_token: Mutex::new(None) })
+    }
+}
+
+/// Parameters of the request; `Debug` shows their names, because some servers want a key of their own there.
+struct Params(Vec<(String, String)>);
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 

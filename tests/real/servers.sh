@@ -6,7 +6,7 @@
 #
 # TOWER_BEARER_REAL_STATE  the state folder (target/real)
 # TOWER_BEARER_REAL_PORT   the first of ten ports (the first ten in a row that are free)
-# TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (4)
+# TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (8)
 source "$(dirname "$0")/process.sh"
 servers="glewlwyd apache oidc-provider express"
 
@@ -34,7 +34,7 @@ addresses() { # BASE
 TOWER_BEARER_REAL=1
 REAL_SERVERS='$here/servers.sh'
 REAL_PORT=$1
-REAL_TTL=${TOWER_BEARER_REAL_TTL:-4}
+REAL_TTL=${TOWER_BEARER_REAL_TTL:-8}
 REAL_CLIENT_ID=client1_id
 REAL_CLIENT_SECRET=secret
 REAL_USERNAME=user1
