@@ -283,24 +283,21 @@ impl fmt::Display for Error {
                 }
                 f.write_str(": check its URL and the network")
             }
-            Kind::Timeout(after) => write!(f, "no token came within {after:?}"),
-            Kind::Status(status) if status.is_client_error() && self.class() == FailureClass::Unexplained => write!(
-                f,
-                "the token endpoint answered {status} without saying why: \
-                 check the URL, the client and the user's credentials"
-            ),
-            Kind::Status(status) => write!(f, "the token endpoint answered {status}"),
+            Kind::Timeout(after) => {
+                write!(f, "no token came within {after:?}: check that the issuer is up, and the network")
+            }
+            Kind::Status(status) => write!(f, "the token endpoint answered {status}{}", status_advice(*status)),
             Kind::Refused { code, description, .. } => {
-                write!(f, "the token endpoint refused: {code}")?;
+                write!(f, "the token endpoint refused with {code}")?;
                 if let Some(description) = description {
                     write!(f, " ({description})")?;
                 }
-                f.write_str(advice(code))
+                f.write_str(code_advice(code))
             }
             Kind::Redirected(to) => {
                 write!(f, "the token endpoint redirects, which is not followed: use the URL it points to ({to})")
             }
-            Kind::NotAToken(why) => write!(f, "the token endpoint's answer is no usable token: {why}"),
+            Kind::NotAToken(why) => write!(f, "what came is no usable token: {why}"),
             Kind::Panicked => f.write_str("the token source panicked"),
             Kind::Recursion => f.write_str(
                 "the token source's own HTTP client is wrapped in the BearerAuthLayer that it serves: \
@@ -314,13 +311,28 @@ impl fmt::Display for Error {
     }
 }
 
+/// What a person can do about a status that came without an error code.
+fn status_advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => ": check the token URL",
+        StatusCode::TOO_MANY_REQUESTS => ": it wants to be asked less often",
+        _ if status.is_client_error() => {
+            " without saying why: check the token URL, the client's id and secret, and the user's name and password"
+        }
+        _ if status.is_server_error() => ": it, or a proxy before it, has a problem of its own; try later",
+        _ => "",
+    }
+}
+
 /// What a person can do about a refusal of RFC 6749 §5.2.
-fn advice(code: &str) -> &'static str {
+fn code_advice(code: &str) -> &'static str {
     match code {
         "invalid_grant" => ": check the username and the password",
         "invalid_client" => ": check the client id, the client secret and how the client authenticates",
-        "unauthorized_client" | "unsupported_grant_type" => ": this client may not use this grant",
+        "invalid_request" => ": check the parameters and how the client authenticates",
         "invalid_scope" => ": check the scope",
+        "unauthorized_client" => ": its operator has to allow this client this grant",
+        "unsupported_grant_type" => ": it does not offer this grant, or not at this URL",
         _ => "",
     }
 }

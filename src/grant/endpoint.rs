@@ -236,7 +236,7 @@ fn parse(headers: &HeaderMap, body: Bytes) -> Result<Fields, Error> {
     let kind = headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap_or("?"));
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !(essence == "application/json" || essence.ends_with("+json")) {
-        return Err(Error::not_a_token("its content type is not JSON: is this the token endpoint's URL?"));
+        return Err(Error::not_a_token("its content type is not JSON, so check the token URL"));
     }
     let mut text = Zeroizing::new(vec![0; body.len()]);
     body.clone().copy_to_slice(&mut text);
