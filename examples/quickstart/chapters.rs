@@ -1,6 +1,6 @@
 //! The four chapters. Each says what happened, and fails if that is not what should have.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tower_bearer::{AccessToken, Lifetime, cache::Age};
 
