@@ -9,6 +9,14 @@ mod floors;
 mod grant;
 #[path = "api/renewal.rs"]
 mod renewal;
+#[path = "api/renewal_ages.rs"]
+mod renewal_ages;
+#[path = "api/renewal_failures.rs"]
+mod renewal_failures;
+#[path = "api/renewal_placement.rs"]
+mod renewal_placement;
+#[path = "api/renewal_rejections.rs"]
+mod renewal_rejections;
 #[path = "api/retry.rs"]
 mod retry;
 #[path = "api/secrets.rs"]

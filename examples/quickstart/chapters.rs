@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use tower_bearer::{AccessToken, Lifetime, cache::Age};
 
 use crate::{

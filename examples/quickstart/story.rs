@@ -1,13 +1,11 @@
 //! What the chapters share: the client, and the counts.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
 use tower_bearer::{BoxTokenSource, Outcome, TokenCache};
 

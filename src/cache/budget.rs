@@ -11,8 +11,10 @@
 //!
 //! While limited, the budget must not hide a real revocation behind one bad endpoint. It is told when the token is
 //! accepted anywhere; a token that was accepted, and then for `silence` was accepted nowhere although requests carry it,
-//! is renewed at once. Those renewals have an interval of their own, which doubles until a retry proves that one of them
-//! mended something: an API that is simply called seldom looks the same, and must not cost more than the rest.
+//! is renewed at once, if it was rejected three times as often in a row as it usually is between two acceptances. Those
+//! renewals have an interval of their own, which doubles until one of them is seen to have mended something: a retry is
+//! accepted, or the new token is after no more rejections than usual. An API that is simply called seldom looks much the
+//! same, and must not cost more than the rest.
 //!
 //! Knows nothing of tokens: instants come in, a yes or a no goes out.
 
@@ -23,6 +25,9 @@ use tokio::time::Instant;
 /// So many tokens in a row that were accepted once and rejected within half the first interval count as a strike: an
 /// API that takes each token but once would otherwise cost a renewal a request.
 const YOUNG_DEATHS: u32 = 8;
+
+/// What is said to be longer is as good as for ever, and would not fit into an instant.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The bound on renewals that rejections cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,7 @@ pub(crate) struct Account {
     /// The earliest next renewal, while limited.
     not_before: Option<Instant>,
     early: Pace,
+    run: Run,
 }
 
 /// The newest token, as far as the budget is concerned.
@@ -76,6 +82,10 @@ struct Issue {
     by_rejection: bool,
     proven: bool,
     struck: bool,
+    /// It was seen to be accepted, while that was watched.
+    accepted: bool,
+    /// Its predecessor was, so it is missed from its issue on: it may be revoked before anybody could accept it.
+    missed: bool,
 }
 
 /// Renewals out of turn: when the last one was, and how long the next one has to wait.
@@ -85,8 +95,18 @@ struct Pace {
     interval: Duration,
 }
 
+/// Rejections in a row, as far as acceptances are watched.
+#[derive(Debug, Default)]
+struct Run {
+    now: u32,
+    /// The longest of late that an acceptance ended.
+    usual: u32,
+}
+
 impl Account {
-    pub(crate) fn new(budget: RejectionBudget) -> Self {
+    pub(crate) fn new(mut budget: RejectionBudget) -> Self {
+        budget.first = budget.first.min(LONGEST);
+        budget.most = budget.most.min(LONGEST);
         Self {
             budget,
             newest: Issue::default(),
@@ -95,13 +115,16 @@ impl Account {
             last_rejection: None,
             not_before: None,
             early: Pace::default(),
+            run: Run::default(),
         }
     }
 
     /// A token was issued.
     pub(crate) fn issued(&mut self, by_rejection: bool, now: Instant) {
         self.calm_down(now);
-        self.newest = Issue { at: Some(now), by_rejection, ..Issue::default() };
+        self.run.now = 0;
+        let missed = self.newest.accepted;
+        self.newest = Issue { at: Some(now), by_rejection, missed, ..Issue::default() };
     }
 
     /// The newest token was rejected on a first attempt. May it be renewed because of that?
@@ -109,7 +132,12 @@ impl Account {
     /// `accepted` is when it was last seen to be accepted, which is watched while limited.
     pub(crate) fn may_renew(&mut self, accepted: Option<Instant>, now: Instant) -> bool {
         self.calm_down(now);
+        if accepted > self.last_rejection && self.run.end() {
+            self.early.interval = Duration::ZERO;
+        }
+        self.run.now = self.run.now.saturating_add(1);
         self.last_rejection = Some(now);
+        self.newest.accepted |= accepted.is_some();
         if self.newest.by_rejection && !(self.newest.proven && self.may_die(now)) {
             self.strike(now);
         }
@@ -118,7 +146,11 @@ impl Account {
             self.not_before = Some(now + self.interval());
             return true;
         }
-        accepted.is_some_and(|at| now.duration_since(at) >= self.budget.silence) && self.early.take(now, &self.budget)
+        accepted
+            .or(self.newest.at.filter(|_| self.newest.missed))
+            .is_some_and(|at| now.duration_since(at) >= self.budget.silence)
+            && self.run.is_unusual()
+            && self.early.take(now, &self.budget)
     }
 
     /// A retry with the newest token was answered.
@@ -183,6 +215,20 @@ impl Pace {
         self.interval = (2 * self.interval).max(budget.first).min(budget.most);
         self.last = Some(now);
         true
+    }
+}
+
+impl Run {
+    /// An acceptance ended it. Whether it was no longer than usual.
+    fn end(&mut self) -> bool {
+        let run = std::mem::take(&mut self.now);
+        let was_usual = run <= self.usual;
+        self.usual = run.max(self.usual - self.usual.div_ceil(32));
+        was_usual
+    }
+
+    fn is_unusual(&self) -> bool {
+        self.now >= 3 * self.usual
     }
 }
 

@@ -67,11 +67,10 @@ pub(crate) struct Ages {
 
 impl Settings {
     pub(crate) fn ages(&self, token: &AccessToken) -> Ages {
-        let lifetime = match token.lifetime() {
-            Lifetime::Unknown => self.default_lifetime,
-            Lifetime::Once => Duration::ZERO,
-            Lifetime::For(lifetime) => lifetime,
-        };
+        // Clamped like an issuer's: whoever sets "for ever" means well.
+        let default = Lifetime::from(self.default_lifetime);
+        let known = if token.lifetime() == Lifetime::Unknown { default } else { token.lifetime() };
+        let lifetime = if let Lifetime::For(lifetime) = known { lifetime } else { Duration::ZERO };
         let expired = lifetime.saturating_sub(self.expired.of(lifetime));
         let jitter = 1.0 - self.stale_jitter.clamp(0.0, 1.0) * fastrand::f64();
         let stale =

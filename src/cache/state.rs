@@ -11,6 +11,9 @@ use crate::{
     token::AccessToken,
 };
 
+/// What is said to be longer is as good as for ever, and would not fit into an instant.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 #[derive(Debug)]
 pub(crate) struct State {
     /// The newest token, rejected or not.
@@ -26,7 +29,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Failing {
     pub(crate) error: Error,
-    pub(crate) times: u32,
+    /// By class: an outage between two refusals is no reason to ask sooner after the second.
+    times: [u32; 3],
     until: Instant,
     credentials_version: u64,
 }
@@ -79,16 +83,21 @@ impl State {
         now: Instant,
         settings: &Settings,
     ) -> Duration {
-        let before = self.failing.take().filter(|failing| failing.error.class() == error.class());
-        let times = before.map_or(0, |failing| failing.times).saturating_add(1);
+        let mut times = self.failing.take().map_or([0; 3], |failing| failing.times);
+        let of_class = &mut times[error.class() as usize];
+        *of_class = of_class.saturating_add(1);
         let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);
-        let wait = settings.backoff(error.class()).wait(times).max(asked);
+        let wait = settings.backoff(error.class()).wait(*of_class).max(asked).min(LONGEST_WAIT);
         self.failing = Some(Failing { error: error.clone(), times, until: now + wait, credentials_version });
         wait
     }
 }
 
 impl Failing {
+    pub(crate) fn times(&self) -> u32 {
+        self.times.iter().fold(0, |sum, times| sum.saturating_add(*times))
+    }
+
     /// How long the source is still left alone.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         (now < self.until).then(|| self.until - now)

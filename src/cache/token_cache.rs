@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -23,7 +24,7 @@ use crate::{
         entry::Entry,
         flight::{Boarded, Flight, Pilot, Ticket},
         settings::Settings,
-        state::State,
+        state::{Failing, State},
         status::{Age, CacheStatus},
     },
     error::Error,
@@ -58,6 +59,9 @@ struct Shared<T> {
     limited: AtomicBool,
     flight: Flight<State, Renewed>,
 }
+
+/// So many renewals in a row may be lost to one who waits.
+const MOST_LOST: u32 = 8;
 
 type Renewed = Result<AccessToken, Error>;
 
@@ -132,11 +136,16 @@ impl<T: TokenSource> TokenCache<T> {
     /// The layer does this by itself on a 401.
     #[expect(clippy::must_use_candidate, reason = "whether it was the newest matters to few")]
     pub fn invalidate(&self, token: &AccessToken) -> bool {
-        let newest = self.shared.flight.board(|state, _| (state.generation() == token.generation(), false)).0;
-        if newest {
-            self.rejected(token.generation());
+        // Compared by what it is: another cache's token may have the same generation.
+        let is_newest = |state: &mut State, _| {
+            let newest = state.newest.as_ref().filter(|newest| newest.secret() == token.secret());
+            (newest.map(AccessToken::generation), false)
+        };
+        let newest = self.shared.flight.board(is_newest).0;
+        if let Some(generation) = newest {
+            self.rejected(generation);
         }
-        newest
+        newest.is_some()
     }
 
     /// Forgets the token and every failure, so that the next request asks the source: after an operator has mended what
@@ -172,7 +181,7 @@ impl<T: TokenSource> TokenCache<T> {
                 expires_in: entry.as_deref().map(|entry| entry.expires_in(now, &shared.settings)),
                 renewing,
                 renewals: state.renewals,
-                failures: failing.map_or(0, |failing| failing.times),
+                failures: failing.map_or(0, Failing::times),
                 last_error: failing.map(|failing| failing.error.clone()),
                 retry_in: failing.and_then(|failing| failing.wait(now)),
                 rejections_limited: state.budget.is_limited(),
@@ -213,12 +222,12 @@ impl<T: TokenSource> TokenCache<T> {
                 _ => want(state, under_way, version, now),
             }
         });
-        let awaited = self.depart(boarded)?;
-        match (decision, awaited) {
+        match (decision, self.depart(boarded)) {
+            // Also where nothing can renew it: outside a runtime.
             (Decision::Serve(token), _) => Ok(Look::Hit(token)),
-            (Decision::Fail(error), _) => Err(error),
-            (_, Some(awaited)) => Ok(Look::Wait(awaited)),
-            (_, None) => unreachable!("a decision to wait asks for a place"),
+            (Decision::Fail(error), _) | (_, Err(error)) => Err(error),
+            (_, Ok(Some(awaited))) => Ok(Look::Wait(awaited)),
+            (_, Ok(None)) => unreachable!("a decision to wait asks for a place"),
         }
     }
 
@@ -296,9 +305,10 @@ impl<T: TokenSource> TokenCache<T> {
         Arc::as_ptr(&self.shared).cast::<()>() as usize
     }
 
-    /// Waits for a renewal. Should its task be lost with its runtime, another one is begun.
+    /// Waits for a renewal. Should its task be lost with its runtime, another one is begun; not for ever, because the
+    /// runtime in which this is polled may itself be shut down.
     pub(crate) async fn arrival(self, mut awaited: Awaited) -> Renewed {
-        loop {
+        for _ in 0..MOST_LOST {
             if let Some(renewed) = awaited.0.arrival().await {
                 return renewed;
             }
@@ -307,6 +317,7 @@ impl<T: TokenSource> TokenCache<T> {
                 Look::Wait(next) => awaited = next,
             }
         }
+        Err(Error::no_runtime())
     }
 
     /// Sends a flight that has just begun on its way, in a task that no caller can cancel.
@@ -335,26 +346,31 @@ impl<T: TokenSource> TokenCache<T> {
             Ok(Err(_)) => Err(Error::timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        shared.flight.land(pilot, |state| {
-            let now = Instant::now();
-            let took = now - began;
-            match obtained {
-                Ok(token) => {
+        let now = Instant::now();
+        let took = now - began;
+        // Logged after landing: a subscriber may ask the cache, or take its time, and must not do so under the lock.
+        match obtained {
+            Ok(token) => {
+                let (mut generation, mut expires_in) = (0, Duration::ZERO);
+                shared.flight.land(pilot, |state| {
                     let token = state.issued(token, now);
                     shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
                     let entry = Entry::new(token.clone(), &shared.settings);
-                    let expires_in = entry.expires_in(now, &shared.settings);
-                    tracing::info!(generation = token.generation(), ?expires_in, ?took, "token issued");
+                    (generation, expires_in) = (token.generation(), entry.expires_in(now, &shared.settings));
                     shared.current.store(Some(Arc::new(entry)));
                     Ok(token)
-                }
-                Err(error) => {
-                    let wait = state.failed(&error, credentials_version, now, &shared.settings);
-                    tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "no token");
-                    Err(error)
-                }
+                });
+                tracing::info!(generation, ?expires_in, ?took, "token issued");
             }
-        });
+            Err(error) => {
+                let mut wait = Duration::ZERO;
+                shared.flight.land(pilot, |state| {
+                    wait = state.failed(&error, credentials_version, now, &shared.settings);
+                    Err(error.clone())
+                });
+                tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "no token");
+            }
+        }
     }
 }
 

@@ -1,1 +1,134 @@
 //! What several topics need.
+
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tokio_test::task::Spawn;
+use tower::{Service, ServiceExt};
+use tower_bearer::{
+    AccessToken, Error, NotRetried, Outcome, PasswordGrant, TokenCache, TokenSource,
+    grant::{ClientAuth, HttpService},
+    source::from_fn,
+    testing::{Issuer, IssuerService, TokenFormat},
+};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// The password grant over an issuer in process.
+pub(crate) type Grant = PasswordGrant<IssuerService>;
+pub(crate) type Ask = Request<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// An issuer of opaque tokens, which are faster to make than JWTs. They live an hour.
+pub(crate) fn issuer() -> Issuer {
+    Issuer::builder().token_format(TokenFormat::Opaque).build()
+}
+
+/// The password grant as an issuer's defaults want it, over any client.
+pub(crate) fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
+    PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+        .build_with(http)
+        .unwrap()
+}
+
+pub(crate) fn ask(path: &str) -> Ask {
+    Request::get(format!("https://api.test{path}")).body(Full::default()).unwrap()
+}
+
+/// The answer to one GET, by a clone of the service.
+pub(crate) async fn get<S>(service: &S, path: &str) -> Answer
+where
+    S: Service<Ask, Response = Answer, Error: Debug> + Clone,
+{
+    service.clone().oneshot(ask(path)).await.unwrap()
+}
+
+pub(crate) fn is_ok(answer: &Answer) -> bool {
+    answer.status() == StatusCode::OK
+}
+
+/// What is not a plain hit.
+pub(crate) fn outcome(answer: &Answer) -> Option<&Outcome> {
+    answer.extensions().get()
+}
+
+/// Why a rejected request was not sent again.
+pub(crate) fn not_retried(answer: &Answer) -> Option<&NotRetried> {
+    outcome(answer).and_then(Outcome::not_retried)
+}
+
+/// How often a source was asked.
+#[derive(Clone, Default)]
+pub(crate) struct Asked(Arc<AtomicU64>);
+
+impl Asked {
+    pub(crate) fn times(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A source whose nth answer, from 1 on, is `answer(n)`; and how often it was asked.
+pub(crate) fn scripted<F, Fut>(answer: F) -> (impl TokenSource, Asked)
+where
+    F: Fn(u64) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<AccessToken, Error>> + Send + 'static,
+{
+    let asked = Asked::default();
+    let count = Arc::clone(&asked.0);
+    (from_fn(move |_| answer(count.fetch_add(1, Ordering::Relaxed) + 1)), asked)
+}
+
+/// The nth token, of an hour.
+pub(crate) fn token(n: u64) -> AccessToken {
+    AccessToken::new(format!("t{n}")).unwrap().with_expires_in(HOUR)
+}
+
+/// Begins so many calls: each was polled and waits.
+pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>> {
+    let mut calls: Vec<_> = (0..n).map(|_| tokio_test::task::spawn(call())).collect();
+    for call in &mut calls {
+        assert!(call.poll().is_pending());
+    }
+    calls
+}
+
+/// Lets a renewal that is under way in the background come to its end.
+pub(crate) async fn settled<T: TokenSource>(cache: &TokenCache<T>) {
+    while cache.status().renewing {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A wall clock that stands still until it is told to jump.
+pub(crate) fn wall() -> (Arc<AtomicU64>, impl Fn() -> SystemTime + Send + Sync + 'static) {
+    let seconds = Arc::new(AtomicU64::new(1_000_000_000));
+    let read = Arc::clone(&seconds);
+    (seconds, move || SystemTime::UNIX_EPOCH + Duration::from_secs(read.load(Ordering::Relaxed)))
+}
+
+/// At which of the next `seconds` an attempt that `count` counts was made, with `call` made in each of them.
+pub(crate) async fn attempts_at(seconds: u64, count: impl Fn() -> u64, call: impl AsyncFn()) -> Vec<u64> {
+    let (start, mut attempts) = (Instant::now(), Vec::new());
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let before = count();
+        call().await;
+        tokio::task::yield_now().await;
+        attempts.extend((before..count()).map(|_| start.elapsed().as_secs()));
+        tokio::time::advance(SECOND).await;
+    }
+    attempts
+}

@@ -1,0 +1,204 @@
+//! Fresh, stale, expired. CONFORMANCE 9, 18–20 and 22.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, Lifetime, TokenCache, TokenSource, cache::Age, source::from_fn, testing::Issuer,
+};
+
+use crate::support::{HOUR, MINUTE, SECOND, ask, get, grant, is_ok, issuer, outcome, scripted, token, wall};
+
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// 9
+#[tokio::test(start_paused = true)]
+async fn a_stale_token_serves_without_waiting_while_one_renewal_runs() {
+    let issuer = issuer();
+    let layer = BearerAuthLayer::new(grant(issuer.service()));
+    let client = layer.layer(issuer.api());
+    get(&client, "/").await;
+    tokio::time::advance(56 * MINUTE).await;
+    let gate = issuer.hold();
+    for _ in 0..1000 {
+        let answer = get(&client, "/").await;
+        assert!(is_ok(&answer) && outcome(&answer).is_none());
+    }
+    gate.waiting(1).await;
+    assert_eq!((layer.cache().status().age, issuer.counts().token_requests), (Age::Stale, 2));
+    gate.release();
+    tokio::task::yield_now().await;
+    assert!(is_ok(&get(&client, "/").await));
+    assert_eq!((layer.cache().status().generation, layer.cache().status().age), (2, Age::Fresh));
+    assert_eq!((issuer.counts().token_requests, issuer.counts().api_rejected), (2, 0));
+}
+
+/// 18: what the token's lifetime is, how long it is served, and whether the next call finds it.
+#[tokio::test(start_paused = true)]
+async fn each_expires_in_has_its_outcome() {
+    let hour = Lifetime::For(HOUR);
+    let served = 59 * MINUTE;
+    for (expires_in, lifetime, serves) in [
+        (json!(3600), hour, served),
+        (json!("3600"), hour, served),
+        (json!(3600.5), Lifetime::For(HOUR + SECOND / 2), served + SECOND / 2),
+        (json!(0), Lifetime::Once, Duration::ZERO),
+        (json!(-1), Lifetime::Once, Duration::ZERO),
+        (json!(null), Lifetime::Unknown, served),
+        (json!("soon"), Lifetime::Unknown, served),
+        (json!([3600]), Lifetime::Unknown, served),
+        (json!(10_u64.pow(18)), Lifetime::For(TEN_YEARS), TEN_YEARS.saturating_sub(MINUTE)),
+        (json!("1e400"), Lifetime::For(TEN_YEARS), TEN_YEARS.saturating_sub(MINUTE)),
+    ] {
+        given(json!({ "access_token": "t", "token_type": "Bearer", "expires_in": expires_in }), lifetime, serves).await;
+    }
+    given(json!({ "access_token": "t", "token_type": "Bearer" }), Lifetime::Unknown, served).await;
+}
+
+async fn given(answer: Value, lifetime: Lifetime, serves: Duration) {
+    let issuer = issuer();
+    let cache = TokenCache::builder(grant(issuer.service())).wall_clock(wall().1).build();
+    issuer.answer_next(answer.clone());
+    assert_eq!(cache.token().await.unwrap().lifetime(), lifetime, "{answer}");
+    assert_eq!(cache.status().expires_in, Some(serves), "{answer}");
+    cache.token().await.unwrap();
+    assert_eq!(issuer.counts().token_requests, if serves.is_zero() { 2 } else { 1 }, "{answer}");
+}
+
+/// 18
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_for_a_token_of_no_lifetime_use_it_once() {
+    let (source, asked) = scripted(async |n| Ok(token(n).with_expires_in(Duration::ZERO)));
+    let cache = TokenCache::new(source);
+    for caller in crate::support::waiting(100, || cache.token()) {
+        assert_eq!(caller.await.unwrap().secret(), "t1");
+    }
+    assert_eq!(cache.token().await.unwrap().secret(), "t2");
+    assert_eq!(asked.times(), 2);
+}
+
+/// 19
+#[tokio::test(start_paused = true)]
+async fn a_clock_an_hour_wrong_either_way_changes_nothing_for_jwts() {
+    for skew in [-3600, 0, 3600] {
+        let issuer = Issuer::new();
+        issuer.set_clock_skew(skew);
+        let cache = TokenCache::builder(grant(issuer.service())).stale_jitter(0.0).build();
+        let client = BearerAuthLayer::with_cache(cache).layer(issuer.api());
+        for _ in 0..600 {
+            assert!(is_ok(&get(&client, "/").await));
+            tokio::time::advance(MINUTE).await;
+        }
+        // One at first, then one every 55 min and, served stale meanwhile, from the next request on.
+        assert_eq!((issuer.counts().token_requests, issuer.counts().api_rejected), (11, 0), "{skew}");
+    }
+}
+
+/// 19
+#[tokio::test(start_paused = true)]
+async fn an_exp_without_iat_is_measured_by_the_issuers_clock() {
+    for skew in [-3600, 0, 3600] {
+        let issuer = issuer();
+        issuer.set_clock_skew(skew);
+        let cache = TokenCache::new(grant(issuer.service()));
+        let jwt = jwt(&json!({ "exp": issuer_time(&issuer).await + 3600 }));
+        issuer.answer_next(json!({ "access_token": jwt, "token_type": "Bearer" }));
+        let Lifetime::For(lifetime) = cache.token().await.unwrap().lifetime() else { panic!("{skew}") };
+        assert!(lifetime.abs_diff(HOUR) <= SECOND, "{lifetime:?} with {skew}");
+    }
+}
+
+async fn issuer_time(issuer: &Issuer) -> u64 {
+    let answer = issuer.service().oneshot(ask("/jwks")).await.unwrap();
+    let date = httpdate::parse_http_date(answer.headers()["date"].to_str().unwrap()).unwrap();
+    date.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn jwt(claims: &Value) -> String {
+    format!("{}.{}.c2ln", B64.encode(r#"{"alg":"none"}"#), B64.encode(claims.to_string()))
+}
+
+/// 20
+#[tokio::test(start_paused = true)]
+async fn a_hundred_rotations_under_load_fail_no_request_and_make_none_wait() {
+    let issuer = issuer();
+    issuer.delay(2 * SECOND);
+    let cache = TokenCache::new(grant(issuer.service()));
+    cache.token().await.unwrap();
+    let layer = BearerAuthLayer::with_cache(cache);
+    let client = layer.layer(issuer.api());
+    while issuer.counts().issued <= 100 {
+        let answer = get(&client, "/").await;
+        assert!(is_ok(&answer) && outcome(&answer).is_none());
+        tokio::time::advance(SECOND).await;
+    }
+    let counts = issuer.counts();
+    assert_eq!((counts.token_requests, counts.api_rejected), (101, 0));
+    assert!(counts.api_requests > 330_000, "{}", counts.api_requests);
+}
+
+/// 20: a short-lived token, and requests without a pause.
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_few_seconds_rotate_without_a_wait_too() {
+    let issuer = issuer();
+    let (api, lifetime) = (issuer.api(), Duration::from_secs(4));
+    let source = {
+        let grant = Arc::new(grant(issuer.service()));
+        from_fn(move |why| {
+            let grant = Arc::clone(&grant);
+            async move { Ok(grant.obtain(why).await?.with_expires_in(lifetime)) }
+        })
+    };
+    let client = BearerAuthLayer::new(source).layer(api);
+    get(&client, "/").await;
+    while issuer.counts().issued <= 100 {
+        let answer = get(&client, "/").await;
+        assert!(is_ok(&answer) && outcome(&answer).is_none());
+        tokio::time::advance(SECOND / 10).await;
+    }
+}
+
+/// 22
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_two_days_ends_the_token() {
+    let (seconds, clock) = wall();
+    let (source, asked) = scripted(async |n| Ok(token(n)));
+    let cache = TokenCache::builder(source).wall_clock(clock).build();
+    cache.token().await.unwrap();
+    seconds.fetch_add(2 * 86_400, Ordering::Relaxed);
+    assert_eq!((cache.status().age, cache.status().expires_in), (Age::Expired, Some(Duration::ZERO)));
+    for _ in 0..100 {
+        assert_eq!(cache.token().await.unwrap().secret(), "t2");
+    }
+    assert_eq!(asked.times(), 2);
+}
+
+/// 22
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_back_makes_no_token_live_longer() {
+    let (seconds, clock) = wall();
+    let (source, asked) = scripted(async |n| Ok(token(n)));
+    let cache = TokenCache::builder(source).wall_clock(clock).build();
+    cache.token().await.unwrap();
+    seconds.fetch_sub(2 * 86_400, Ordering::Relaxed);
+    tokio::time::advance(59 * MINUTE).await;
+    assert_eq!(cache.status().age, Age::Expired);
+    assert_eq!(cache.token().await.unwrap().secret(), "t2");
+    assert_eq!(asked.times(), 2);
+}
+
+/// 18: a source that hands out what it made long ago.
+#[tokio::test(start_paused = true)]
+async fn a_token_ages_from_when_it_was_made_not_from_when_it_was_given() {
+    let made: AccessToken = token(1);
+    let (source, asked) = scripted(move |_| std::future::ready(Ok(made.clone())));
+    let cache = TokenCache::builder(source).wall_clock(wall().1).build();
+    tokio::time::advance(30 * MINUTE).await;
+    cache.token().await.unwrap();
+    assert_eq!((cache.status().expires_in, asked.times()), (Some(29 * MINUTE), 1));
+}

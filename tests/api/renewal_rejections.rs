@@ -1,0 +1,238 @@
+//! Renewals that rejections cause, and the budget on them. CONFORMANCE 2, 3, 16, 17 and 41.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use tokio::{sync::Semaphore, time::Instant};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::{BearerAuthLayer, FixedToken, NotRetried, TokenCache, testing::Issuer};
+
+use crate::support::{Answer, Ask, Grant, SECOND, ask, get, grant, is_ok, issuer, not_retried, outcome, waiting};
+
+fn layer(issuer: &Issuer) -> BearerAuthLayer<Grant> {
+    BearerAuthLayer::new(grant(issuer.service()))
+}
+
+/// An API of which one endpoint, `/bad`, answers a bare 401 to every token.
+fn partly_bad(
+    issuer: &Issuer,
+) -> impl Service<Ask, Response = Answer, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
+    let api = issuer.api();
+    service_fn(move |request: Ask| {
+        let api = api.clone();
+        async move {
+            if request.uri().path() == "/bad" {
+                let mut answer = Response::default();
+                *answer.status_mut() = StatusCode::UNAUTHORIZED;
+                return Ok(answer);
+            }
+            api.oneshot(request).await
+        }
+    })
+}
+
+/// 2
+#[tokio::test(start_paused = true)]
+async fn a_thousand_401s_at_once_cost_one_renewal_and_one_retry_each() {
+    let issuer = issuer();
+    let layer = layer(&issuer);
+    layer.cache().token().await.unwrap();
+    issuer.revoke_all();
+    let gate = Arc::new(Semaphore::new(0));
+    let client = layer.layer(slow(&issuer, &gate));
+    let requests = waiting(1000, || client.clone().oneshot(ask("/")));
+    assert_eq!(issuer.counts().api_rejected, 1000);
+    gate.close();
+    for request in requests {
+        let answer = request.await.unwrap();
+        assert!(is_ok(&answer) && outcome(&answer).unwrap().retried());
+    }
+    assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (2, 2000));
+}
+
+/// 3
+#[tokio::test(start_paused = true)]
+async fn a_late_401_costs_no_renewal_and_one_retry_with_the_newer_token() {
+    let issuer = issuer();
+    let layer = layer(&issuer);
+    let client = layer.layer(issuer.api());
+    get(&client, "/").await;
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = layer.layer(slow(&issuer, &gate));
+    issuer.revoke_all();
+    let late = waiting(10, || slow.clone().oneshot(ask("/")));
+    assert!(is_ok(&get(&client, "/").await));
+    let before = issuer.counts();
+    gate.close();
+    for request in late {
+        let answer = request.await.unwrap();
+        assert!(is_ok(&answer) && outcome(&answer).unwrap().generation() == 2);
+    }
+    assert_eq!(issuer.counts().token_requests, before.token_requests);
+    assert_eq!(issuer.counts().api_requests, before.api_requests + 10);
+}
+
+/// An API that decides at once, and answers once the gate is closed.
+fn slow(
+    issuer: &Issuer,
+    gate: &Arc<Semaphore>,
+) -> impl Service<Ask, Response = Answer, Error = Infallible> + Clone + use<> {
+    let (api, gate) = (issuer.api(), Arc::clone(gate));
+    service_fn(move |request: Ask| {
+        let (api, gate) = (api.clone(), Arc::clone(&gate));
+        async move {
+            let answer = api.oneshot(request).await;
+            let _permit = gate.acquire().await;
+            answer
+        }
+    })
+}
+
+/// 16
+#[tokio::test(start_paused = true)]
+async fn the_same_token_again_is_not_retried_and_the_401_is_passed_on() {
+    let issuer = issuer();
+    let client = layer(&issuer).layer(issuer.api());
+    get(&client, "/").await;
+    issuer.revoke_current();
+    issuer.return_same_token(true);
+    let answer = get(&client, "/").await;
+    assert_eq!(answer.status(), 401);
+    assert!(matches!(not_retried(&answer), Some(NotRetried::SameToken)));
+    assert_eq!(answer.headers()["www-authenticate"].to_str().unwrap().matches("revoked").count(), 1);
+    assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (2, 2));
+    let answer = get(&client, "/").await;
+    assert!(matches!(not_retried(&answer), Some(NotRetried::BudgetSpent)));
+    assert_eq!(issuer.counts().token_requests, 2);
+    issuer.return_same_token(false);
+    tokio::time::advance(SECOND).await;
+    assert!(is_ok(&get(&client, "/").await));
+}
+
+/// 16
+#[tokio::test(start_paused = true)]
+async fn a_rejected_fixed_token_is_the_same_token_again() {
+    let client = BearerAuthLayer::new(FixedToken::new("fixed").unwrap()).layer(issuer().api());
+    let answer = get(&client, "/").await;
+    assert_eq!(answer.status(), 401);
+    assert!(matches!(not_retried(&answer), Some(NotRetried::SameToken)));
+}
+
+/// 17: an hour at a hundred requests a second.
+#[tokio::test(start_paused = true)]
+async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
+    let issuer = issuer();
+    let layer = layer(&issuer);
+    let broken = Arc::new(AtomicBool::new(true));
+    let mut client = layer.layer({
+        let broken = Arc::clone(&broken);
+        service_fn(move |_: http::Request<()>| {
+            let mut answer = Response::new(());
+            if broken.load(Ordering::Relaxed) {
+                *answer.status_mut() = StatusCode::UNAUTHORIZED;
+            }
+            std::future::ready(Ok::<_, Infallible>(answer))
+        })
+    });
+    let mut send = async || client.ready().await.unwrap().call(http::Request::new(())).await.unwrap();
+    for _ in 0..3600 {
+        for _ in 0..100 {
+            assert_eq!(send().await.status(), 401);
+        }
+        tokio::time::advance(SECOND).await;
+    }
+    assert_eq!(issuer.counts().token_requests, 37);
+    broken.store(false, Ordering::Relaxed);
+    let answer = send().await;
+    assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers with the API, at once");
+}
+
+/// 17: the same at a thousand a second, by what does not go through the layer.
+#[tokio::test(start_paused = true)]
+async fn invalidating_every_token_for_an_hour_costs_37_token_requests() {
+    let issuer = issuer();
+    let cache = TokenCache::new(grant(issuer.service()));
+    for _ in 0..3600 {
+        for _ in 0..1000 {
+            cache.invalidate(&cache.token().await.unwrap());
+        }
+        tokio::time::advance(SECOND).await;
+    }
+    assert_eq!(issuer.counts().token_requests, 37);
+}
+
+/// What an hour at 20 requests a second cost.
+#[derive(Debug)]
+struct Cost {
+    token_requests: u64,
+    revocations: u64,
+    /// From a revocation to the next good answer of a good endpoint.
+    longest_outage: Duration,
+}
+
+/// An hour in which this share of the requests goes to the bad endpoint, and the token is revoked each so many seconds.
+async fn hour(bad: f64, revoked_each: Option<u64>) -> Cost {
+    let issuer = issuer();
+    let client = layer(&issuer).layer(partly_bad(&issuer));
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut revoked_at, mut revocations, mut longest_outage) = (None, 0, Duration::ZERO);
+    for tick in 1..=72_000 {
+        if revoked_each.is_some_and(|seconds| tick % (20 * seconds) == 7) {
+            issuer.revoke_all();
+            revocations += 1;
+            revoked_at.get_or_insert_with(Instant::now);
+        }
+        if random.f64() < bad {
+            get(&client, "/bad").await;
+        } else if is_ok(&get(&client, "/good").await) {
+            let outage = revoked_at.take().map_or(Duration::ZERO, |at: Instant| at.elapsed());
+            longest_outage = longest_outage.max(outage);
+        }
+        tokio::time::advance(SECOND / 20).await;
+    }
+    Cost { token_requests: issuer.counts().token_requests, revocations, longest_outage }
+}
+
+/// 41
+#[tokio::test(start_paused = true)]
+async fn one_bad_endpoint_costs_no_more_than_an_api_that_rejects_everything() {
+    for bad in [0.05, 0.25, 0.5] {
+        assert_eq!(hour(bad, None).await.token_requests, 37, "{bad}");
+    }
+}
+
+/// 41
+#[tokio::test(start_paused = true)]
+async fn beside_a_bad_endpoint_a_revocation_is_mended_within_two_seconds() {
+    for bad in [0.05, 0.25, 0.5] {
+        within_two_seconds(bad, 1800).await;
+    }
+}
+
+/// 41
+#[tokio::test(start_paused = true)]
+async fn beside_a_bad_endpoint_so_is_each_of_many_revocations() {
+    for (bad, each) in [(0.05, 30), (0.25, 30), (0.5, 30), (0.25, 3), (0.5, 3)] {
+        within_two_seconds(bad, each).await;
+    }
+}
+
+async fn within_two_seconds(bad: f64, revoked_each: u64) {
+    let cost = hour(bad, Some(revoked_each)).await;
+    assert!(cost.longest_outage <= 2 * SECOND, "{cost:?} with {bad} bad and a revocation each {revoked_each} s");
+    assert!(cost.token_requests <= 37 + cost.revocations, "{cost:?}");
+}
+
+/// 17: without a bad endpoint each revocation costs one renewal and no request.
+#[tokio::test(start_paused = true)]
+async fn revocations_of_tokens_that_work_are_not_held_back() {
+    let cost = hour(0.0, Some(3)).await;
+    assert_eq!((cost.token_requests, cost.revocations, cost.longest_outage), (1201, 1200, Duration::ZERO));
+}
