@@ -66,6 +66,8 @@ impl RejectionBudget {
 pub(crate) struct Account {
     budget: RejectionBudget,
     newest: Issue,
+    /// Whether the newest was seen to be accepted, while that was watched.
+    accepted: bool,
     strikes: u32,
     young_deaths: u32,
     last_rejection: Option<Instant>,
@@ -82,10 +84,8 @@ struct Issue {
     by_rejection: bool,
     proven: bool,
     struck: bool,
-    /// It was seen to be accepted, while that was watched.
-    accepted: bool,
-    /// Its predecessor was, so it is missed from its issue on: it may be revoked before anybody could accept it.
-    missed: bool,
+    /// Its predecessor was accepted, so it is missed from its issue on: it may be revoked before anybody could accept it.
+    missed_from: Option<Instant>,
 }
 
 /// Renewals out of turn: when the last one was, and how long the next one has to wait.
@@ -110,6 +110,7 @@ impl Account {
         Self {
             budget,
             newest: Issue::default(),
+            accepted: false,
             strikes: 0,
             young_deaths: 0,
             last_rejection: None,
@@ -123,8 +124,8 @@ impl Account {
     pub(crate) fn issued(&mut self, by_rejection: bool, now: Instant) {
         self.calm_down(now);
         self.run.now = 0;
-        let missed = self.newest.accepted;
-        self.newest = Issue { at: Some(now), by_rejection, missed, ..Issue::default() };
+        let missed_from = std::mem::take(&mut self.accepted).then_some(now);
+        self.newest = Issue { at: Some(now), by_rejection, missed_from, ..Issue::default() };
     }
 
     /// The newest token was rejected on a first attempt. May it be renewed because of that?
@@ -137,7 +138,7 @@ impl Account {
         }
         self.run.now = self.run.now.saturating_add(1);
         self.last_rejection = Some(now);
-        self.newest.accepted |= accepted.is_some();
+        self.accepted |= accepted.is_some();
         if self.newest.by_rejection && !(self.newest.proven && self.may_die(now)) {
             self.strike(now);
         }
@@ -146,9 +147,7 @@ impl Account {
             self.not_before = Some(now + self.interval());
             return true;
         }
-        accepted
-            .or(self.newest.at.filter(|_| self.newest.missed))
-            .is_some_and(|at| now.duration_since(at) >= self.budget.silence)
+        accepted.or(self.newest.missed_from).is_some_and(|at| now.duration_since(at) >= self.budget.silence)
             && self.run.is_unusual()
             && self.early.take(now, &self.budget)
     }

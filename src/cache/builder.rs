@@ -10,7 +10,7 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        settings::{Margin, Settings},
+        settings::{Margin, Settings, proper_share},
         token_cache::TokenCache,
     },
     source::TokenSource,
@@ -31,21 +31,21 @@ impl<T: TokenSource> TokenCacheBuilder<T> {
     /// How long before its expiry a token is renewed in the background: at most `most`, and at most this share of its
     /// lifetime. Default: 5 min, 0.25.
     pub fn stale_before_expiry(mut self, most: Duration, share: f64) -> Self {
-        self.settings.stale = Margin { most, share };
+        self.settings.stale = Margin::new(most, share);
         self
     }
 
     /// The share of that margin by which staleness is delayed at most, drawn once a token, so that a fleet does not
     /// renew in step. Default: 0.10.
     pub fn stale_jitter(mut self, share: f64) -> Self {
-        self.settings.stale_jitter = share;
+        self.settings.stale_jitter = proper_share(share);
         self
     }
 
     /// How long before its expiry a token is no longer used, for clock skew and time in flight: at most `most`, and at
     /// most this share of its lifetime. Default: 60 s, 0.10.
     pub fn expired_before_expiry(mut self, most: Duration, share: f64) -> Self {
-        self.settings.expired = Margin { most, share };
+        self.settings.expired = Margin::new(most, share);
         self
     }
 

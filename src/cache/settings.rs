@@ -20,9 +20,18 @@ pub(crate) struct Margin {
 }
 
 impl Margin {
-    fn of(self, lifetime: Duration) -> Duration {
-        self.most.min(lifetime.mul_f64(self.share.clamp(0.0, 1.0)))
+    pub(crate) fn new(most: Duration, share: f64) -> Self {
+        Self { most, share: proper_share(share) }
     }
+
+    fn of(self, lifetime: Duration) -> Duration {
+        self.most.min(lifetime.mul_f64(self.share))
+    }
+}
+
+/// Between 0 and 1, whatever was set; not a number is 0.
+pub(crate) fn proper_share(share: f64) -> f64 {
+    if share > 0.0 { share.min(1.0) } else { 0.0 }
 }
 
 #[derive(Clone)]
@@ -72,7 +81,7 @@ impl Settings {
         let known = if token.lifetime() == Lifetime::Unknown { default } else { token.lifetime() };
         let lifetime = if let Lifetime::For(lifetime) = known { lifetime } else { Duration::ZERO };
         let expired = lifetime.saturating_sub(self.expired.of(lifetime));
-        let jitter = 1.0 - self.stale_jitter.clamp(0.0, 1.0) * fastrand::f64();
+        let jitter = 1.0 - self.stale_jitter * fastrand::f64();
         let stale =
             token.refresh_in().unwrap_or_else(|| lifetime.saturating_sub(self.stale.of(lifetime).mul_f64(jitter)));
         Ages { stale: stale.min(expired), expired }
