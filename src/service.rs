@@ -69,7 +69,7 @@ where
         let context = &self.context;
         match context.admit(&request) {
             Admission::Pass => ResponseFuture::passing(self.inner.call(request)),
-            Admission::Refuse(error) => ResponseFuture::failed(error),
+            Admission::Refuse(error) => self.refuse(error),
             Admission::Attach => match context.cache.look() {
                 Ok(Look::Hit(token)) => {
                     let (request, kept) = context.keep(request);
@@ -91,13 +91,23 @@ where
                     let token = Box::pin(self.context.cache.clone().arrival(awaited));
                     ResponseFuture::waiting(token, self.inner.clone(), request, Arc::clone(&self.context))
                 }
-                Err(error) => ResponseFuture::failed(error),
+                Err(error) => self.refuse(error),
             },
         }
     }
 }
 
 impl<S: Clone, T, R> BearerAuth<S, T, R> {
+    /// The inner service is not called: what it reserved is given up, or this one would keep a shared permit while idle.
+    fn refuse<B, ResB>(&mut self, error: Error) -> ResponseFuture<S, B, ResB, T, R>
+    where
+        S: Service<Request<B>>,
+        R: Replay<B>,
+    {
+        drop(self.take_ready());
+        ResponseFuture::failed(error)
+    }
+
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)

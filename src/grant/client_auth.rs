@@ -70,6 +70,14 @@ impl ClientAuth {
         }
     }
 
+    /// The client's secret, if it has one.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        match &self.0 {
+            Method::None { .. } => None,
+            Method::Post { secret, .. } | Method::Basic { secret, .. } => Some(secret.expose_secret()),
+        }
+    }
+
     /// What is wrong with it, before anything is sent.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.0 {

@@ -12,7 +12,7 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tower::{BoxError, Service, ServiceExt};
 use zeroize::Zeroizing;
@@ -28,6 +28,16 @@ use crate::{
 
 /// The most that is read of an answer.
 const LARGEST_ANSWER: usize = 1 << 20;
+
+/// The codes of RFC 6749 §5.2, which are shown whatever was sent.
+const WELL_KNOWN: [&str; 6] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
 
 /// Any HTTP client for token requests: a `tower::Service` from `Request<Full<Bytes>>`, such as hyper-util's client.
 ///
@@ -144,6 +154,7 @@ impl<C: HttpService> Endpoint<C> {
     /// One token request (RFC 6749 §3.2).
     pub(crate) async fn request(&self, mut form: Form) -> Result<Granted, Error> {
         let authorization = self.auth.apply(&mut form)?;
+        let sent = form.0.clone();
         let mut request = Request::new(form.into_body());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
@@ -155,10 +166,10 @@ impl<C: HttpService> Endpoint<C> {
         }
         Renewing::mark(request.extensions_mut());
         let (head, Answer(body)) = self.http.send(request).await?.into_parts();
-        self.read(head.status, &head.headers, body)
+        self.read(head.status, &head.headers, body, &sent)
     }
 
-    fn read(&self, status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Granted, Error> {
+    fn read(&self, status: StatusCode, headers: &HeaderMap, body: Bytes, sent: &str) -> Result<Granted, Error> {
         if status.is_redirection() {
             return Err(Error::redirected(target(headers)));
         }
@@ -171,12 +182,22 @@ impl<C: HttpService> Endpoint<C> {
             // Some servers send an error with status 200.
             Ok(Fields { error: Some(code), error_description, access_token: None, .. }) => {
                 let description = error_description.filter(|_| self.show_description);
-                Err(failed(Error::refused(status, printable(&code), description)))
+                let code = if self.repeats_a_secret(&code, sent) { String::new() } else { code };
+                Err(failed(Error::refused(status, printable(code), description)))
             }
             _ if !status.is_success() => Err(failed(Error::unexplained_status(status))),
             Ok(fields) => fields.into_granted(date(headers)).map_err(failed),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Whether an error code holds a secret that was sent in this form, or in the header beside it.
+    fn repeats_a_secret(&self, code: &str, sent: &str) -> bool {
+        let in_form = sent.split('&').filter_map(|pair| pair.split_once('='));
+        // What form-encoding changes is not printable in a code anyway.
+        let in_form = in_form.filter(|(name, _)| matches!(*name, "password" | "refresh_token")).map(|(_, value)| value);
+        !WELL_KNOWN.contains(&code)
+            && in_form.chain(self.auth.secret()).any(|secret| !secret.is_empty() && code.contains(secret))
     }
 }
 
@@ -227,7 +248,9 @@ impl Fields {
         if let Some(date) = date {
             token = token.with_issuer_time(date);
         }
-        Ok(Granted { token, refresh_token: self.refresh_token })
+        // Some servers say that there is none by an empty one.
+        let refresh_token = self.refresh_token.filter(|refresh_token| !refresh_token.expose_secret().is_empty());
+        Ok(Granted { token, refresh_token })
     }
 }
 
@@ -257,11 +280,11 @@ fn lifetime<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Lifetime
     Ok(seconds.map(Lifetime::from_secs_f64))
 }
 
-/// The characters of an error code (RFC 6749 §5.2), and not too many: it is shown to people.
-fn printable(code: &str) -> String {
-    let clean = |c: &char| c.is_ascii_alphanumeric() || "_-.:".contains(*c);
-    if !code.is_empty() && code.len() <= 64 && code.chars().all(|c| clean(&c)) {
-        code.to_owned()
+/// The characters that all registered codes are made of, and not too many: it is shown to people. No base64 and hardly a
+/// password is made of these alone.
+fn printable(code: String) -> String {
+    if !code.is_empty() && code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+        code
     } else {
         "an unreadable error code".to_owned()
     }

@@ -37,11 +37,10 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct PasswordGrant<C> {
     endpoint: Endpoint<C>,
     credentials: BoxProvider,
-    params: Params,
+    params: Vec<(String, String)>,
     /// Locked for a whole exchange: two uses of one refresh token at once look like theft to a server that rotates them.
     refresh_token: Mutex<Option<SecretString>>,
 }
@@ -53,7 +52,7 @@ impl PasswordGrant<()> {
             token_url: token_url.into(),
             auth: None,
             credentials: None,
-            params: Params(Vec::new()),
+            params: Vec::new(),
             plain_http: false,
             show_description: false,
         }
@@ -63,21 +62,22 @@ impl PasswordGrant<()> {
 impl<C: HttpService> PasswordGrant<C> {
     async fn with_password(&self) -> Result<Granted, Error> {
         let Credentials { username, password } = self.credentials.credentials().await.map_err(Error::transient)?;
-        let mut form = self.form("password");
+        let mut form = self.form("password", |_| true);
         form.append("username", &username);
         form.append("password", password.expose_secret());
         self.endpoint.request(form).await
     }
 
     async fn with_refresh_token(&self, refresh_token: &SecretString) -> Result<Granted, Error> {
-        let mut form = self.form("refresh_token");
+        // Without a scope it means the one that was granted, which may be less than was asked for (RFC 6749 §6).
+        let mut form = self.form("refresh_token", |name| name != "scope");
         form.append("refresh_token", refresh_token.expose_secret());
         self.endpoint.request(form).await
     }
 
-    fn form(&self, grant_type: &str) -> Form {
+    fn form(&self, grant_type: &str, wanted: impl Fn(&str) -> bool) -> Form {
         let mut form = Form::new(grant_type);
-        self.params.0.iter().for_each(|(name, value)| form.append(name, value));
+        self.params.iter().filter(|(name, _)| wanted(name)).for_each(|(name, value)| form.append(name, value));
         form
     }
 }
@@ -116,13 +116,12 @@ impl<C: HttpService> TokenSource for PasswordGrant<C> {
 }
 
 /// Settings of a [`PasswordGrant`]; each method states its default.
-#[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct PasswordGrantBuilder {
     token_url: String,
     auth: Option<ClientAuth>,
     credentials: Option<BoxProvider>,
-    params: Params,
+    params: Vec<(String, String)>,
     plain_http: bool,
     show_description: bool,
 }
@@ -164,7 +163,7 @@ impl PasswordGrantBuilder {
 
     /// Any other parameter that the server wants. Default: none.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.params.0.push((name.into(), value.into()));
+        self.params.push((name.into(), value.into()));
         self
     }
 
@@ -203,19 +202,34 @@ impl PasswordGrantBuilder {
         let credentials = self
             .credentials
             .ok_or_else(|| Error::config("no credentials are set: call `credentials` or `credentials_from`"))?;
-        check_params(&self.params.0)?;
+        check_params(&self.params)?;
         let endpoint = Endpoint::new(http, &self.token_url, auth, self.plain_http, self.show_description)?;
         Ok(PasswordGrant { endpoint, credentials, params: self.params, refresh_token: Mutex::new(None) })
     }
 }
 
-/// Parameters of the request; `Debug` shows their names, because some servers want a key of their own there.
-struct Params(Vec<(String, String)>);
-
-impl fmt::Debug for Params {
+impl<C> fmt::Debug for PasswordGrant<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_struct("PasswordGrant")
+            .field("endpoint", &self.endpoint)
+            .field("params", &names(&self.params))
+            .finish_non_exhaustive()
     }
+}
+
+impl fmt::Debug for PasswordGrantBuilder {
+    /// Without the URL, which may have a secret in it before it is checked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordGrantBuilder")
+            .field("auth", &self.auth)
+            .field("params", &names(&self.params))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A parameter of one's own may be a secret (a one-time password), so that only the names are shown.
+fn names(params: &[(String, String)]) -> Vec<&str> {
+    params.iter().map(|(name, _)| name.as_str()).collect()
 }
 
 /// RFC 6749 §3.2: no parameter twice. RFC 8707 §2: but `resource`, which is an absolute URI without a fragment.

@@ -1,1 +1,584 @@
-//! To be written.
+//! The password grant at a token endpoint, good and bad.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+use tower::{BoxError, Layer};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, Reason, TokenSource,
+    grant::{ClientAuth, Credentials, HttpClient, HttpService, PasswordGrantBuilder},
+    testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat, TokenRequest},
+};
+
+use crate::scripted::{Api, Strict, get, send};
+
+const URL: &str = "https://issuer.test/token";
+
+fn builder(url: &str) -> PasswordGrantBuilder {
+    PasswordGrant::builder(url)
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+}
+
+fn grant(issuer: &Issuer) -> PasswordGrant<IssuerService> {
+    builder(URL).build_with(issuer.service()).unwrap()
+}
+
+fn refreshing(refresh_tokens: RefreshTokens) -> Issuer {
+    Issuer::builder().refresh_tokens(refresh_tokens).build()
+}
+
+async fn obtain<C: HttpService>(grant: &PasswordGrant<C>) -> Result<AccessToken, Error> {
+    grant.obtain(Reason::First).await
+}
+
+fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
+    issuer.check(&http::HeaderMap::from_iter([(http::header::AUTHORIZATION, token.header_value())])).is_accepted()
+}
+
+fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
+    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+}
+
+/// The failure of one token request that meets this.
+async fn failure(with: Failure) -> Error {
+    let issuer = Issuer::new();
+    issuer.fail_next(1, with);
+    let error = obtain(&grant(&issuer)).await.unwrap_err();
+    assert_eq!(issuer.counts().token_requests, 1, "{error}");
+    error
+}
+
+fn answer(content_type: &str, body: impl Into<Bytes>) -> Failure {
+    Failure::Answer { status: 200, content_type: content_type.to_owned(), body: body.into() }
+}
+
+/// RFC 6749 §2.3, §2.3.1.
+#[tokio::test]
+async fn the_client_authenticates_in_exactly_one_way() {
+    let (id, secret) = ("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=");
+    let encoded = "1PpG%2FQ+1:z%2FtZ9VwFZqApmIQ%2BZH1I5pLk%2FuB4ud%3AX2%2F8bL%2BwfFTt1rFw%3D";
+    let raw = format!("{id}:{secret}");
+    for (accepts, auth, user_pass, in_body) in [
+        (ClientAuthentication::Basic, ClientAuth::basic(id, secret), Some(encoded), None),
+        (ClientAuthentication::BasicRaw, ClientAuth::basic_raw(id, secret), Some(&raw), None),
+        (ClientAuthentication::Post, ClientAuth::post(id, secret), None, Some(secret)),
+        (ClientAuthentication::None, ClientAuth::none(id), None, None),
+    ] {
+        let issuer = Issuer::builder().client(id, secret).client_authentication(accepts).build();
+        let grant = builder(URL).client_auth(auth).build_with(issuer.service()).unwrap();
+        obtain(&grant).await.unwrap();
+        let request = issuer.last_request().unwrap();
+        let header = user_pass.map(|pair| format!("Basic {}", BASE64_STANDARD.encode(pair)));
+        assert_eq!(request.header("authorization"), header.as_deref());
+        assert_eq!(request.param("client_secret"), in_body);
+        assert_eq!(request.param("client_id"), header.is_none().then_some(id));
+        assert_eq!(request.headers().get_all("content-type").iter().count(), 1);
+    }
+}
+
+/// RFC 6749 §3.2, §3.3, RFC 8707 §2.
+#[tokio::test]
+async fn each_parameter_is_sent_once() {
+    let issuer = Issuer::new();
+    let grant = builder(URL)
+        .scope("user/Patient.rs user/Observation.rs")
+        .audience("https://fhir.test")
+        .resource("https://a.test/fhir")
+        .resource("urn:b")
+        .param("acr_values", "a&b=c d")
+        .build_with(issuer.service())
+        .unwrap();
+    let token = obtain(&grant).await.unwrap();
+    assert_eq!(token.scope(), Some("user/Patient.rs user/Observation.rs"));
+    let request = issuer.last_request().unwrap();
+    for (name, value) in [
+        ("grant_type", "password"),
+        ("scope", "user/Patient.rs user/Observation.rs"),
+        ("audience", "https://fhir.test"),
+        ("acr_values", "a&b=c d"),
+        ("username", "user1"),
+        ("password", "user-password"),
+    ] {
+        assert_eq!(values(&request, name), [value]);
+    }
+    assert_eq!(values(&request, "resource"), ["https://a.test/fhir", "urn:b"]);
+    assert_eq!(request.params().len(), 8);
+}
+
+/// RFC 6749 §4.3.2.
+#[tokio::test]
+async fn names_and_passwords_are_utf8() {
+    let (name, password) = ("Zoë +Ω%2B", "pä ss&word=1+1%😀\u{0}\n");
+    let issuer = Issuer::builder().user(name, password).build();
+    let grant = builder(URL).credentials(name, password).build_with(issuer.service()).unwrap();
+    assert!(accepted(&issuer, &obtain(&grant).await.unwrap()));
+}
+
+/// RFC 6749 §6.
+#[tokio::test]
+async fn a_refresh_token_goes_first_rotated_or_kept() {
+    for kind in [RefreshTokens::Rotating, RefreshTokens::Kept] {
+        let issuer = refreshing(kind);
+        let grant = grant(&issuer);
+        for _ in 0..4 {
+            assert!(accepted(&issuer, &obtain(&grant).await.unwrap()), "{kind:?}");
+        }
+        assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (1, 3));
+        let request = issuer.last_request().unwrap();
+        assert_eq!((request.param("username"), request.param("password")), (None, None));
+    }
+}
+
+/// RFC 6749 §6: asking for more than was granted is refused; leaving the scope out asks for what was.
+#[tokio::test]
+async fn a_refresh_asks_for_the_scope_that_was_granted() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = builder(URL).scope("user/Patient.rs").audience("x").build_with(issuer.service()).unwrap();
+    for _ in 0..2 {
+        obtain(&grant).await.unwrap();
+    }
+    let request = issuer.last_request().unwrap();
+    assert_eq!((request.grant_type(), request.param("scope")), (Some("refresh_token"), None));
+    assert_eq!(request.param("audience"), Some("x"));
+}
+
+#[tokio::test]
+async fn a_refused_refresh_token_is_dropped_for_the_password_at_once() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = grant(&issuer);
+    obtain(&grant).await.unwrap();
+    issuer.revoke_all();
+    assert!(accepted(&issuer, &obtain(&grant).await.unwrap()));
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 1));
+    obtain(&grant).await.unwrap();
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 2));
+}
+
+/// Dropped also when the password then fails: it is not tried again.
+#[tokio::test]
+async fn a_refused_refresh_token_is_not_tried_again() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = grant(&issuer);
+    obtain(&grant).await.unwrap();
+    issuer.revoke_all();
+    issuer.set_password("user1", "changed");
+    assert_eq!(obtain(&grant).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    obtain(&grant).await.unwrap_err();
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (3, 1));
+}
+
+#[tokio::test]
+async fn an_outage_costs_neither_the_refresh_token_nor_a_password_request() {
+    for trouble in [
+        Failure::Status(503),
+        Failure::Outage,
+        Failure::OAuth(401, "invalid_client"),
+        Failure::OAuth(429, "slow_down"),
+        answer("text/html", "<html>"),
+    ] {
+        let issuer = refreshing(RefreshTokens::Rotating);
+        let grant = grant(&issuer);
+        obtain(&grant).await.unwrap();
+        issuer.fail_next(1, trouble);
+        obtain(&grant).await.unwrap_err();
+        obtain(&grant).await.unwrap();
+        assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (1, 2));
+    }
+}
+
+/// RFC 9700 §4.14.2: two uses at once of a rotating token would end the session.
+#[tokio::test]
+async fn concurrent_use_never_looks_like_theft() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = grant(&issuer);
+    let tokens = try_join_all((0..50).map(|_| obtain(&grant))).await.unwrap();
+    assert!(tokens.iter().all(|token| accepted(&issuer, token)));
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (1, 49));
+}
+
+#[tokio::test]
+async fn an_exchange_that_is_given_up_leaves_the_next_one_sound() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = grant(&issuer);
+    obtain(&grant).await.unwrap();
+    let gate = issuer.hold();
+    assert!(futures::poll!(Box::pin(obtain(&grant))).is_pending());
+    gate.release();
+    assert!(accepted(&issuer, &obtain(&grant).await.unwrap()));
+    assert_eq!(issuer.counts().password, 1);
+}
+
+/// The answer to a refresh is lost: the token is used up, so the server ends the session at its next use.
+#[tokio::test]
+async fn a_lost_answer_to_a_refresh_is_recovered_from() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let grant = grant(&issuer);
+    obtain(&grant).await.unwrap();
+    issuer.fail_next(1, Failure::AnswerLost);
+    assert!(obtain(&grant).await.unwrap_err().is_transient());
+    assert!(accepted(&issuer, &obtain(&grant).await.unwrap()));
+    assert!(accepted(&issuer, &obtain(&grant).await.unwrap()));
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 3));
+}
+
+#[tokio::test]
+async fn an_empty_refresh_token_is_none() {
+    let issuer = Issuer::new();
+    let grant = grant(&issuer);
+    for _ in 0..2 {
+        issuer.amend_next(json!({ "refresh_token": "" }));
+        obtain(&grant).await.unwrap();
+    }
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 0));
+}
+
+/// RFC 6749 §4.3: the client discards the credentials once it has a token.
+#[tokio::test]
+async fn credentials_are_asked_for_only_when_needed() {
+    let issuer = refreshing(RefreshTokens::Rotating);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let grant = builder(URL)
+        .credentials_from(move || {
+            let number = counting.fetch_add(1, SeqCst);
+            async move {
+                if number == 0 {
+                    return Err(BoxError::from("the vault is sealed"));
+                }
+                Ok(Credentials::new("user1", "user-password"))
+            }
+        })
+        .build_with(issuer.service())
+        .unwrap();
+    assert_eq!(asked.load(SeqCst), 0);
+    let error = obtain(&grant).await.unwrap_err();
+    assert!(error.is_transient() && issuer.counts().token_requests == 0);
+    for _ in 0..3 {
+        obtain(&grant).await.unwrap();
+    }
+    assert_eq!(asked.load(SeqCst), 2);
+    issuer.revoke_all();
+    obtain(&grant).await.unwrap();
+    assert_eq!(asked.load(SeqCst), 3);
+}
+
+/// RFC 6749 §5.1, §7.1.
+#[tokio::test]
+async fn a_token_of_another_type_is_not_used() {
+    for (kind, usable) in [
+        (json!("bearer"), true),
+        (json!("BEARER"), true),
+        (json!("Bearer "), false),
+        (json!("mac"), false),
+        (json!("DPoP"), false),
+        (json!(""), false),
+        (Value::Null, false),
+        (json!(1), false),
+    ] {
+        let issuer = Issuer::new();
+        issuer.amend_next(json!({ "token_type": kind }));
+        let obtained = obtain(&grant(&issuer)).await;
+        assert_eq!(obtained.is_ok(), usable, "{kind}");
+        assert!(obtained.map_or_else(|error| error.is_transient(), |token| accepted(&issuer, &token)));
+    }
+}
+
+/// RFC 6749 §5.1: unknown members are ignored, a differing scope is the granted one.
+#[tokio::test]
+async fn what_is_unknown_is_ignored_and_the_scope_is_the_granted_one() {
+    let issuer = Issuer::new();
+    issuer.amend_next(json!({ "scope": "less", "id_token": [1, {}], "patient": "7", "error_description": "none" }));
+    let grant = builder(URL).scope("user/Patient.rs").build_with(issuer.service()).unwrap();
+    assert_eq!(obtain(&grant).await.unwrap().scope(), Some("less"));
+}
+
+/// 18.
+#[tokio::test]
+async fn each_expires_in_has_its_outcome() {
+    let issuer = Issuer::builder().token_format(TokenFormat::Opaque).build();
+    let (hour, most) = (Duration::from_secs(3600), Duration::from_secs(315_360_000));
+    for (expires_in, lifetime) in [
+        (json!(3600), hour.into()),
+        (json!("3600"), hour.into()),
+        (json!(" 3600.0 "), hour.into()),
+        (json!(3600.5), Duration::from_millis(3_600_500).into()),
+        (json!(0), Lifetime::Once),
+        (json!("0"), Lifetime::Once),
+        (json!(-1), Lifetime::Once),
+        (Value::Null, Lifetime::Unknown),
+        (json!(1_000_000_000_000_000_000_u64), most.into()),
+        (json!("1e400"), most.into()),
+        (json!("soon"), Lifetime::Unknown),
+        (json!(""), Lifetime::Unknown),
+        (json!("NaN"), Lifetime::Unknown),
+        (json!(true), Lifetime::Unknown),
+        (json!([3600]), Lifetime::Unknown),
+    ] {
+        issuer.amend_next(json!({ "expires_in": expires_in }));
+        assert_eq!(obtain(&grant(&issuer)).await.unwrap().lifetime(), lifetime, "{expires_in}");
+    }
+}
+
+/// RFC 6749 §5.2, and the codes of other RFCs that mean 'later'.
+#[tokio::test]
+async fn each_error_has_the_class_that_protects_the_account() {
+    use FailureClass::{Terminal, Transient, Unexplained};
+    for (status, code, class) in [
+        (400, "invalid_request", Terminal),
+        (401, "invalid_client", Terminal),
+        (400, "invalid_client", Terminal),
+        (400, "invalid_grant", Terminal),
+        (200, "invalid_grant", Terminal),
+        (403, "invalid_grant", Terminal),
+        (400, "unauthorized_client", Terminal),
+        (400, "unsupported_grant_type", Terminal),
+        (400, "invalid_scope", Terminal),
+        (400, "mfa_required", Terminal),
+        (400, "temporarily_unavailable", Transient),
+        (400, "slow_down", Transient),
+        (500, "server_error", Transient),
+        (503, "invalid_grant", Transient),
+        (429, "invalid_request", Transient),
+    ] {
+        let error = failure(Failure::OAuth(status, code)).await;
+        assert_eq!((error.class(), error.oauth_code()), (class, Some(code)), "{status} {code}");
+        assert_eq!(error.status().unwrap(), status);
+        assert!(error.to_string().contains(code), "{error}");
+    }
+    for (status, class) in [
+        (400, Unexplained),
+        (401, Unexplained),
+        (403, Unexplained),
+        (404, Unexplained),
+        (408, Transient),
+        (429, Transient),
+        (500, Transient),
+        (502, Transient),
+        (503, Transient),
+        (204, Transient),
+    ] {
+        let error = failure(Failure::Status(status)).await;
+        assert_eq!((error.class(), error.oauth_code()), (class, None), "{status}");
+        assert!(!error.is_connect());
+    }
+    assert!(failure(Failure::Outage).await.is_connect());
+}
+
+/// RFC 9110 §10.2.3.
+#[tokio::test]
+async fn retry_after_is_read() {
+    for (after, wait) in [
+        ("7", Some(7)),
+        (" 7 ", Some(7)),
+        ("Thu, 01 Jan 1970 00:00:07 GMT", Some(0)),
+        ("soon", None),
+        ("-1", None),
+        ("7.5", None),
+        ("99999999999999999999999", None),
+    ] {
+        let error = failure(Failure::RetryAfter(503, after.to_owned())).await;
+        assert_eq!(error.retry_in(), wait.map(Duration::from_secs), "{after}");
+    }
+}
+
+/// 37.
+#[tokio::test]
+async fn what_is_no_token_answer_is_an_error() {
+    let good = r#"{"access_token":"t","token_type":"Bearer"}"#;
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let huge = format!(r#"{{"x":"{}",{}"#, "a".repeat(10 << 20), &good[1..]);
+    for (name, hostile) in [
+        ("10 MiB", answer("application/json", huge)),
+        ("endless", Failure::Endless),
+        ("HTML", answer("text/html", "<html>sign in</html>")),
+        ("HTML that says JSON", answer("application/json", "<html>")),
+        ("cut off", answer("application/json", &good.as_bytes()[..20])),
+        ("nested", answer("application/json", deep.clone())),
+        ("nested within", answer("application/json", format!(r#"{{"expires_in":{deep},{}"#, &good[1..]))),
+        ("twice", answer("application/json", format!(r#"{{"access_token":"u",{}"#, &good[1..]))),
+        ("no content type", answer("", good)),
+        ("a form", answer("application/x-www-form-urlencoded", "access_token=t&token_type=Bearer")),
+        ("nearly JSON", answer("application/jsonp", good)),
+        ("an array", answer("application/json", format!("[{good}]"))),
+        ("two", answer("application/json", format!("{good}{good}"))),
+        ("nothing", answer("application/json", "")),
+        ("null", answer("application/json", "null")),
+        ("no token", answer("application/json", "{}")),
+        ("no text", answer("application/json", &b"{\"access_token\":\"\xff\",\"token_type\":\"Bearer\"}"[..])),
+    ] {
+        let error = failure(hostile).await;
+        assert!(error.is_transient() && !error.is_connect() && error.status().is_none(), "{name}: {error:?}");
+        assert!(error.to_string().len() < 200, "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_json_with_a_charset_and_in_any_case() {
+    for content_type in ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/x+json"] {
+        let issuer = Issuer::new();
+        issuer.fail_next(1, answer(content_type, r#"{"access_token":"t","token_type":"Bearer"}"#));
+        assert_eq!(obtain(&grant(&issuer)).await.unwrap().secret(), "t");
+    }
+}
+
+/// 36, RFC 6750 §2.1.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_stand_in_a_header_is_not_sent() {
+    for token in ["a\nb", "a\r\nx-evil: 1", "a\0b", "ä", "a b", "a b", "", "=", "a\u{7f}"] {
+        let (issuer, api) = (Issuer::new(), Api::default());
+        issuer.amend_next(json!({ "access_token": token }));
+        let mut service = BearerAuthLayer::new(grant(&issuer)).layer(Strict::new(api.clone()));
+        let error = send(&mut service, get("https://api.test/")).await.unwrap_err().downcast::<Error>().unwrap();
+        assert!(error.is_transient(), "{token:?}");
+        assert!(!error.to_string().contains("evil"));
+        assert!(api.take_seen().is_empty());
+    }
+}
+
+/// 37: with the real client, against a body without an end.
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    issuer.fail_next(1, Failure::Endless);
+    let grant = builder(&server.token_url()).build().unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(5), obtain(&grant)).await.unwrap().unwrap_err();
+    assert!(error.is_transient() && !error.is_connect());
+    assert!(error.to_string().contains("1 MiB"), "{error}");
+}
+
+/// 38.
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_named_without_its_query() {
+    let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
+    let (server, other) = (issuer.listen().await.unwrap(), elsewhere.listen().await.unwrap());
+    issuer.fail_next(1, Failure::Redirect(format!("{}?code=hidden#hidden", other.token_url())));
+    let error = obtain(&builder(&server.token_url()).build().unwrap()).await.unwrap_err();
+    assert_eq!((issuer.counts().token_requests, elsewhere.counts().token_requests), (1, 0));
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains(&other.token_url()) && !shown.contains("hidden"), "{shown}");
+
+    for (location, named) in [
+        ("/login?next=hidden", Some("/login")),
+        ("https://user:hidden@b.test/x?hidden", Some("https://b.test/x")),
+        ("", None),
+    ] {
+        let error = failure(Failure::Redirect(location.to_owned())).await;
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("hidden") && named.is_none_or(|named| shown.contains(named)), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_endpoint_is_a_connect_error() {
+    let server = Issuer::new().listen().await.unwrap();
+    let url = format!("{}?tenant=hidden", server.token_url());
+    drop(server);
+    // The port is closed when the listener's task has gone.
+    tokio::task::yield_now().await;
+    let error = obtain(&builder(&url).build().unwrap()).await.unwrap_err();
+    assert!(error.is_connect() && error.is_transient(), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hidden"));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_a_timeout() {
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    issuer.fail_next(1, Failure::Hang);
+    let http = HttpClient::builder().deadline(Duration::from_millis(50)).build().unwrap();
+    let error = obtain(&builder(&server.token_url()).build_with(http).unwrap()).await.unwrap_err();
+    assert!(error.is_timeout() && !error.is_connect() && error.is_transient(), "{error:?}");
+}
+
+/// 34, RFC 6749 §2.3, §3.2, RFC 8707 §2. Each says what to do.
+#[test]
+fn a_wrong_setting_is_told_before_anything_is_sent() {
+    let set = || builder(URL);
+    let bare = || PasswordGrant::builder(URL);
+    let auth = || ClientAuth::none("c");
+    for (wrong, says) in [
+        (builder("auth.example.org/token"), "token URL"),
+        (builder("/token"), "token URL"),
+        (builder(""), "token URL"),
+        (builder("https:///token"), "token URL"),
+        (builder("ftp://example.org/token"), "token URL"),
+        (builder("http://example.org/token"), "https"),
+        (builder("http://127.0.0.1.example.org/token"), "https"),
+        (builder("http://localhost.example.org/token"), "https"),
+        (builder("https://user:hidden@example.org/token"), "ClientAuth"),
+        (set().scope("a").scope("b"), "`scope`"),
+        (set().param("x", "1").param("x", "2"), "`x`"),
+        (set().audience("a").param("audience", "b"), "`audience`"),
+        (set().param("password", "hidden"), "`password`"),
+        (set().param("client_secret", "hidden"), "`client_secret`"),
+        (set().param("grant_type", "x"), "`grant_type`"),
+        (set().scope("a\"b"), "scope"),
+        (set().scope("a\\b"), "scope"),
+        (set().scope("ä"), "scope"),
+        (set().resource("/relative"), "absolute"),
+        (set().resource("https://a.test/#x"), "fragment"),
+        (set().client_auth(ClientAuth::none("")), "client id"),
+        (bare().client_auth(auth()), "`credentials`"),
+        (bare().credentials("u", "p"), "`client_auth`"),
+    ] {
+        let error = wrong.build_with(Issuer::new().service()).unwrap_err();
+        assert!(error.is_config() && error.is_terminal());
+        let text = error.to_string();
+        assert!(text.contains(says) && !text.contains("hidden"), "{says}: {text}");
+    }
+    for right in ["http://127.0.0.1:1/token", "http://[::1]/token", "http://localhost/token", "https://a.test/t?x=y"] {
+        builder(right).build_with(Issuer::new().service()).unwrap();
+    }
+    builder("http://example.org/token").allow_plain_http(true).build_with(Issuer::new().service()).unwrap();
+}
+
+/// A server may put into an error what it was sent.
+#[tokio::test]
+async fn a_code_that_repeats_a_secret_is_not_shown() {
+    for code in ["opensesame", "wrong_password_opensesame", "clientsecret", "T0ken-123", "bad password", "a\nb"] {
+        let issuer = Issuer::new();
+        issuer.answer_next(json!({ "error": code }));
+        let grant = builder(URL)
+            .client_auth(ClientAuth::basic("client1", "clientsecret"))
+            .credentials("user1", "opensesame")
+            .build_with(issuer.service())
+            .unwrap();
+        let error = obtain(&grant).await.unwrap_err();
+        assert!(error.is_terminal() && error.oauth_code() != Some(code));
+        assert!(!format!("{error} {error:?}").contains(code), "{error:?}");
+    }
+}
+
+/// The description is shown on request only.
+#[tokio::test]
+async fn a_description_is_shown_only_when_asked_for() {
+    for show in [false, true] {
+        let issuer = Issuer::new();
+        let grant = builder(URL).show_error_description(show).build_with(issuer.service()).unwrap();
+        issuer.answer_next(json!({ "error": "invalid_grant", "error_description": "the account is locked" }));
+        let error = obtain(&grant).await.unwrap_err();
+        assert_eq!(error.to_string().contains("the account is locked"), show, "{error}");
+    }
+}
+
+/// However many ask.
+#[tokio::test]
+async fn a_failure_costs_each_caller_one_request() {
+    let issuer = Issuer::new();
+    issuer.fail_until_cleared(Failure::Status(503));
+    let grant = grant(&issuer);
+    assert!(join_all((0..5).map(|_| obtain(&grant))).await.iter().all(Result::is_err));
+    assert_eq!(issuer.counts().token_requests, 5);
+}

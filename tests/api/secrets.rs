@@ -1,1 +1,324 @@
-//! To be written.
+//! No secret is in any `Debug`, `Display`, error chain or log line (35).
+
+use std::{
+    error::Error as StdError,
+    fmt::{Debug, Write},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use serde_json::json;
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, Error, FixedToken, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
+    grant::{ClientAuth, Credentials, HttpClient, HttpService, PasswordGrantBuilder},
+    source::from_fn,
+    testing::{Failure, Issuer, RefreshTokens},
+};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::scripted::{Strict, get, send};
+
+const URL: &str = "https://issuer.test/token?tenant=hidden-query";
+const API: &str = "https://api.example.org/fhir/Patient";
+/// Some of these characters change when they are form-encoded. An error code may not have them: the next one may be one.
+const PASSWORD: &str = "pä55word/Open sesame+1";
+const CODE_LIKE: &str = "open_sesame";
+const CLIENT_SECRET: &str = "client/S3cret=+";
+
+/// Everything that was shown or logged, and every secret that was in play.
+#[derive(Clone, Default)]
+struct Captured {
+    shown: Arc<Mutex<String>>,
+    secrets: Arc<Mutex<Vec<String>>>,
+}
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.shown.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    fn logging() -> (Self, tracing::subscriber::DefaultGuard) {
+        let captured = Self::default();
+        let writer = captured.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::FULL)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (captured, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn show(&self, value: &impl Debug) {
+        write!(self.shown.lock().unwrap(), "{value:?}\n{value:#?}\n").unwrap();
+    }
+
+    fn show_error(&self, error: &(dyn StdError + 'static)) {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            writeln!(self.shown.lock().unwrap(), "{error} {error:?} {error:#?}").unwrap();
+            next = error.source();
+        }
+    }
+
+    fn hide(&self, secret: &str) {
+        self.secrets.lock().unwrap().push(secret.to_owned());
+    }
+
+    /// Shows what is known of the newest token, and adds it and the refresh tokens that were sent to the secrets.
+    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache<impl TokenSource>, token: &AccessToken) {
+        self.show(&(issuer, cache, cache.status(), token, token.header_value()));
+        self.hide(token.secret());
+        issuer
+            .requests()
+            .iter()
+            .filter_map(|request| request.param("refresh_token"))
+            .for_each(|token| self.hide(token));
+    }
+
+    /// After a look whether `logged` was captured at all.
+    fn assert_clean(&self, logged: &str) {
+        let shown = self.shown.lock().unwrap();
+        assert!(shown.contains(logged), "{shown}");
+        let mut secrets = self.secrets.lock().unwrap().clone();
+        let pairs = [form(CLIENT_SECRET), CLIENT_SECRET.to_owned()].map(|secret| format!("client1:{secret}"));
+        secrets.extend([PASSWORD, CODE_LIKE, CLIENT_SECRET, "hidden-"].map(str::to_owned).into_iter().chain(pairs));
+        for secret in &secrets {
+            // Without the last characters, which depend on what follows in base64.
+            let based = |text: String| text[..text.len().saturating_sub(3)].to_owned();
+            for form in [
+                secret.clone(),
+                form(secret),
+                based(BASE64_STANDARD_NO_PAD.encode(secret)),
+                based(BASE64_URL_SAFE_NO_PAD.encode(secret)),
+                secret.escape_debug().to_string(),
+            ] {
+                let line = shown.lines().find(|line| line.contains(&form));
+                assert!(line.is_none(), "{form} in {line:?}");
+            }
+        }
+    }
+}
+
+fn form(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn builder(url: &str, password: &str) -> PasswordGrantBuilder {
+    PasswordGrant::builder(url)
+        .client_auth(ClientAuth::basic("client1", CLIENT_SECRET))
+        .credentials("user1", password)
+        .param("otp", "hidden-param")
+}
+
+fn issuer() -> Issuer {
+    Issuer::builder()
+        .client("client1", CLIENT_SECRET)
+        .user("user1", PASSWORD)
+        .refresh_tokens(RefreshTokens::Rotating)
+        .build()
+}
+
+/// Every failure that the issuer can show, some with secrets in them.
+fn failures() -> Vec<Failure> {
+    let echo = format!("<html>{PASSWORD} {CLIENT_SECRET}</html>");
+    let cut = format!(r#"{{"access_token":"{CLIENT_SECRET}"#);
+    let answer = |content_type: &str, body: &str| Failure::Answer {
+        status: 200,
+        content_type: content_type.to_owned(),
+        body: Bytes::from(body.to_owned()),
+    };
+    vec![
+        Failure::OAuth(400, "invalid_grant"),
+        Failure::OAuth(503, "temporarily_unavailable"),
+        Failure::Status(403),
+        Failure::RetryAfter(429, PASSWORD.to_owned()),
+        Failure::Outage,
+        Failure::AnswerLost,
+        Failure::Hang,
+        Failure::Endless,
+        Failure::Redirect("https://user:hidden-user@elsewhere.test/login?password=hidden-login".to_owned()),
+        answer("text/html", &echo),
+        answer(CLIENT_SECRET, &echo),
+        answer("application/json", &echo),
+        answer("application/json", &cut),
+    ]
+}
+
+async fn fails<S>(captured: &Captured, service: &mut S)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError, Future: Debug>,
+{
+    let future = service.ready().await.unwrap().call(get(API));
+    captured.show(&future);
+    let error = future.await.unwrap_err();
+    captured.show_error(error.as_ref());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_without_trouble_shows_no_secret() {
+    let (captured, _logging) = Captured::logging();
+    let issuer = issuer();
+    let auth = ClientAuth::basic("client1", CLIENT_SECRET);
+    let builder = builder(URL, PASSWORD);
+    captured.show(&(&auth, ClientAuth::post("c", CLIENT_SECRET), ClientAuth::basic_raw("c", CLIENT_SECRET), &builder));
+    captured.show(&(Credentials::new("user1", PASSWORD), FixedToken::new("hidden-fixed").unwrap()));
+    let grant = builder.build_with(issuer.service()).unwrap();
+    captured.show(&grant);
+    let cache = TokenCache::new(grant);
+    let layer = BearerAuthLayer::with_cache(cache.clone());
+    let mut service = layer.layer(issuer.api());
+    captured.show(&(&layer, &service));
+    // The first token, a hit, a revocation that a refresh mends, an expiry, one that the password mends.
+    for step in 0..5 {
+        match step {
+            2 => issuer.revoke_current(),
+            3 => tokio::time::advance(Duration::from_secs(3600)).await,
+            4 => issuer.revoke_all(),
+            _ => {}
+        }
+        let answer = send(&mut service, get(API)).await.unwrap();
+        captured.show(&(answer.extensions().get::<Outcome>(), &layer, &service));
+        captured.hide_tokens_of(&issuer, &cache, &cache.token().await.unwrap());
+        captured.show(&Reason::Rejected(cache.token().await.unwrap()));
+    }
+    assert!(issuer.counts().issued >= 4);
+    captured.assert_clean("token issued");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_failure_shows_a_secret() {
+    let (captured, _logging) = Captured::logging();
+    for failure in failures() {
+        let issuer = issuer();
+        let cache = TokenCache::new(builder(URL, PASSWORD).build_with(issuer.service()).unwrap());
+        let mut service = BearerAuthLayer::with_cache(cache.clone()).layer(Strict::new(issuer.api()));
+        issuer.fail_next(1, failure.clone());
+        fails(&captured, &mut service).await;
+        fails(&captured, &mut service).await;
+        captured.show(&(&cache, cache.status()));
+
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        send(&mut service, get(API)).await.unwrap();
+        captured.hide_tokens_of(&issuer, &cache, &cache.token().await.unwrap());
+        issuer.revoke_all();
+        issuer.fail_next(2, failure);
+        let answer = send(&mut service, get(API)).await.unwrap();
+        let outcome = answer.extensions().get::<Outcome>().unwrap();
+        captured.show(&(outcome, cache.status()));
+    }
+    captured.assert_clean("no token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_repeats_what_it_was_sent_is_not_quoted() {
+    let (captured, _logging) = Captured::logging();
+    let based = BASE64_STANDARD.encode(format!("client1:{CLIENT_SECRET}"));
+    for repeated in [PASSWORD, CODE_LIKE, CLIENT_SECRET, &form(CLIENT_SECRET), &based, "hidden-x\nhidden-y"] {
+        for answer in [
+            json!({ "error": repeated, "error_description": repeated, "error_uri": repeated }),
+            json!({ "error": "invalid_grant", "error_description": repeated }),
+            json!({ "error": { "code": repeated } }),
+            json!({ "access_token": format!("{repeated} \n"), "token_type": "Bearer" }),
+            json!({ "access_token": "t", "token_type": repeated }),
+            json!({ "access_token": "t", "token_type": "Bearer", "scope": [repeated] }),
+            json!(repeated),
+        ] {
+            let issuer = issuer();
+            issuer.answer_next(answer);
+            let grant = builder(URL, CODE_LIKE).build_with(issuer.service()).unwrap();
+            fails(&captured, &mut BearerAuthLayer::new(grant).layer(issuer.api())).await;
+        }
+    }
+    captured.assert_clean("no token");
+}
+
+#[tokio::test]
+async fn a_source_that_panics_shows_no_secret() {
+    let (captured, _logging) = Captured::logging();
+    let issuer = issuer();
+    let grant = builder(URL, PASSWORD)
+        .credentials_from(async || -> Result<Credentials, BoxError> { panic!("the vault is on fire") })
+        .build_with(issuer.service())
+        .unwrap();
+    fails(&captured, &mut BearerAuthLayer::new(grant).layer(issuer.api())).await;
+    let held = PASSWORD.to_owned();
+    let source = from_fn(move |_| {
+        let held = held.clone();
+        async move {
+            assert!(held.is_empty(), "on purpose");
+            AccessToken::new(held)
+        }
+    });
+    captured.show(&source);
+    fails(&captured, &mut BearerAuthLayer::new(source).layer(issuer.api())).await;
+    captured.assert_clean("no token");
+}
+
+#[tokio::test]
+async fn a_wrong_setting_shows_no_secret() {
+    let (captured, _logging) = Captured::logging();
+    for url in [
+        "https://user:hidden-user@issuer.test/token",
+        "http://issuer.test/token?key=hidden-key",
+        "ftp://issuer.test/hidden-path",
+        "hidden-host",
+        "https://issuer.test/ hidden-space",
+    ] {
+        let builder = builder(url, PASSWORD);
+        captured.show(&builder);
+        let error = builder.build_with(issuer().service()).unwrap_err();
+        captured.show_error(&error);
+    }
+    for (name, value) in [("password", PASSWORD), ("scope", "hidden-\"scope"), ("resource", "hidden-resource#")] {
+        captured.show_error(&builder(URL, PASSWORD).param(name, value).build_with(issuer().service()).unwrap_err());
+    }
+    captured.show_error(&AccessToken::new("hidden-token with a space").unwrap_err());
+    captured.show(&(HttpClient::builder(), HttpClient::builder().build().unwrap()));
+    captured.assert_clean("PasswordGrantBuilder");
+}
+
+/// With the real client, whose own errors and log lines are in the chain.
+#[tokio::test]
+async fn a_real_client_shows_no_secret() {
+    async fn obtained<C: HttpService>(captured: &Captured, grant: PasswordGrant<C>) -> Result<AccessToken, Error> {
+        captured.show(&grant);
+        grant.obtain(Reason::First).await.inspect_err(|error| captured.show_error(error))
+    }
+
+    let (captured, _logging) = Captured::logging();
+    let issuer = issuer();
+    let server = issuer.listen().await.unwrap();
+    let url = format!("{}?tenant=hidden-query", server.token_url());
+    let token = obtained(&captured, builder(&url, PASSWORD).build().unwrap()).await.unwrap();
+    captured.show(&token);
+    captured.hide(token.secret());
+    for failure in failures() {
+        let hangs = matches!(failure, Failure::Hang);
+        issuer.fail_next(1, failure);
+        let deadline = Duration::from_millis(if hangs { 20 } else { 5000 });
+        let http = HttpClient::builder().deadline(deadline).build().unwrap();
+        obtained(&captured, builder(&url, PASSWORD).build_with(http).unwrap()).await.unwrap_err();
+    }
+    drop(server);
+    tokio::task::yield_now().await;
+    let error = obtained(&captured, builder(&url, PASSWORD).build().unwrap()).await.unwrap_err();
+    assert!(error.is_connect());
+    captured.assert_clean("could not be reached");
+}

@@ -1,1 +1,398 @@
-//! To be written.
+//! The layer among others: tower's contract, real middleware, real connections.
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::Semaphore,
+    task::{LocalSet, spawn_local, yield_now},
+};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, balance::p2c::Balance, discover::ServiceList,
+    limit::GlobalConcurrencyLimitLayer, load::Constant, retry::Policy, service_fn, util::BoxCloneSyncService,
+};
+use tower_bearer::{
+    BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
+    grant::{ClientAuth, HttpClient, HttpService},
+    testing::{self, Failure, Issuer, IssuerService},
+};
+use tower_http::{
+    follow_redirect::FollowRedirectLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    timeout::TimeoutLayer,
+    trace::TraceLayer,
+};
+use tower_test::mock;
+
+use crate::scripted::{Api, Numbered, Strict, get, send, status};
+
+const URI: &str = "https://api.example.org/fhir/Patient";
+const LONG: Duration = Duration::from_secs(5);
+
+type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
+
+fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
+    PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+        .build_with(http)
+        .unwrap()
+}
+
+/// A first token, its reuse, its revocation, one retry, and the reuse of the next one.
+async fn serves<S, B>(stack: impl FnOnce(Auth, Strict<testing::Api>) -> S)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>>,
+{
+    let issuer = Issuer::new();
+    let mut service = stack(BearerAuthLayer::new(grant(issuer.service())), Strict::new(issuer.api()));
+    for revoked in [false, false, true, false] {
+        if revoked {
+            issuer.revoke_all();
+        }
+        let answer = send(&mut service, get(URI)).await.map_err(Into::into).unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.extensions().get().is_some_and(Outcome::retried), revoked);
+    }
+    let counts = issuer.counts();
+    assert_eq!((counts.token_requests, counts.api_accepted, counts.api_rejected), (2, 4, 1));
+}
+
+/// 31: the same layers above and below.
+macro_rules! works_above_and_below {
+    ($($name:ident: $layers:expr;)*) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            serves(|auth, api| $layers.layer(auth).service(api)).await;
+            serves(|auth, api| ServiceBuilder::new().layer(auth).layer($layers.into_inner()).service(api)).await;
+        }
+    )*};
+}
+
+works_above_and_below! {
+    nothing: ServiceBuilder::new();
+    timeout: ServiceBuilder::new().timeout(LONG);
+    concurrency_limit: ServiceBuilder::new().concurrency_limit(1);
+    buffer: ServiceBuilder::new().buffer(1);
+    rate_limit: ServiceBuilder::new().buffer(1).rate_limit(1, LONG);
+    load_shed: ServiceBuilder::new().load_shed().buffer(1);
+    retry: ServiceBuilder::new().retry(OnceMore(true));
+    box_clone_sync: ServiceBuilder::new().layer(BoxCloneSyncService::<Request<Full<Bytes>>, _, _>::layer());
+    http_trace: ServiceBuilder::new().layer(TraceLayer::new_for_http());
+    http_timeout: ServiceBuilder::new().layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONG));
+    follow_redirect: ServiceBuilder::new().layer(FollowRedirectLayer::new());
+    request_id: ServiceBuilder::new()
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::x_request_id());
+    many: ServiceBuilder::new().buffer(1).load_shed().concurrency_limit(1).timeout(LONG).buffer(1);
+}
+
+/// Retries once what failed or was not there.
+#[derive(Clone)]
+struct OnceMore(bool);
+
+impl<E> Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, E> for OnceMore {
+    type Future = std::future::Ready<()>;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<Full<Bytes>>,
+        result: &mut Result<Response<Full<Bytes>>, E>,
+    ) -> Option<Self::Future> {
+        let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
+        (failed && std::mem::take(&mut self.0)).then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
+        Some(request.clone())
+    }
+}
+
+/// 31.
+#[tokio::test(start_paused = true)]
+async fn balance_below_and_above() {
+    type R = Request<Full<Bytes>>;
+    serves(|auth, api| {
+        let two = [api.clone(), api].map(|api| Constant::new(api, 1));
+        auth.layer(ServiceBuilder::new().buffer(1).service(Balance::new(ServiceList::new::<R>(two))))
+    })
+    .await;
+    serves(|auth, api| Balance::new(ServiceList::new::<R>([Constant::new(auth.layer(api), 1)]))).await;
+}
+
+/// 31.
+#[tokio::test]
+async fn a_retry_policy_above_sees_the_second_answer_only() {
+    let api = Api::answering([status(401), status(503), status(200)]);
+    let auth = BearerAuthLayer::new(Numbered::default());
+    let mut service = ServiceBuilder::new().retry(OnceMore(true)).layer(auth).service(Strict::new(api.clone()));
+    assert_eq!(send(&mut service, get(URI)).await.unwrap().status(), 200);
+    assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t2", "Bearer t2"]);
+}
+
+/// 31, tower's "Be careful when cloning inner services".
+#[tokio::test]
+async fn the_retry_waits_until_the_inner_service_is_ready() {
+    let layer = BearerAuthLayer::new(Numbered::default());
+    layer.cache().token().await.unwrap();
+    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<()>, _>(layer);
+    handle.allow(0);
+    assert_pending!(service.poll_ready());
+    handle.allow(1);
+    assert_ready_ok!(service.poll_ready());
+
+    let mut answer = task::spawn(service.call(get(URI)));
+    let (_, reply) = handle.next_request().await.unwrap();
+    reply.send_response(Response::builder().status(401).body(()).unwrap());
+    for _ in 0..3 {
+        assert_pending!(answer.poll());
+        yield_now().await;
+    }
+    assert!(handle.next_request().now_or_never().is_none(), "sent without being ready");
+    handle.allow(1);
+    assert!(answer.is_woken());
+    assert_pending!(answer.poll());
+    let (second, reply) = handle.next_request().await.unwrap();
+    assert_eq!(second.headers()["authorization"], "Bearer t2");
+    reply.send_response(Response::new(()));
+    assert_eq!(assert_ready_ok!(answer.poll()).status(), 200);
+}
+
+/// 31: it is the service's own failure, not a rejection or a failure of ours.
+#[tokio::test]
+async fn a_service_that_is_gone_says_so_itself() {
+    let layer = BearerAuthLayer::new(Numbered::default());
+    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<()>, _>(layer);
+    handle.send_error("closed");
+    let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else { panic!("it is gone") };
+    assert!(!error.is::<Error>());
+}
+
+/// 21: a permit is free while a token is awaited.
+#[tokio::test(start_paused = true)]
+async fn readiness_is_given_up_while_waiting_for_a_token() {
+    let (issuer, permits) = (Issuer::new(), Arc::new(Semaphore::new(1)));
+    let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
+    let layer = BearerAuthLayer::new(grant(issuer.service()));
+    let mut service = layer.layer(limit.layer(Strict::new(issuer.api())));
+    let gate = issuer.hold();
+    let request = tokio::spawn(async move { send(&mut service, get(URI)).await.map(|answer| answer.status()) });
+    gate.waiting(1).await;
+    assert_eq!(permits.available_permits(), 1);
+    gate.release();
+    assert_eq!(request.await.unwrap().unwrap(), 200);
+}
+
+/// 21: nor does an idle service keep a permit after a call that failed for want of a token.
+#[tokio::test(start_paused = true)]
+async fn readiness_is_given_up_when_there_is_no_token() {
+    let (source, permits) = (Numbered::default(), Arc::new(Semaphore::new(1)));
+    let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
+    let mut service = BearerAuthLayer::new(source.clone()).layer(limit.layer(Strict::new(Api::default())));
+    source.fail(true);
+    for backing_off in [false, true] {
+        let error = send(&mut service, get(URI)).await.unwrap_err();
+        assert_eq!(error.downcast_ref().map(Error::is_backing_off), Some(backing_off));
+        assert_eq!(permits.available_permits(), 1, "backing off: {backing_off}");
+    }
+}
+
+/// 21: one permit for the token endpoint's client and the API's, in all that can happen.
+#[tokio::test(start_paused = true)]
+async fn one_permit_for_both_clients_is_enough() {
+    let limit = GlobalConcurrencyLimitLayer::new(1);
+    let issuer = Issuer::new();
+    let layer = BearerAuthLayer::new(grant(limit.layer(issuer.service())));
+    let mut service = layer.layer(limit.layer(Strict::new(issuer.api())));
+    issuer.fail_next(1, Failure::Status(503));
+    send(&mut service, get(URI)).await.unwrap_err();
+    send(&mut service, get(URI)).await.unwrap_err();
+    tokio::time::advance(LONG).await;
+    let mut other = service.clone();
+    let answer = tokio::time::timeout(10 * LONG, send(&mut other, get(URI))).await.expect("a permit is free");
+    assert_eq!(answer.unwrap().status(), 200);
+    issuer.revoke_all();
+    assert_eq!(send(&mut service, get(URI)).await.unwrap().status(), 200);
+    assert_eq!(issuer.counts().issued, 2);
+}
+
+fn client() -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+fn loopback_grant(token_url: String) -> PasswordGrant<HttpClient> {
+    PasswordGrant::builder(token_url)
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_real_client_gets_reuses_and_renews_a_token_from_a_real_server() {
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let mut service = BearerAuthLayer::new(loopback_grant(server.token_url())).layer(client());
+    for (revoked, tokens) in [(false, 1), (false, 1), (true, 2), (false, 2)] {
+        if revoked {
+            issuer.revoke_all();
+        }
+        let request = Request::post(server.url("/fhir/Patient")).body(Full::from("{}")).unwrap();
+        let answer = send(&mut service, request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.unwrap().to_bytes().starts_with(b"{"));
+        assert_eq!(issuer.counts().token_requests, tokens);
+    }
+    assert_eq!(issuer.counts().api_rejected, 1);
+}
+
+/// An API of raw HTTP/1.1 that gives these answers in order, and how many connections it took.
+async fn raw_api(answers: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (connections, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(answers.iter())));
+    let accepted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, SeqCst);
+            let answers = Arc::clone(&answers);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while let Ok(byte @ 1..) = stream.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        let answer = answers.lock().unwrap().next().unwrap();
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (addr, connections)
+}
+
+/// 30.
+#[tokio::test]
+async fn the_retry_reuses_the_connection_of_the_401() {
+    let (addr, connections) = raw_api(&[
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        "HTTP/1.1 401 Unauthorized\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_token\"}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    ])
+    .await;
+    let mut service = BearerAuthLayer::new(Numbered::default()).layer(client());
+    for retried in [false, true] {
+        let answer = send(&mut service, get(&format!("http://{addr}/"))).await.unwrap();
+        assert_eq!(answer.extensions().get().map(Outcome::retried), Some(retried));
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn two_layers_over_one_cache_make_one_token_request() {
+    let issuer = Issuer::new();
+    let cache = TokenCache::new(grant(issuer.service()));
+    let layers = [BearerAuthLayer::with_cache(cache.clone()), BearerAuthLayer::with_cache(cache)];
+    let requests = layers.map(|layer| layer.layer(Strict::new(issuer.api())).oneshot(get(URI)));
+    for answer in futures::future::try_join_all(requests).await.unwrap() {
+        assert_eq!(answer.status(), 200);
+    }
+    assert_eq!(issuer.counts().token_requests, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_clone_goes_without_retry() {
+    let api = Api::answering([status(401)]);
+    let layer = BearerAuthLayer::new(Numbered::default()).without_retry();
+    let mut service = layer.layer(Strict::new(api.clone()));
+    for expected in [401, 200] {
+        let request = Request::post(URI).body(Full::from("once").boxed_unsync()).unwrap();
+        assert_eq!(send(&mut service, request).await.unwrap().status(), expected);
+    }
+    assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t2"]);
+}
+
+#[tokio::test]
+async fn an_inner_service_need_not_be_send() {
+    let calls = Rc::new(Cell::new(0));
+    let counting = Rc::clone(&calls);
+    let api = service_fn(move |request: Request<Rc<str>>| {
+        counting.set(counting.get() + 1);
+        let rejected = request.headers()["authorization"] == "Bearer t1";
+        async move { Ok::<_, Infallible>(Response::builder().status(if rejected { 401 } else { 200 }).body(()).unwrap()) }
+    });
+    let service = BearerAuthLayer::new(Numbered::default()).layer(api);
+    let answer = LocalSet::new()
+        .run_until(async { spawn_local(service.oneshot(Request::new(Rc::from("here")))).await.unwrap().unwrap() })
+        .await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(calls.get(), 2);
+}
+
+/// 39: the issuer's client goes through the layer that it serves, directly or by a hand-over to another task.
+#[tokio::test(start_paused = true)]
+async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
+    for buffered in [false, true] {
+        let issuer = Issuer::new();
+        let itself = Arc::new(OnceLock::<BoxCloneSyncService<_, _, BoxError>>::new());
+        let http = {
+            let itself = Arc::clone(&itself);
+            service_fn(move |request: Request<Full<Bytes>>| itself.get().unwrap().clone().oneshot(request))
+        };
+        let layer = BearerAuthLayer::new(BoxTokenSource::new(grant(http)));
+        let service = layer.layer(issuer.service());
+        let wrapped = if buffered {
+            BoxCloneSyncService::new(ServiceBuilder::new().buffer(1).service(service.clone()))
+        } else {
+            BoxCloneSyncService::new(service.clone())
+        };
+        assert!(itself.set(wrapped).is_ok());
+        let error = tokio::time::timeout(LONG, service.oneshot(get(URI))).await.expect("no hang").unwrap_err();
+        assert!(error.downcast_ref().is_some_and(Error::is_recursion), "{error}");
+        assert_eq!(issuer.counts().token_requests, 0);
+    }
+}
+
+/// 14: a 401 of the token endpoint is a refusal, and nothing is renewed because of it.
+#[tokio::test(start_paused = true)]
+async fn a_401_of_the_token_endpoint_is_an_error() {
+    let issuer = Issuer::new();
+    let mut service = BearerAuthLayer::new(grant(issuer.service())).layer(Strict::new(issuer.api()));
+    issuer.fail_until_cleared(Failure::OAuth(401, "invalid_client"));
+    let error = send(&mut service, get(URI)).await.unwrap_err().downcast::<Error>().unwrap();
+    assert!(error.is_terminal() && error.status() == Some(StatusCode::UNAUTHORIZED));
+    assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (1, 0));
+
+    issuer.clear_failures();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    send(&mut service, get(URI)).await.unwrap();
+    issuer.revoke_all();
+    issuer.fail_until_cleared(Failure::Status(401));
+    let answer = send(&mut service, get(URI)).await.unwrap();
+    let why = answer.extensions().get().and_then(Outcome::not_retried);
+    assert!(matches!(why, Some(NotRetried::RenewalFailed(_))), "{why:?}");
+    assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (3, 2));
+}
