@@ -135,7 +135,6 @@ where
                     else {
                         unreachable!("the state was just seen")
                     };
-                    this.first.generation = token.generation();
                     State::Readying { service, request, token, second: false }
                 }
 
@@ -147,10 +146,13 @@ where
                         unreachable!("the state was just seen")
                     };
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
+                    // Becoming ready may have taken longer than the token lived.
+                    let token = context.cache.newest(token);
                     if second {
                         let response = service.call(attach(request, token.header_value()));
                         State::Resending { response, generation: token.generation() }
                     } else {
+                        this.first.generation = token.generation();
                         let (request, kept) = context.keep(request);
                         let response = service.call(attach(request, token.header_value()));
                         State::Sending { response, retry: kept.map(|kept| Retry { service, kept }) }

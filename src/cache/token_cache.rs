@@ -295,6 +295,14 @@ impl<T: TokenSource> TokenCache<T> {
         }
     }
 
+    /// The token to send in the place of one that had to wait, if a newer one has come since.
+    pub(crate) fn newest(&self, waited: AccessToken) -> AccessToken {
+        match &*self.shared.current.load() {
+            Some(entry) if entry.token.generation() > waited.generation() => entry.token.clone(),
+            _ => waited,
+        }
+    }
+
     /// Whether this cache is waiting for the very task that asks.
     pub(crate) fn is_renewed_here(&self) -> bool {
         recursion::is_renewing(self.id())

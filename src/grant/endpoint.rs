@@ -222,6 +222,7 @@ struct Fields {
     #[serde(default, deserialize_with = "lifetime")]
     refresh_in: Option<Lifetime>,
     refresh_token: Option<SecretString>,
+    #[serde(default, deserialize_with = "scope")]
     scope: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
@@ -266,7 +267,42 @@ fn parse(headers: &HeaderMap, body: Bytes) -> Result<Fields, Error> {
     if let Ok(mut ours) = body.try_into_mut() {
         zeroize::Zeroize::zeroize(&mut *ours);
     }
+    if is_deep(&text) {
+        return Err(Error::not_a_token("its JSON is nested too deeply"));
+    }
     serde_json::from_slice(&text).map_err(|_| Error::not_a_token("it is not the JSON object of RFC 6749 §5.1"))
+}
+
+/// Whether JSON nests further than any token response does: members that are skipped are skipped at any depth.
+fn is_deep(json: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > 64 {
+            return true;
+        }
+    }
+    false
+}
+
+/// `scope` as a string or, against RFC 6749 §5.1, as an array of them. What is neither is as good as absent.
+fn scope<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let join = |values: Vec<serde_json::Value>| {
+        let scopes: Option<Vec<_>> = values.iter().map(serde_json::Value::as_str).collect();
+        scopes.map(|scopes| scopes.join(" "))
+    };
+    Ok(match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(scope) => Some(scope),
+        serde_json::Value::Array(values) => join(values),
+        _ => None,
+    })
 }
 
 /// `expires_in` as a number, a number in a string, or a float. What is none of these is as good as absent.

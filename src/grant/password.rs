@@ -42,7 +42,14 @@ pub struct PasswordGrant<C> {
     credentials: BoxProvider,
     params: Vec<(String, String)>,
     /// Locked for a whole exchange: two uses of one refresh token at once look like theft to a server that rotates them.
-    refresh_token: Mutex<Option<SecretString>>,
+    kept: Mutex<Kept>,
+}
+
+/// A refresh token, and which credentials it goes back to.
+#[derive(Default)]
+struct Kept {
+    refresh_token: Option<SecretString>,
+    credentials_version: u64,
 }
 
 impl PasswordGrant<()> {
@@ -84,8 +91,12 @@ impl<C: HttpService> PasswordGrant<C> {
 
 impl<C: HttpService> TokenSource for PasswordGrant<C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
-        let mut kept = self.refresh_token.lock().await;
-        let refreshed = match &*kept {
+        let mut kept = self.kept.lock().await;
+        let version = self.credentials.version();
+        if kept.credentials_version != version {
+            *kept = Kept { refresh_token: None, credentials_version: version };
+        }
+        let refreshed = match &kept.refresh_token {
             Some(refresh_token) => match self.with_refresh_token(refresh_token).await {
                 Ok(granted) => Some(granted),
                 // The password would meet the same trouble, and the refresh token may still be good.
@@ -94,7 +105,7 @@ impl<C: HttpService> TokenSource for PasswordGrant<C> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "refresh token refused, using the password");
-                    *kept = None;
+                    kept.refresh_token = None;
                     None
                 }
             },
@@ -105,7 +116,7 @@ impl<C: HttpService> TokenSource for PasswordGrant<C> {
             None => self.with_password().await?,
         };
         if granted.refresh_token.is_some() {
-            *kept = granted.refresh_token;
+            kept.refresh_token = granted.refresh_token;
         }
         Ok(granted.token)
     }
@@ -204,7 +215,7 @@ impl PasswordGrantBuilder {
             .ok_or_else(|| Error::config("no credentials are set: call `credentials` or `credentials_from`"))?;
         check_params(&self.params)?;
         let endpoint = Endpoint::new(http, &self.token_url, auth, self.plain_http, self.show_description)?;
-        Ok(PasswordGrant { endpoint, credentials, params: self.params, refresh_token: Mutex::new(None) })
+        Ok(PasswordGrant { endpoint, credentials, params: self.params, kept: Mutex::default() })
     }
 }
 

@@ -28,8 +28,8 @@ impl Issuer {
     pub(super) fn resource(&self, headers: &HeaderMap) -> Response<Bytes> {
         const BUNDLE: &[u8] = br#"{"resourceType":"Bundle","type":"searchset","total":0}"#;
 
-        let verdict = self.check(headers);
-        if verdict.is_accepted() {
+        let standing = self.check(headers);
+        if standing.is_accepted() {
             let mut response = Response::new(Bytes::from_static(BUNDLE));
             let json = HeaderValue::from_static("application/fhir+json");
             response.headers_mut().insert(CONTENT_TYPE, json);
@@ -37,7 +37,7 @@ impl Issuer {
         } else {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::UNAUTHORIZED;
-            response.headers_mut().insert(WWW_AUTHENTICATE, verdict.challenge());
+            response.headers_mut().insert(WWW_AUTHENTICATE, standing.challenge());
             response
         }
     }

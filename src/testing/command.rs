@@ -93,7 +93,7 @@ impl Issuer {
 mod tests {
     use super::*;
     use crate::testing::ask::{PASSWORD, ask, bearer, json_body};
-    use crate::testing::{RefreshTokens, TokenFormat, Verdict};
+    use crate::testing::{RefreshTokens, Standing, TokenFormat};
 
     async fn token(issuer: &Issuer) -> Value {
         json_body(ask(issuer, "/token", PASSWORD).await).await
@@ -107,7 +107,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(3_599_999)).await;
             assert!(issuer.check(&headers).is_accepted());
             tokio::time::advance(Duration::from_millis(1)).await;
-            assert_eq!(issuer.check(&headers), Verdict::Expired);
+            assert_eq!(issuer.check(&headers), Standing::Expired);
         }
     }
 
@@ -117,9 +117,9 @@ mod tests {
         let (old, new) = (bearer(&token(&issuer).await), bearer(&token(&issuer).await));
         issuer.revoke_current();
         assert!(issuer.check(&old).is_accepted());
-        assert_eq!(issuer.check(&new), Verdict::Revoked);
+        assert_eq!(issuer.check(&new), Standing::Revoked);
         issuer.revoke_all();
-        assert_eq!(issuer.check(&old), Verdict::Revoked);
+        assert_eq!(issuer.check(&old), Standing::Revoked);
     }
 
     #[tokio::test]
@@ -133,11 +133,11 @@ mod tests {
 
     #[tokio::test]
     async fn rotated_keys_invalidate_jwts_and_only_these() {
-        for (format, verdict) in [(TokenFormat::Jwt, false), (TokenFormat::Opaque, true)] {
+        for (format, standing) in [(TokenFormat::Jwt, false), (TokenFormat::Opaque, true)] {
             let issuer = Issuer::builder().token_format(format).build();
             let headers = bearer(&token(&issuer).await);
             issuer.rotate_keys();
-            assert_eq!(issuer.check(&headers).is_accepted(), verdict);
+            assert_eq!(issuer.check(&headers).is_accepted(), standing);
             assert!(issuer.check(&bearer(&token(&issuer).await)).is_accepted());
         }
     }

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::testing::ask::{PASSWORD, ask, ask_as, bearer, json_body};
-    use crate::testing::{RefreshTokens, Verdict};
+    use crate::testing::{RefreshTokens, Standing};
 
     async fn status(method: &str, path: &str, body: Vec<u8>) -> u16 {
         let request = Request::builder().method(method).uri(path).body(Full::from(body)).unwrap();
@@ -143,7 +143,7 @@ mod tests {
             let response = ask(&issuer, "/revoke", &format!("token={token}")).await;
             assert_eq!(response.status(), 200);
         }
-        assert_eq!(issuer.check(&bearer(&body)), Verdict::Revoked);
+        assert_eq!(issuer.check(&bearer(&body)), Standing::Revoked);
         assert_eq!(ask_as(&issuer, "/revoke", None, "token=x").await.status(), 401);
         assert_eq!(issuer.counts().revocations, 2);
     }
@@ -154,6 +154,6 @@ mod tests {
         let body = json_body(ask(&issuer, "/token", PASSWORD).await).await;
         let refresh = body["refresh_token"].as_str().unwrap();
         ask(&issuer, "/revoke", &format!("token={refresh}")).await;
-        assert_eq!(issuer.check(&bearer(&body)), Verdict::Revoked);
+        assert_eq!(issuer.check(&bearer(&body)), Standing::Revoked);
     }
 }

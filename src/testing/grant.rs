@@ -92,7 +92,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::testing::ask::{PASSWORD, ask, bearer, json_body};
-    use crate::testing::{Issuer, RefreshTokens, Verdict};
+    use crate::testing::{Issuer, RefreshTokens, Standing};
 
     async fn token(issuer: &Issuer, form: &str) -> Value {
         json_body(ask(issuer, "/token", form).await).await
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(body["scope"], "user/Patient.rs");
         assert_eq!(body.get("refresh_token"), None);
         let (scope, subject) = ("user/Patient.rs".to_owned(), "client1".to_owned());
-        assert_eq!(issuer.check(&bearer(&body)), Verdict::Accepted { scope, subject });
+        assert_eq!(issuer.check(&bearer(&body)), Standing::Accepted { scope, subject });
     }
 
     #[tokio::test]
@@ -153,7 +153,7 @@ mod tests {
         assert!(issuer.check(&bearer(&second)).is_accepted());
 
         assert_eq!(refresh(&issuer, &first).await["error"], "invalid_grant");
-        assert_eq!(issuer.check(&bearer(&second)), Verdict::Revoked);
+        assert_eq!(issuer.check(&bearer(&second)), Standing::Revoked);
         assert_eq!(refresh(&issuer, &second).await["error"], "invalid_grant");
         assert!(issuer.check(&bearer(&token(&issuer, PASSWORD).await)).is_accepted());
     }

@@ -20,7 +20,7 @@
 //! | `/fhir`, `/fhir/…` | a protected resource: any method, a token required |
 //!
 //! Its other half is the resource server: [`Issuer::api`] is a small one, [`Issuer::check`] makes your own fake API a
-//! matter of one line, and [`Verdict::challenge`] says the 401's `WWW-Authenticate`.
+//! matter of one line, and [`Standing::challenge`] says the 401's `WWW-Authenticate`.
 //!
 //! # A test
 //!
@@ -33,7 +33,7 @@
 //! use http::{HeaderMap, Request};
 //! use http_body_util::{BodyExt, Full};
 //! use tower::ServiceExt;
-//! use tower_bearer::testing::{Issuer, Verdict};
+//! use tower_bearer::testing::{Issuer, Standing};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,7 +53,7 @@
 //! assert!(issuer.check(&headers).is_accepted());
 //!
 //! tokio::time::advance(Duration::from_secs(60)).await;
-//! assert_eq!(issuer.check(&headers), Verdict::Expired);
+//! assert_eq!(issuer.check(&headers), Standing::Expired);
 //! assert_eq!(issuer.counts().issued, 1);
 //! # Ok(())
 //! # }
@@ -103,8 +103,8 @@ mod mint;
 mod request;
 mod script;
 mod service;
+mod standing;
 mod store;
-mod verdict;
 
 pub use api::Api;
 pub use builder::{ClientAuthentication, IssuerBuilder, RefreshTokens, TokenFormat};
@@ -115,4 +115,4 @@ pub use issuer::Issuer;
 pub use listen::Listening;
 pub use request::TokenRequest;
 pub use service::{IssuerService, ResponseFuture};
-pub use verdict::Verdict;
+pub use standing::Standing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::Verdict;
+use super::Standing;
 
 /// Tokens older than the newest this many are forgotten, so that a benchmark does not fill the memory.
 const REMEMBERED: usize = 65_536;
@@ -65,13 +65,13 @@ impl Store {
     }
 
     /// What a resource server that asks about the token is told.
-    pub(super) fn judge(&self, token: &str, now: Duration, key: &str) -> Verdict {
+    pub(super) fn judge(&self, token: &str, now: Duration, key: &str) -> Standing {
         match self.access.get(token) {
-            None => Verdict::Unknown,
-            Some(access) if access.key.as_deref().is_some_and(|id| id != key) => Verdict::Unknown,
-            Some(access) if access.revoked || access.session.has_ended() => Verdict::Revoked,
-            Some(access) if access.expires <= now => Verdict::Expired,
-            Some(access) => Verdict::Accepted { scope: access.scope.clone(), subject: access.session.subject.clone() },
+            None => Standing::Unknown,
+            Some(access) if access.key.as_deref().is_some_and(|id| id != key) => Standing::Unknown,
+            Some(access) if access.revoked || access.session.has_ended() => Standing::Revoked,
+            Some(access) if access.expires <= now => Standing::Expired,
+            Some(access) => Standing::Accepted { scope: access.scope.clone(), subject: access.session.subject.clone() },
         }
     }
 

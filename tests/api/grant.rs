@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::{BoxError, Layer};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, Reason, TokenSource,
-    grant::{ClientAuth, Credentials, HttpClient, HttpService, PasswordGrantBuilder},
+    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, HttpService, PasswordGrantBuilder},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat, TokenRequest},
 };
 
@@ -300,6 +300,33 @@ async fn what_is_unknown_is_ignored_and_the_scope_is_the_granted_one() {
     issuer.amend_next(json!({ "scope": "less", "id_token": [1, {}], "patient": "7", "error_description": "none" }));
     let grant = builder(URL).scope("user/Patient.rs").build_with(issuer.service()).unwrap();
     assert_eq!(obtain(&grant).await.unwrap().scope(), Some("less"));
+    issuer.amend_next(json!({ "scope": ["an", "array"], "note": "[[[ \\\" [[[" }));
+    assert_eq!(obtain(&grant).await.unwrap().scope(), Some("an array"));
+}
+
+/// The next user must not go on with the session of the one before.
+#[tokio::test]
+async fn other_credentials_do_not_use_the_refresh_token_of_the_first() {
+    struct Shift(Arc<AtomicUsize>);
+
+    impl CredentialsProvider for Shift {
+        async fn credentials(&self) -> Result<Credentials, BoxError> {
+            Ok(Credentials::new(["day", "night"][self.0.load(SeqCst)], "p"))
+        }
+
+        fn version(&self) -> u64 {
+            self.0.load(SeqCst) as u64
+        }
+    }
+
+    let issuer = Issuer::builder().user("day", "p").user("night", "p").refresh_tokens(RefreshTokens::Kept).build();
+    let shift = Arc::new(AtomicUsize::new(0));
+    let grant = builder(URL).credentials_from(Shift(Arc::clone(&shift))).build_with(issuer.service()).unwrap();
+    for (now, grant_type) in [(0, "password"), (0, "refresh_token"), (1, "password"), (1, "refresh_token")] {
+        shift.store(now, SeqCst);
+        obtain(&grant).await.unwrap();
+        assert_eq!(issuer.last_request().unwrap().grant_type(), Some(grant_type));
+    }
 }
 
 /// 18.
@@ -405,6 +432,7 @@ async fn what_is_no_token_answer_is_an_error() {
         ("cut off", answer("application/json", &good.as_bytes()[..20])),
         ("nested", answer("application/json", deep.clone())),
         ("nested within", answer("application/json", format!(r#"{{"expires_in":{deep},{}"#, &good[1..]))),
+        ("nested in what is ignored", answer("application/json", format!(r#"{{"x":{deep},{}"#, &good[1..]))),
         ("twice", answer("application/json", format!(r#"{{"access_token":"u",{}"#, &good[1..]))),
         ("no content type", answer("", good)),
         ("a form", answer("application/x-www-form-urlencoded", "access_token=t&token_type=Bearer")),

@@ -8,7 +8,7 @@ use super::Issuer;
 /// What the issuer says about a request's bearer token; see [`Issuer::check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum Standing {
     /// Good.
     Accepted {
         /// The scope granted, space-delimited.
@@ -28,7 +28,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl Standing {
     /// Whether the request may go on.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
@@ -51,36 +51,36 @@ impl Verdict {
 impl Issuer {
     /// Judges the bearer token in a request's headers, and counts it as an API request.
     #[must_use]
-    pub fn check(&self, headers: &HeaderMap) -> Verdict {
+    pub fn check(&self, headers: &HeaderMap) -> Standing {
         let token = bearer_token(headers);
         let mut state = self.state();
-        let verdict = match token {
+        let standing = match token {
             Ok(token) => state.store.judge(token, self.clock().elapsed(), state.key.id()),
-            Err(verdict) => verdict,
+            Err(standing) => standing,
         };
         state.counts.api_requests += 1;
-        if verdict.is_accepted() {
+        if standing.is_accepted() {
             state.counts.api_accepted += 1;
         } else {
             state.counts.api_rejected += 1;
         }
-        verdict
+        standing
     }
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Verdict> {
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Standing> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Verdict::Missing)?;
+    let value = values.next().ok_or(Standing::Missing)?;
     if values.next().is_some() {
-        return Err(Verdict::Malformed);
+        return Err(Standing::Malformed);
     }
-    let value = value.to_str().map_err(|_| Verdict::Malformed)?;
+    let value = value.to_str().map_err(|_| Standing::Malformed)?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Verdict::Missing);
+        return Err(Standing::Missing);
     }
     let token = token.trim_start_matches(' ');
-    if is_b64token(token) { Ok(token) } else { Err(Verdict::Malformed) }
+    if is_b64token(token) { Ok(token) } else { Err(Standing::Malformed) }
 }
 
 fn is_b64token(token: &str) -> bool {
@@ -95,31 +95,31 @@ mod tests {
     #[test]
     fn headers_without_a_good_token_are_told_apart() {
         let issuer = Issuer::new();
-        for (value, verdict) in [
-            ("Basic YTpi", Verdict::Missing),
-            ("Bearer", Verdict::Malformed),
-            ("Bearer ", Verdict::Malformed),
-            ("Bearer a b", Verdict::Malformed),
-            ("Bearer =", Verdict::Malformed),
-            ("Bearer é", Verdict::Malformed),
-            ("bearer abc==", Verdict::Unknown),
+        for (value, standing) in [
+            ("Basic YTpi", Standing::Missing),
+            ("Bearer", Standing::Malformed),
+            ("Bearer ", Standing::Malformed),
+            ("Bearer a b", Standing::Malformed),
+            ("Bearer =", Standing::Malformed),
+            ("Bearer é", Standing::Malformed),
+            ("bearer abc==", Standing::Unknown),
         ] {
             let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value.clone())]);
-            assert_eq!(issuer.check(&headers), verdict, "{value:?}");
+            assert_eq!(issuer.check(&headers), standing, "{value:?}");
         }
-        assert_eq!(issuer.check(&HeaderMap::new()), Verdict::Missing);
+        assert_eq!(issuer.check(&HeaderMap::new()), Standing::Missing);
         let mut two = HeaderMap::new();
         two.append(AUTHORIZATION, HeaderValue::from_static("Bearer a"));
         two.append(AUTHORIZATION, HeaderValue::from_static("Bearer b"));
-        assert_eq!(issuer.check(&two), Verdict::Malformed);
+        assert_eq!(issuer.check(&two), Standing::Malformed);
         assert_eq!((issuer.counts().api_requests, issuer.counts().api_rejected), (9, 9));
     }
 
     #[test]
     fn only_a_token_that_was_there_is_called_invalid() {
-        let says = |verdict: Verdict| verdict.challenge().to_str().unwrap().contains("invalid_token");
-        assert!(!says(Verdict::Missing));
-        assert!(says(Verdict::Expired) && says(Verdict::Revoked) && says(Verdict::Unknown));
+        let says = |standing: Standing| standing.challenge().to_str().unwrap().contains("invalid_token");
+        assert!(!says(Standing::Missing));
+        assert!(says(Standing::Expired) && says(Standing::Revoked) && says(Standing::Unknown));
     }
 }
