@@ -203,6 +203,26 @@ async fn readiness_is_given_up_while_waiting_for_a_token() {
     assert_eq!(request.await.unwrap().unwrap(), 200);
 }
 
+/// A queue below may take longer than a token lives.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_queued_for_long_goes_with_the_newest_token() {
+    let (api, permits) = (Api::default(), Arc::new(Semaphore::new(1)));
+    let cache = TokenCache::new(Numbered::default());
+    let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
+    let mut client = BearerAuthLayer::with_cache(cache.clone()).layer(limit.layer(api.clone()));
+
+    let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut client).await.unwrap();
+    let mut queued = task::spawn(ready.call(get(URI)));
+    let place = permits.acquire_owned().await.unwrap();
+    let first = cache.token().await.unwrap();
+    assert_pending!(queued.poll(), "it has its token, and no place");
+    cache.invalidate(&first);
+    cache.token().await.unwrap();
+    drop(place);
+    assert_eq!(queued.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(api.take_authorizations(), ["Bearer t2"]);
+}
+
 /// 21: nor does an idle service keep a permit after a call that failed for want of a token.
 #[tokio::test(start_paused = true)]
 async fn readiness_is_given_up_when_there_is_no_token() {
