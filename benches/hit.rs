@@ -1,11 +1,9 @@
 //! What a hit costs: nanoseconds by criterion, allocations by a counting allocator. See `benches/README.md`.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     convert::Infallible,
     future::{Ready, ready},
     hint::black_box,
-    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll},
 };
 
@@ -18,26 +16,6 @@ use tower_bearer::{BearerAuthLayer, FixedToken};
 use tower_http::auth::AddAuthorizationLayer;
 
 type Body = Empty<bytes::Bytes>;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: it hands everything on to the system's allocator.
-#[expect(unsafe_code, reason = "counting allocations takes an allocator")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Answers at once.
 #[derive(Clone)]
@@ -75,9 +53,8 @@ fn send<S: Service<Request<Body>>>(service: &mut S) {
 
 fn measure<S: Service<Request<Body>>>(criterion: &mut Criterion, name: &str, mut service: S) {
     send(&mut service);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    send(&mut service);
-    println!("hit/{name}: {} allocations", ALLOCATIONS.load(Ordering::Relaxed) - before);
+    let allocations = allocation_counter::measure(|| send(&mut service)).count_total;
+    println!("hit/{name}: {allocations} allocations");
     criterion.bench_function(&format!("hit/{name}"), |bencher| bencher.iter(|| send(&mut service)));
 }
 

@@ -1,0 +1,40 @@
+//! What a hit allocates, counted. A binary of its own, because it replaces the allocator.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Waker},
+};
+
+use futures::FutureExt;
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use tower::{Layer, Service, service_fn};
+use tower_bearer::{BearerAuthLayer, FixedToken};
+
+type Answer = Ready<Result<Response<()>, Infallible>>;
+
+#[expect(clippy::needless_pass_by_value, reason = "as a service takes it")]
+fn api(request: Request<()>) -> Answer {
+    assert!(request.headers().contains_key("authorization"));
+    ready(Ok(Response::new(())))
+}
+
+/// The allocations of one hit, the request's own not counted.
+fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
+    let mut send = |request| {
+        assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(service.call(request).now_or_never().is_some(), "a hit is answered at once");
+    };
+    let request = || Request::get("/").header(USER_AGENT, HeaderValue::from_static("sdk/1.0")).body(()).unwrap();
+    send(request());
+    let request = request();
+    allocation_counter::measure(|| send(request)).count_total
+}
+
+#[tokio::test]
+async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
+    let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
+    layer.cache().token().await.unwrap();
+    assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
+    assert_eq!(of_a_hit(layer.layer(service_fn(api))), 2, "the two tables of the kept header map");
+}
