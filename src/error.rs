@@ -9,7 +9,8 @@ use tower::BoxError;
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL
 /// query and nothing that a server wrote but the `error` code of RFC 6749 §5.2 (and the description, if
-/// [asked for](crate::grant::PasswordGrantBuilder::show_error_description)).
+/// [asked for](crate::grant::PasswordGrantBuilder::show_error_description)). What its `source()` gives is not ours: the HTTP
+/// client's error, or a source's own.
 ///
 /// The middleware's own error is [`tower::BoxError`]; this one is found inside by downcast:
 ///
@@ -77,10 +78,10 @@ impl Error {
         Self::build(Kind::Source, FailureClass::Terminal).caused_by(source)
     }
 
-    /// Sets how long the issuer asked to be left alone (`Retry-After`, RFC 9110 §10.2.3).
+    /// Sets how long the issuer asked to be left alone (`Retry-After`, RFC 9110 §10.2.3). On a new error only: one that was
+    /// cloned stays as it is.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        // Only ever called on an error that was just made and is not shared yet.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.retry_after = Some(wait);
         }
@@ -111,7 +112,8 @@ impl Error {
         matches!(self.origin().0.kind, Kind::Connect)
     }
 
-    /// Whether a deadline ended the attempt.
+    /// Whether a deadline of the cache or of the grant ended the attempt. A deadline in an HTTP client of one's own counts as
+    /// not reached.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.origin().0.kind, Kind::Timeout(_))
@@ -141,7 +143,8 @@ impl Error {
         matches!(self.0.kind, Kind::BackingOff { .. })
     }
 
-    /// How long until the issuer may be asked again, when that is known. Good for a `Retry-After` of one's own.
+    /// How long until the issuer may be asked again: exactly, while it [is left alone](Self::is_backing_off); in the failure
+    /// itself, what its `Retry-After` said, if it said so. Good for a `Retry-After` of one's own.
     #[must_use]
     pub fn retry_in(&self) -> Option<Duration> {
         match self.0.kind {
@@ -265,7 +268,7 @@ impl Error {
     /// The failure itself, under a `BackingOff` that repeats it.
     fn origin(&self) -> &Self {
         match &self.0.kind {
-            Kind::BackingOff { last, .. } => last,
+            Kind::BackingOff { last, .. } => last.origin(),
             _ => self,
         }
     }
@@ -344,8 +347,9 @@ impl fmt::Debug for Error {
         if let Some(wait) = self.0.retry_after {
             f.field("retry_after", &wait);
         }
-        if let Some(source) = &self.0.source {
-            f.field("source", source);
+        // Not the source itself: whose error that is may have put a URL or worse into it.
+        if let Some(cause) = self.network_cause() {
+            f.field("cause", &cause);
         }
         f.finish()
     }

@@ -34,7 +34,7 @@ pub enum NotRetried {
     InsufficientScope,
     /// The user has to authenticate anew or more strongly (RFC 9470 §3), which no unattended client can do.
     InsufficientUserAuthentication,
-    /// The body cannot be sent again. The token is renewed for the next request.
+    /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,
     /// Too many fresh tokens were rejected: the issuer is spared for a while.
     BudgetSpent,

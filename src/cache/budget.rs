@@ -46,7 +46,7 @@ impl Default for RejectionBudget {
 }
 
 impl RejectionBudget {
-    /// Allows `free` renewals at once while fresh tokens are rejected, then one after `first`, and so on, doubling to `most`.
+    /// Allows `free` renewals (at least one) at once while fresh tokens are rejected, then one after `first`, and so on, doubling to `most`.
     #[must_use]
     pub const fn new(free: u32, first: Duration, most: Duration) -> Self {
         Self { free, first, most, silence: Duration::from_secs(1) }

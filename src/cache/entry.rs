@@ -22,14 +22,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(token: AccessToken, settings: &Settings) -> Self {
+    pub(crate) fn new(token: AccessToken, settings: &Settings, wall: SystemTime) -> Self {
         let ages = settings.ages(&token);
         let issued_at = token.issued_at();
         let left = (issued_at + ages.expired).saturating_duration_since(Instant::now());
         Self {
             stale_at: issued_at + ages.stale,
             expires_at: issued_at + ages.expired,
-            expires_wall: (settings.wall_clock)() + left,
+            expires_wall: wall + left,
             accepted: AtomicU64::new(0),
             token,
         }
@@ -40,12 +40,12 @@ impl Entry {
     }
 
     /// By either clock: the monotonic one stops while the machine sleeps.
-    pub(crate) fn is_expired(&self, now: Instant, settings: &Settings) -> bool {
-        now >= self.expires_at || (settings.wall_clock)() >= self.expires_wall
+    pub(crate) fn is_expired(&self, now: Instant, wall: SystemTime) -> bool {
+        now >= self.expires_at || wall >= self.expires_wall
     }
 
-    pub(crate) fn expires_in(&self, now: Instant, settings: &Settings) -> Duration {
-        let by_wall = self.expires_wall.duration_since((settings.wall_clock)()).unwrap_or_default();
+    pub(crate) fn expires_in(&self, now: Instant, wall: SystemTime) -> Duration {
+        let by_wall = self.expires_wall.duration_since(wall).unwrap_or_default();
         self.expires_at.saturating_duration_since(now).min(by_wall)
     }
 

@@ -9,7 +9,7 @@
 //!
 //! The flight is under way exactly as long as its [`Pilot`] lives. A pilot that is dropped (its task was cancelled, its
 //! runtime has ended) strands nobody: the channel closes, those who wait are told so by `None` and board again, and the
-//! next to board finds no flight under way.
+//! next to board finds no flight under way. One whose runtime nobody drives any more can be given up.
 //!
 //! Nothing here knows what a flight brings.
 
@@ -77,12 +77,18 @@ impl<S, T: Clone> Flight<S, T> {
     pub(crate) fn land(&self, pilot: Pilot<T>, arrive: impl FnOnce(&mut S) -> T) {
         let brought = {
             let mut board = self.lock();
-            board.under_way = None;
+            // Unless it was given up, and another one is under way.
+            board.under_way.take_if(|seats| seats.same_channel(&pilot.0.subscribe()));
             arrive(&mut board.state)
         };
         // Outside the lock: it may wake very many.
         let Pilot(seats) = pilot;
         seats.send_replace(Some(brought));
+    }
+
+    /// Gives up on a flight whose pilot is alive and does nothing: the next to board begins another one.
+    pub(crate) fn give_up(&self, ticket: &Ticket<T>) {
+        self.lock().under_way.take_if(|seats| seats.same_channel(&ticket.0));
     }
 
     fn lock(&self) -> MutexGuard<'_, Board<S, T>> {
@@ -95,7 +101,7 @@ impl<T: Clone> Ticket<T> {
     ///
     /// # Cancel safety
     /// Dropping it gives up the place and nothing else.
-    pub(crate) async fn arrival(mut self) -> Option<T> {
+    pub(crate) async fn arrival(&mut self) -> Option<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|brought| brought.clone())
     }
 }
@@ -111,8 +117,8 @@ mod tests {
     #[tokio::test]
     async fn everyone_gets_what_one_pilot_brings() {
         let flight = Flight::new(0);
-        let Boarded::Began(first, pilot) = wants(&flight) else { panic!("nothing was under way") };
-        let Boarded::Joined(second) = wants(&flight) else { panic!("one flight at a time") };
+        let Boarded::Began(mut first, pilot) = wants(&flight) else { panic!("nothing was under way") };
+        let Boarded::Joined(mut second) = wants(&flight) else { panic!("one flight at a time") };
         flight.land(pilot, |state| {
             *state += 1;
             *state
@@ -124,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_pilot_strands_nobody() {
         let flight = Flight::new(0);
-        let Boarded::Began(first, pilot) = wants(&flight) else { panic!("nothing was under way") };
+        let Boarded::Began(mut first, pilot) = wants(&flight) else { panic!("nothing was under way") };
         drop(pilot);
         assert_eq!(first.arrival().await, None);
         assert!(matches!(wants(&flight), Boarded::Began(..)));
@@ -135,9 +141,21 @@ mod tests {
         let flight = Flight::new(0);
         let Boarded::Began(first, pilot) = wants(&flight) else { panic!("nothing was under way") };
         drop(first);
-        let Boarded::Joined(second) = wants(&flight) else { panic!("it is still under way") };
+        let Boarded::Joined(mut second) = wants(&flight) else { panic!("it is still under way") };
         flight.land(pilot, |_| 7);
         assert_eq!(second.arrival().await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_was_given_up_does_not_end_the_next_one() {
+        let flight = Flight::new(0);
+        let Boarded::Began(first, late) = wants(&flight) else { panic!("nothing was under way") };
+        flight.give_up(&first);
+        let Boarded::Began(mut second, pilot) = wants(&flight) else { panic!("it was given up") };
+        flight.land(late, |_| 1);
+        assert!(matches!(wants(&flight), Boarded::Joined(_)), "the second is still under way");
+        flight.land(pilot, |_| 2);
+        assert_eq!(second.arrival().await, Some(2));
     }
 
     #[test]

@@ -83,7 +83,12 @@ impl State {
         now: Instant,
         settings: &Settings,
     ) -> Duration {
-        let mut times = self.failing.take().map_or([0; 3], |failing| failing.times);
+        let mut times = self
+            .failing
+            .take()
+            // Other credentials begin anew.
+            .filter(|failing| failing.credentials_version == credentials_version)
+            .map_or([0; 3], |failing| failing.times);
         let of_class = &mut times[error.class() as usize];
         *of_class = of_class.saturating_add(1);
         let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);

@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -165,12 +165,13 @@ impl<T: TokenSource> TokenCache<T> {
     #[must_use]
     pub fn status(&self) -> CacheStatus {
         let shared = &self.shared;
+        let wall = self.wall_now();
         let status = |state: &mut State, renewing| {
             let now = Instant::now();
             let entry = shared.current.load();
             let age = match entry.as_deref() {
                 None => Age::Missing,
-                Some(entry) if entry.is_expired(now, &shared.settings) => Age::Expired,
+                Some(entry) if entry.is_expired(now, wall) => Age::Expired,
                 Some(entry) if entry.is_stale(now) => Age::Stale,
                 Some(_) => Age::Fresh,
             };
@@ -178,7 +179,7 @@ impl<T: TokenSource> TokenCache<T> {
             let status = CacheStatus {
                 age,
                 generation: state.generation(),
-                expires_in: entry.as_deref().map(|entry| entry.expires_in(now, &shared.settings)),
+                expires_in: entry.as_deref().map(|entry| entry.expires_in(now, wall)),
                 renewing,
                 renewals: state.renewals,
                 failures: failing.map_or(0, Failing::times),
@@ -198,7 +199,9 @@ impl<T: TokenSource> TokenCache<T> {
         let shared = &self.shared;
         if let Some(entry) = &*shared.current.load()
             && !entry.is_stale(now)
-            && !entry.is_expired(now, &shared.settings)
+            && !entry.is_expired(now, self.wall_now())
+            // While limited, a rejected token is served during its own renewal; not to that renewal.
+            && !(shared.limited.load(Ordering::Relaxed) && self.is_renewed_here())
         {
             return Ok(Look::Hit(entry.token.clone()));
         }
@@ -211,11 +214,11 @@ impl<T: TokenSource> TokenCache<T> {
             return Err(Error::recursion());
         }
         let shared = &self.shared;
-        let version = shared.source.credentials_version();
+        let (version, wall) = (self.credentials_version(), self.wall_now());
         let (decision, boarded) = shared.flight.board(|state, under_way| {
             let now = Instant::now();
             match &*shared.current.load() {
-                Some(entry) if !entry.is_expired(now, &shared.settings) => {
+                Some(entry) if !entry.is_expired(now, wall) => {
                     let renew = entry.is_stale(now) && !under_way && state.blocked(now, version).is_none();
                     (Decision::Serve(entry.token.clone()), renew)
                 }
@@ -237,16 +240,14 @@ impl<T: TokenSource> TokenCache<T> {
             return AfterRejection::Failed(Error::recursion());
         }
         let shared = &self.shared;
-        let version = shared.source.credentials_version();
+        let (version, wall) = (self.credentials_version(), self.wall_now());
         let (decision, boarded) = shared.flight.board(|state, under_way| {
             let now = Instant::now();
             let current = shared.current.load();
             if generation != state.generation() {
                 // A late rejection of a token that was replaced since.
                 return match &*current {
-                    Some(entry) if !entry.is_expired(now, &shared.settings) => {
-                        (Decision::Serve(entry.token.clone()), false)
-                    }
+                    Some(entry) if !entry.is_expired(now, wall) => (Decision::Serve(entry.token.clone()), false),
                     _ => want(state, under_way, version, now),
                 };
             }
@@ -317,8 +318,13 @@ impl<T: TokenSource> TokenCache<T> {
     /// runtime in which this is polled may itself be shut down.
     pub(crate) async fn arrival(self, mut awaited: Awaited) -> Renewed {
         for _ in 0..MOST_LOST {
-            if let Some(renewed) = awaited.0.arrival().await {
-                return renewed;
+            match self.bounded(awaited.0.arrival()).await {
+                Some(Some(renewed)) => return renewed,
+                Some(None) => {}
+                None => {
+                    self.shared.flight.give_up(&awaited.0);
+                    return Err(Error::timeout(self.shared.settings.renewal_deadline));
+                }
             }
             match self.look_again()? {
                 Look::Hit(token) => return Ok(token),
@@ -326,6 +332,25 @@ impl<T: TokenSource> TokenCache<T> {
             }
         }
         Err(Error::no_runtime())
+    }
+
+    /// A renewal keeps its deadline itself, in its task; but that is in the runtime of whoever began it, which may not be
+    /// driven any more, or blocked. So those who wait have an eye on it too, a second later.
+    async fn bounded<F: Future>(&self, arrival: F) -> Option<F::Output> {
+        if Handle::try_current().is_err() {
+            return Some(arrival.await);
+        }
+        let deadline = self.shared.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
+        timeout(deadline, arrival).await.ok()
+    }
+
+    /// The source's version of its credentials; it is somebody else's code, which may panic.
+    fn credentials_version(&self) -> u64 {
+        catch_unwind(AssertUnwindSafe(|| self.shared.source.credentials_version())).unwrap_or(0)
+    }
+
+    fn wall_now(&self) -> SystemTime {
+        (self.shared.settings.wall_clock)()
     }
 
     /// Sends a flight that has just begun on its way, in a task that no caller can cancel.
@@ -337,13 +362,16 @@ impl<T: TokenSource> TokenCache<T> {
         };
         let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
         let renewal = Renewing::scope(self.id(), self.clone().renew(pilot));
-        runtime.spawn(renewal.instrument(tracing::debug_span!("renew token")));
+        // Not a part of the request that happened to begin it, which may be over long before.
+        let span = tracing::debug_span!(parent: None, "renew token");
+        span.follows_from(tracing::Span::current());
+        runtime.spawn(renewal.instrument(span));
         Ok(Some(Awaited(ticket)))
     }
 
     async fn renew(self, pilot: Pilot<Renewed>) {
         let shared = &*self.shared;
-        let credentials_version = shared.source.credentials_version();
+        let credentials_version = self.credentials_version();
         let why = shared.flight.board(|state, _| (state.reason(), false)).0;
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&why), "asking for a token");
@@ -354,7 +382,7 @@ impl<T: TokenSource> TokenCache<T> {
             Ok(Err(_)) => Err(Error::timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), self.wall_now());
         let took = now - began;
         // Logged after landing: a subscriber may ask the cache, or take its time, and must not do so under the lock.
         match obtained {
@@ -363,8 +391,8 @@ impl<T: TokenSource> TokenCache<T> {
                 shared.flight.land(pilot, |state| {
                     let token = state.issued(token, now);
                     shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
-                    let entry = Entry::new(token.clone(), &shared.settings);
-                    (generation, expires_in) = (token.generation(), entry.expires_in(now, &shared.settings));
+                    let entry = Entry::new(token.clone(), &shared.settings, wall);
+                    (generation, expires_in) = (token.generation(), entry.expires_in(now, wall));
                     shared.current.store(Some(Arc::new(entry)));
                     Ok(token)
                 });

@@ -83,6 +83,7 @@ pub(crate) struct Endpoint<C> {
     url: Uri,
     auth: ClientAuth,
     show_description: bool,
+    deadline: Duration,
 }
 
 /// What a token endpoint gives (RFC 6749 §5.1).
@@ -132,6 +133,7 @@ impl<C: HttpService> Endpoint<C> {
         auth: ClientAuth,
         plain_http: bool,
         show_description: bool,
+        deadline: Duration,
     ) -> Result<Self, Error> {
         let advice = "give the whole token URL, such as https://auth.example.org/oauth2/token";
         let url: Uri = url.parse().map_err(|_| Error::config(format!("the token URL is no URL: {advice}")))?;
@@ -148,7 +150,7 @@ impl<C: HttpService> Endpoint<C> {
             ));
         }
         auth.check()?;
-        Ok(Self { http, url, auth, show_description })
+        Ok(Self { http, url, auth, show_description, deadline })
     }
 
     /// One token request (RFC 6749 §3.2).
@@ -165,13 +167,17 @@ impl<C: HttpService> Endpoint<C> {
             headers.insert(AUTHORIZATION, authorization);
         }
         Renewing::mark(request.extensions_mut());
-        let (head, Answer(body)) = self.http.send(request).await?.into_parts();
+        let exchange = tokio::time::timeout(self.deadline, self.http.send(request));
+        let (head, Answer(body)) = exchange.await.map_err(|_| Error::timeout(self.deadline))??.into_parts();
         self.read(head.status, &head.headers, body, &sent)
     }
 
     fn read(&self, status: StatusCode, headers: &HeaderMap, body: Bytes, sent: &str) -> Result<Granted, Error> {
         if status.is_redirection() {
-            return Err(Error::redirected(target(headers)));
+            let to = target(headers);
+            let shown =
+                if self.repeats_a_secret(&to, sent) { "it is not shown, there is a secret in it".into() } else { to };
+            return Err(Error::redirected(shown));
         }
         let parsed = parse(headers, body);
         let failed = |error: Error| match retry_after(headers) {
@@ -225,6 +231,7 @@ struct Fields {
     #[serde(default, deserialize_with = "scope")]
     scope: Option<String>,
     error: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     error_description: Option<String>,
 }
 
@@ -267,6 +274,9 @@ fn parse(headers: &HeaderMap, body: Bytes) -> Result<Fields, Error> {
     if let Ok(mut ours) = body.try_into_mut() {
         zeroize::Zeroize::zeroize(&mut *ours);
     }
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::not_a_token("it is not the JSON object of RFC 6749 §5.1"));
+    }
     if is_deep(&text) {
         return Err(Error::not_a_token("its JSON is nested too deeply"));
     }
@@ -290,6 +300,14 @@ fn is_deep(json: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Text, or nothing: what is said in other forms beside an error code must not hide the code.
+fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
+    })
 }
 
 /// `scope` as a string or, against RFC 6749 §5.1, as an array of them. What is neither is as good as absent.
@@ -336,7 +354,7 @@ fn target(headers: &HeaderMap) -> String {
                 let host = authority.as_str().rsplit('@').next().unwrap_or_default();
                 format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
             });
-            format!("{host}{}", uri.path())
+            format!("{host}{}", uri.path().split(';').next().unwrap_or_default())
         }
         None => "it does not say where".to_owned(),
     }

@@ -63,7 +63,8 @@ impl HttpClientBuilder {
         self
     }
 
-    /// How long to wait for the answer's head, with connecting and TLS. Default: 10 s, as the cache's for a whole renewal.
+    /// How long to wait for the answer's head, with connecting and TLS. Default: 10 s. The
+    /// [grant's own](crate::grant::PasswordGrantBuilder::deadline) covers the body as well.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -78,7 +79,7 @@ impl HttpClientBuilder {
     /// Makes the client.
     ///
     /// # Errors
-    /// When there are no root certificates at all, or those given cannot be read.
+    /// When a certificate given by [`root_certificates`](Self::root_certificates) cannot be read.
     pub fn build(self) -> Result<HttpClient, Error> {
         let roots = self.roots()?;
         let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
@@ -114,6 +115,9 @@ impl HttpClientBuilder {
             if roots.len() == before {
                 return Err(unreadable());
             }
+        }
+        if roots.is_empty() {
+            tracing::warn!("there are no root certificates here: every https token URL will be refused");
         }
         Ok(roots)
     }

@@ -1,6 +1,6 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3), with refresh (§6).
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -62,6 +62,7 @@ impl PasswordGrant<()> {
             params: Vec::new(),
             plain_http: false,
             show_description: false,
+            deadline: Duration::from_secs(10),
         }
     }
 }
@@ -135,6 +136,7 @@ pub struct PasswordGrantBuilder {
     params: Vec<(String, String)>,
     plain_http: bool,
     show_description: bool,
+    deadline: Duration,
 }
 
 impl PasswordGrantBuilder {
@@ -190,10 +192,17 @@ impl PasswordGrantBuilder {
         self
     }
 
+    /// How long one token request may take, from connecting to the answer's last byte. Default: 10 s, as the cache's for a
+    /// whole renewal.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
     /// Makes the grant, with the ready-made HTTPS client.
     ///
     /// # Errors
-    /// When a setting is missing or wrong, or the system's root certificates cannot be read.
+    /// When a setting is missing or wrong.
     #[cfg(feature = "client")]
     pub fn build(self) -> Result<PasswordGrant<crate::grant::HttpClient>, Error> {
         let http = crate::grant::HttpClient::builder().build()?;
@@ -214,7 +223,8 @@ impl PasswordGrantBuilder {
             .credentials
             .ok_or_else(|| Error::config("no credentials are set: call `credentials` or `credentials_from`"))?;
         check_params(&self.params)?;
-        let endpoint = Endpoint::new(http, &self.token_url, auth, self.plain_http, self.show_description)?;
+        let endpoint =
+            Endpoint::new(http, &self.token_url, auth, self.plain_http, self.show_description, self.deadline)?;
         Ok(PasswordGrant { endpoint, credentials, params: self.params, kept: Mutex::default() })
     }
 }

@@ -38,7 +38,8 @@ pub trait TokenSource: Send + Sync + 'static {
     /// A number that changes when the credentials do. Default: always 0.
     ///
     /// After a refusal the issuer is left alone for minutes, because wrong passwords lock accounts; a change of this
-    /// number ends that wait at once. It is asked for on failing requests, so it should be a field read.
+    /// number ends that wait at once. It is asked for by each request that does not find a fresh token, so it should be a field
+    /// read.
     fn credentials_version(&self) -> u64 {
         0
     }
@@ -50,7 +51,7 @@ pub trait TokenSource: Send + Sync + 'static {
 pub enum Reason {
     /// There was none so far.
     First,
-    /// The one at hand is about to expire, or has.
+    /// The one at hand is about to expire, or has, or was forgotten by [`TokenCache::reset`](crate::TokenCache::reset).
     Ageing,
     /// An API rejected this one.
     Rejected(AccessToken),
