@@ -13,12 +13,11 @@ use tower::{BoxError, Service};
 
 use crate::{
     cache::AfterRejection,
+    context::{Context, Kept, attach},
     error::Error,
-    layer::Context,
     outcome::{NotRetried, Outcome},
     rejection::Verdict,
     replay::Replay,
-    service::{Kept, attach},
     source::TokenSource,
     token::AccessToken,
 };

@@ -7,29 +7,19 @@ use tower::Layer;
 
 use crate::{
     cache::TokenCache,
+    context::Context,
     rejection::{Rule, Verdict},
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
 };
 
-/// Put into a request's extensions, it makes the layer pass the request on as it is: no token, no retry.
-///
-/// ```
-/// let health_check = http::Request::get("https://api.example.org/health")
-///     .extension(tower_bearer::SkipBearerAuth)
-///     .body(())?;
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SkipBearerAuth;
-
 /// Attaches a bearer token (RFC 6750 §2.1) to every request, and sends a request once more when its token was rejected.
 ///
 /// `T` is the source of tokens, `R` how bodies are kept for the second attempt.
 ///
 /// # What it decides, in this order
-/// 1. A request marked with [`SkipBearerAuth`] passes as it is.
+/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) passes as it is.
 /// 2. The layer owns `Authorization`: what the caller put there is replaced, because a gateway must not pass an end user's
 ///    credentials on ([`keep_existing`](Self::keep_existing) changes that).
 /// 3. A token at hand is attached at once. While there is none, the inner service's readiness is given up and asked for
@@ -60,14 +50,6 @@ pub struct SkipBearerAuth;
 /// ```
 pub struct BearerAuthLayer<T, R = CloneBody> {
     context: Context<T, R>,
-}
-
-/// What a service and its requests need to know.
-pub(crate) struct Context<T, R> {
-    pub(crate) cache: TokenCache<T>,
-    pub(crate) replay: R,
-    pub(crate) rule: Rule,
-    pub(crate) keep_existing: bool,
 }
 
 impl<T: TokenSource> BearerAuthLayer<T> {
@@ -141,28 +123,6 @@ impl<S, T, R: Clone> Layer<S> for BearerAuthLayer<T, R> {
 impl<T, R: Clone> Clone for BearerAuthLayer<T, R> {
     fn clone(&self) -> Self {
         Self { context: self.context.clone() }
-    }
-}
-
-impl<T, R: Clone> Clone for Context<T, R> {
-    fn clone(&self) -> Self {
-        Self {
-            cache: self.cache.clone(),
-            replay: self.replay.clone(),
-            rule: self.rule.clone(),
-            keep_existing: self.keep_existing,
-        }
-    }
-}
-
-impl<T, R: fmt::Debug> fmt::Debug for Context<T, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("cache", &self.cache)
-            .field("replay", &self.replay)
-            .field("rule", &self.rule)
-            .field("keep_existing", &self.keep_existing)
-            .finish()
     }
 }
 

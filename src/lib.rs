@@ -4,6 +4,7 @@
 pub mod cache;
 mod challenge;
 mod clock;
+mod context;
 mod error;
 mod future;
 pub mod grant;
@@ -21,10 +22,11 @@ mod token;
 
 pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
+pub use context::SkipBearerAuth;
 pub use error::{Error, FailureClass};
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
-pub use layer::{BearerAuthLayer, SkipBearerAuth};
+pub use layer::BearerAuthLayer;
 pub use outcome::{NotRetried, Outcome};
 pub use rejection::Verdict;
 pub use service::BearerAuth;

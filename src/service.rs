@@ -6,15 +6,14 @@ use std::{
     task::{Context as Task, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION, request};
+use http::{Request, Response};
 use tower::{BoxError, Service};
 
 use crate::{
     cache::Look,
+    context::{Admission, Context, attach},
     error::Error,
     future::{First, ResponseFuture, Retry},
-    layer::{Context, SkipBearerAuth},
-    recursion::Renewing,
     replay::Replay,
     source::TokenSource,
 };
@@ -112,54 +111,6 @@ impl<S: Clone, T, R> BearerAuth<S, T, R> {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)
     }
-}
-
-/// What the layer does with a request.
-enum Admission {
-    Attach,
-    Pass,
-    Refuse(Error),
-}
-
-impl<T: TokenSource, R> Context<T, R> {
-    fn admit<B>(&self, request: &Request<B>) -> Admission {
-        let extensions = request.extensions();
-        if !extensions.is_empty() {
-            if extensions.get::<SkipBearerAuth>().is_some() {
-                return Admission::Pass;
-            }
-            if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
-                return Admission::Refuse(Error::recursion());
-            }
-        }
-        if self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
-            return Admission::Pass;
-        }
-        Admission::Attach
-    }
-
-    /// Keeps what a second attempt needs.
-    pub(crate) fn keep<B>(&self, request: Request<B>) -> (Request<B>, Option<Kept<R::Kept>>)
-    where
-        R: Replay<B>,
-    {
-        let (head, body) = request.into_parts();
-        let (body, kept) = self.replay.keep(body);
-        let kept = kept.map(|body| Kept { head: head.clone(), body });
-        (Request::from_parts(head, body), kept)
-    }
-}
-
-/// A request kept for its second attempt.
-pub(crate) struct Kept<K> {
-    pub(crate) head: request::Parts,
-    pub(crate) body: K,
-}
-
-pub(crate) fn attach<B>(mut request: Request<B>, authorization: HeaderValue) -> Request<B> {
-    let headers: &mut HeaderMap = request.headers_mut();
-    headers.insert(AUTHORIZATION, authorization);
-    request
 }
 
 impl<S: Clone, T, R> Clone for BearerAuth<S, T, R> {

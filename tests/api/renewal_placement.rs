@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, util::BoxCloneSyncService};
 use tower_bearer::{
@@ -67,6 +68,19 @@ fn a_renewal_lost_with_its_runtime_is_begun_anew_by_who_waits() {
     first.shutdown_background();
     assert_eq!(second.block_on(waiter).unwrap().unwrap().secret(), "t2");
     assert_eq!(asked.times(), 2);
+}
+
+/// 6, 8: a blocking program drives its runtime only while it waits.
+#[test]
+fn a_renewal_whose_runtime_nobody_drives_is_given_up() {
+    let (source, asked) = scripted(async |n| Ok(token(n)));
+    let cache = TokenCache::new(source);
+    let idle = Builder::new_current_thread().enable_all().build().unwrap();
+    idle.block_on(async { cache.clone().token().now_or_never() });
+    let driven = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    assert!(driven.block_on(cache.token()).unwrap_err().is_timeout());
+    assert_eq!(driven.block_on(cache.token()).unwrap().secret(), "t1");
+    assert_eq!(asked.times(), 1);
 }
 
 /// 4

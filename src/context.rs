@@ -1,0 +1,99 @@
+//! What a layer, its services and their requests share.
+
+use std::fmt;
+
+use http::{HeaderValue, Request, header::AUTHORIZATION, request};
+
+use crate::{
+    cache::TokenCache, error::Error, recursion::Renewing, rejection::Rule, replay::Replay, source::TokenSource,
+};
+
+/// Put into a request's extensions, it makes the layer pass the request on as it is: no token, no retry.
+///
+/// ```
+/// let health_check = http::Request::get("https://api.example.org/health")
+///     .extension(tower_bearer::SkipBearerAuth)
+///     .body(())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SkipBearerAuth;
+
+/// What a service and its requests need to know.
+pub(crate) struct Context<T, R> {
+    pub(crate) cache: TokenCache<T>,
+    pub(crate) replay: R,
+    pub(crate) rule: Rule,
+    pub(crate) keep_existing: bool,
+}
+
+/// What the layer does with a request.
+pub(crate) enum Admission {
+    Attach,
+    Pass,
+    Refuse(Error),
+}
+
+impl<T: TokenSource, R> Context<T, R> {
+    /// What is to be done with a request.
+    pub(crate) fn admit<B>(&self, request: &Request<B>) -> Admission {
+        let extensions = request.extensions();
+        if !extensions.is_empty() {
+            if extensions.get::<SkipBearerAuth>().is_some() {
+                return Admission::Pass;
+            }
+            if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
+                return Admission::Refuse(Error::recursion());
+            }
+        }
+        if self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
+            return Admission::Pass;
+        }
+        Admission::Attach
+    }
+
+    /// Keeps what a second attempt needs.
+    pub(crate) fn keep<B>(&self, request: Request<B>) -> (Request<B>, Option<Kept<R::Kept>>)
+    where
+        R: Replay<B>,
+    {
+        let (head, body) = request.into_parts();
+        let (body, kept) = self.replay.keep(body);
+        let kept = kept.map(|body| Kept { head: head.clone(), body });
+        (Request::from_parts(head, body), kept)
+    }
+}
+
+/// A request kept for its second attempt.
+pub(crate) struct Kept<K> {
+    pub(crate) head: request::Parts,
+    pub(crate) body: K,
+}
+
+/// Puts the token on a request, in the place of whatever stood there.
+pub(crate) fn attach<B>(mut request: Request<B>, authorization: HeaderValue) -> Request<B> {
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+    request
+}
+
+impl<T, R: Clone> Clone for Context<T, R> {
+    fn clone(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            replay: self.replay.clone(),
+            rule: self.rule.clone(),
+            keep_existing: self.keep_existing,
+        }
+    }
+}
+
+impl<T, R: fmt::Debug> fmt::Debug for Context<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("cache", &self.cache)
+            .field("replay", &self.replay)
+            .field("rule", &self.rule)
+            .field("keep_existing", &self.keep_existing)
+            .finish()
+    }
+}
