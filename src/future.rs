@@ -22,6 +22,9 @@ use crate::{
     token::AccessToken,
 };
 
+type StateOf<S, B, ResB, R> =
+    State<S, <S as Service<Request<B>>>::Future, Request<B>, Response<ResB>, <R as Replay<B>>::Kept>;
+
 type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
 
 pin_project! {
@@ -35,7 +38,7 @@ pin_project! {
         R: Replay<B>,
     {
         #[pin]
-        state: State<S, S::Future, Request<B>, Response<ResB>, R::Kept>,
+        state: StateOf<S, B, ResB, R>,
         first: First,
         // `None` when the layer has nothing to do with the request.
         context: Option<Arc<Context<T, R>>>,
@@ -169,14 +172,12 @@ where
                     match context.after_first(answer, retry, *this.first) {
                         Next::Return(answer) => return Poll::Ready(Ok(answer)),
                         Next::Await { token, retry, rejected } => State::Renewing { token, retry, rejected },
-                        Next::Resend { token, retry, rejected } => match context.resend(retry, token) {
-                            // The first answer is dropped only here, when there is something to send.
-                            Some((service, request, token)) => {
-                                drop(rejected);
-                                State::Readying { service, request, token, second: true }
+                        Next::Resend { token, retry, rejected } => {
+                            match context.resend(retry, token, rejected, *this.first) {
+                                Ok(second) => second,
+                                Err(rejected) => return Poll::Ready(Ok(rejected)),
                             }
-                            None => return Poll::Ready(Ok(this.first.pass_on(rejected, NotRetried::NotReplayable))),
-                        },
+                        }
                     }
                 }
 
@@ -187,20 +188,17 @@ where
                         unreachable!("the state was just seen")
                     };
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
-                    let why_not = match renewed {
-                        Err(error) => NotRetried::RenewalFailed(error),
-                        Ok(token) if token.generation() == this.first.generation => NotRetried::SameToken,
-                        Ok(token) => match context.resend(retry, token) {
-                            Some((service, request, token)) => {
-                                drop(rejected);
-                                let next = State::Readying { service, request, token, second: true };
-                                this.state.set(next);
-                                continue;
-                            }
-                            None => NotRetried::NotReplayable,
-                        },
+                    let second = match renewed {
+                        Err(error) => Err(this.first.pass_on(rejected, NotRetried::RenewalFailed(error))),
+                        Ok(token) if token.generation() == this.first.generation => {
+                            Err(this.first.pass_on(rejected, NotRetried::SameToken))
+                        }
+                        Ok(token) => context.resend(retry, token, rejected, *this.first),
                     };
-                    return Poll::Ready(Ok(this.first.pass_on(rejected, why_not)));
+                    match second {
+                        Ok(second) => second,
+                        Err(rejected) => return Poll::Ready(Ok(rejected)),
+                    }
                 }
 
                 StateProj::Resending { response, generation } => {
@@ -285,15 +283,25 @@ impl<T: TokenSource, R> Context<T, R> {
         }
     }
 
-    /// The second attempt: as the first, but for the token.
-    fn resend<S, B>(&self, retry: Retry<S, R::Kept>, token: AccessToken) -> Option<(S, Request<B>, AccessToken)>
+    /// The second attempt: as the first, but for the token. Or the first answer, which is dropped only here, when there is
+    /// something to send.
+    fn resend<S, B, ResB>(
+        &self,
+        retry: Retry<S, R::Kept>,
+        token: AccessToken,
+        rejected: Response<ResB>,
+        first: First,
+    ) -> Result<StateOf<S, B, ResB, R>, Response<ResB>>
     where
+        S: Service<Request<B>>,
         R: Replay<B>,
     {
         let Retry { service, kept: Kept { head, body } } = retry;
-        let body = self.replay.replay(body)?;
+        let Some(body) = self.replay.replay(body) else {
+            return Err(first.pass_on(rejected, NotRetried::NotReplayable));
+        };
         tracing::debug!(generation = token.generation(), "rejected, sending the request once more");
-        Some((service, Request::from_parts(head, body), token))
+        Ok(State::Readying { service, request: Request::from_parts(head, body), token, second: true })
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A wait that is said to be longer is as good as for ever, and would not fit into an instant.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A wait that doubles with each failure in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {

@@ -22,12 +22,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cache::backoff::LONGEST;
+
 /// So many tokens in a row that were accepted once and rejected within half the first interval count as a strike: an
 /// API that takes each token but once would otherwise cost a renewal a request.
 const YOUNG_DEATHS: u32 = 8;
-
-/// What is said to be longer is as good as for ever, and would not fit into an instant.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The bound on renewals that rejections cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{budget::Account, settings::Settings},
+    cache::{backoff::LONGEST, budget::Account, settings::Settings},
     error::{Error, FailureClass},
     source::Reason,
     token::AccessToken,
 };
-
-/// What is said to be longer is as good as for ever, and would not fit into an instant.
-const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -92,7 +89,7 @@ impl State {
         let of_class = &mut times[error.class() as usize];
         *of_class = of_class.saturating_add(1);
         let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);
-        let wait = settings.backoff(error.class()).wait(*of_class).max(asked).min(LONGEST_WAIT);
+        let wait = settings.backoff(error.class()).wait(*of_class).max(asked).min(LONGEST);
         self.failing = Some(Failing { error: error.clone(), times, until: now + wait, credentials_version });
         wait
     }

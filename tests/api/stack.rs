@@ -33,7 +33,7 @@ use tower::{
 };
 use tower_bearer::{
     BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
-    grant::{ClientAuth, HttpClient, HttpService},
+    grant::{ClientAuth, HttpClient},
     testing::{self, Failure, Issuer, IssuerService},
 };
 use tower_http::{
@@ -45,19 +45,12 @@ use tower_http::{
 use tower_test::mock;
 
 use crate::scripted::{Api, Numbered, Strict, get, send, status};
+use crate::support::grant;
 
 const URI: &str = "https://api.example.org/fhir/Patient";
 const LONG: Duration = Duration::from_secs(5);
 
 type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
-
-fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
-    PasswordGrant::builder("https://issuer.test/token")
-        .client_auth(ClientAuth::basic("client1", "client-secret"))
-        .credentials("user1", "user-password")
-        .build_with(http)
-        .unwrap()
-}
 
 /// A first token, its reuse, its revocation, one retry, and the reuse of the next one.
 async fn serves<S, B>(stack: impl FnOnce(Auth, Strict<testing::Api>) -> S)
