@@ -22,9 +22,9 @@ type Body = Empty<bytes::Bytes>;
 struct Bare;
 
 impl Service<Request<Body>> for Bare {
-    type Response = Response<()>;
+    type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -32,7 +32,7 @@ impl Service<Request<Body>> for Bare {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         black_box(request);
-        ready(Ok(Response::new(())))
+        ready(Ok(Response::new(Body::new())))
     }
 }
 

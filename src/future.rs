@@ -8,12 +8,14 @@ use std::{
 };
 
 use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
 use crate::{
     cache::AfterRejection,
     context::{Context, Kept, attach},
+    drain::Drain,
     error::Error,
     outcome::{NotRetried, Outcome},
     rejection::Verdict,
@@ -22,8 +24,7 @@ use crate::{
     token::AccessToken,
 };
 
-type StateOf<S, B, ResB, R> =
-    State<S, <S as Service<Request<B>>>::Future, Request<B>, Response<ResB>, <R as Replay<B>>::Kept>;
+type StateOf<S, B, ResB, R> = State<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
 
 type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
 
@@ -52,6 +53,13 @@ pub(crate) struct First {
     pub(crate) waited: bool,
 }
 
+/// A request that has its token, and waits to be sent.
+struct Attempt<S, Req> {
+    service: S,
+    request: Req,
+    token: AccessToken,
+}
+
 /// What a second attempt needs.
 pub(crate) struct Retry<S, K> {
     pub(crate) service: S,
@@ -64,19 +72,21 @@ pin_project! {
     ///              ▲  │ (second)         │ rejected
     ///              │  ▼                  ▼
     ///              │ Resending ──► done  Renewing ──► done, with the first answer
-    ///              └──────────────────────┘
+    ///              └───── Draining ◄──────┘
     /// ```
     #[project = StateProj]
     #[project_replace = StateOwn]
-    enum State<S, F, Req, Res, K> {
+    enum State<S, F, Req, ResB, K> {
         // There was no token. Nothing is held of the inner service's readiness.
         Waiting { token: Renewal, service: S, request: Req },
         // There is one; the service is being polled ready.
-        Readying { service: S, request: Req, token: AccessToken, second: bool },
+        Readying { attempt: Attempt<S, Req>, second: bool },
         // The first attempt.
         Sending { #[pin] response: F, retry: Option<Retry<S, K>> },
         // The first attempt was rejected: its answer is kept until it is clear that there will be a second one.
-        Renewing { token: Renewal, retry: Retry<S, K>, rejected: Res },
+        Renewing { token: Renewal, retry: Retry<S, K>, rejected: Response<ResB> },
+        // There will be a second attempt. What is left of the first answer is read, so that its connection can be used again.
+        Draining { #[pin] rejected: Drain<ResB>, second: Attempt<S, Req> },
         // The second attempt.
         Resending { #[pin] response: F, generation: u64 },
         // Not ours.
@@ -120,6 +130,7 @@ where
     S::Error: Into<BoxError>,
     T: TokenSource,
     R: Replay<B>,
+    ResB: Body,
 {
     type Output = Result<Response<ResB>, BoxError>;
 
@@ -137,16 +148,16 @@ where
                     else {
                         unreachable!("the state was just seen")
                     };
-                    State::Readying { service, request, token, second: false }
+                    State::Readying { attempt: Attempt { service, request, token }, second: false }
                 }
 
-                StateProj::Readying { service, .. } => {
-                    ready!(service.poll_ready(task)).map_err(Into::into)?;
-                    let StateOwn::Readying { mut service, request, token, second } =
-                        this.state.as_mut().project_replace(State::Done)
+                StateProj::Readying { attempt, .. } => {
+                    ready!(attempt.service.poll_ready(task)).map_err(Into::into)?;
+                    let StateOwn::Readying { attempt, second } = this.state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was just seen")
                     };
+                    let Attempt { mut service, request, token } = attempt;
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
                     // Becoming ready may have taken longer than the token lived.
                     let token = context.cache.newest(token);
@@ -171,7 +182,10 @@ where
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
                     match context.after_first(answer, retry, *this.first) {
                         Next::Return(answer) => return Poll::Ready(Ok(answer)),
-                        Next::Await { token, retry, rejected } => State::Renewing { token, retry, rejected },
+                        Next::Await { token, mut retry, rejected } => {
+                            context.replay.pause(&mut retry.kept.body);
+                            State::Renewing { token, retry, rejected }
+                        }
                         Next::Resend { token, retry, rejected } => {
                             match context.resend(retry, token, rejected, *this.first) {
                                 Ok(second) => second,
@@ -199,6 +213,15 @@ where
                         Ok(second) => second,
                         Err(rejected) => return Poll::Ready(Ok(rejected)),
                     }
+                }
+
+                StateProj::Draining { rejected, .. } => {
+                    ready!(rejected.poll(task));
+                    let StateOwn::Draining { second: attempt, .. } = this.state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("the state was just seen")
+                    };
+                    State::Readying { attempt, second: true }
                 }
 
                 StateProj::Resending { response, generation } => {
@@ -295,13 +318,18 @@ impl<T: TokenSource, R> Context<T, R> {
     where
         S: Service<Request<B>>,
         R: Replay<B>,
+        ResB: Body,
     {
         let Retry { service, kept: Kept { head, body } } = retry;
         let Some(body) = self.replay.replay(body) else {
             return Err(first.pass_on(rejected, NotRetried::NotReplayable));
         };
         tracing::debug!(generation = token.generation(), "rejected, sending the request once more");
-        Ok(State::Readying { service, request: Request::from_parts(head, body), token, second: true })
+        let second = Attempt { service, request: Request::from_parts(head, body), token };
+        Ok(match Drain::new(rejected.into_body()) {
+            Some(rejected) => State::Draining { rejected, second },
+            None => State::Readying { attempt: second, second: true },
+        })
     }
 }
 

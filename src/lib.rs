@@ -5,6 +5,7 @@ pub mod cache;
 mod challenge;
 mod clock;
 mod context;
+mod drain;
 mod error;
 mod future;
 pub mod grant;

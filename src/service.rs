@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
+use http_body::Body;
 use tower::{BoxError, Service};
 
 use crate::{
@@ -54,6 +55,7 @@ where
     S::Error: Into<BoxError>,
     T: TokenSource,
     R: Replay<B>,
+    ResB: Body,
 {
     type Response = Response<ResB>;
     type Error = BoxError;

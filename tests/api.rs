@@ -3,6 +3,8 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[path = "api/connection.rs"]
+mod connection;
 #[path = "api/floors.rs"]
 mod floors;
 #[path = "api/grant.rs"]
@@ -17,6 +19,10 @@ mod renewal_failures;
 mod renewal_placement;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
+#[path = "api/replay.rs"]
+mod replay;
+#[path = "api/replay_model.rs"]
+mod replay_model;
 #[path = "api/retry.rs"]
 mod retry;
 #[path = "api/scripted.rs"]
@@ -25,3 +31,5 @@ mod scripted;
 mod secrets;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/uploads.rs"]
+mod uploads;

@@ -134,7 +134,7 @@ async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
     let mut client = layer.layer({
         let broken = Arc::clone(&broken);
         service_fn(move |_: http::Request<()>| {
-            let mut answer = Response::new(());
+            let mut answer = Response::new(String::new());
             if broken.load(Ordering::Relaxed) {
                 *answer.status_mut() = StatusCode::UNAUTHORIZED;
             }

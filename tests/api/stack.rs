@@ -148,7 +148,7 @@ async fn a_retry_policy_above_sees_the_second_answer_only() {
 async fn the_retry_waits_until_the_inner_service_is_ready() {
     let layer = BearerAuthLayer::new(Numbered::default());
     layer.cache().token().await.unwrap();
-    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<()>, _>(layer);
+    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<String>, _>(layer);
     handle.allow(0);
     assert_pending!(service.poll_ready());
     handle.allow(1);
@@ -156,7 +156,7 @@ async fn the_retry_waits_until_the_inner_service_is_ready() {
 
     let mut answer = task::spawn(service.call(get(URI)));
     let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_response(Response::builder().status(401).body(()).unwrap());
+    reply.send_response(Response::builder().status(401).body(String::new()).unwrap());
     for _ in 0..3 {
         assert_pending!(answer.poll());
         yield_now().await;
@@ -167,7 +167,7 @@ async fn the_retry_waits_until_the_inner_service_is_ready() {
     assert_pending!(answer.poll());
     let (second, reply) = handle.next_request().await.unwrap();
     assert_eq!(second.headers()["authorization"], "Bearer t2");
-    reply.send_response(Response::new(()));
+    reply.send_response(Response::new(String::new()));
     assert_eq!(assert_ready_ok!(answer.poll()).status(), 200);
 }
 
@@ -175,7 +175,7 @@ async fn the_retry_waits_until_the_inner_service_is_ready() {
 #[tokio::test]
 async fn a_service_that_is_gone_says_so_itself() {
     let layer = BearerAuthLayer::new(Numbered::default());
-    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<()>, _>(layer);
+    let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<String>, _>(layer);
     handle.send_error("closed");
     let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else { panic!("it is gone") };
     assert!(!error.is::<Error>());
@@ -355,7 +355,11 @@ async fn an_inner_service_need_not_be_send() {
     let api = service_fn(move |request: Request<Rc<str>>| {
         counting.set(counting.get() + 1);
         let rejected = request.headers()["authorization"] == "Bearer t1";
-        async move { Ok::<_, Infallible>(Response::builder().status(if rejected { 401 } else { 200 }).body(()).unwrap()) }
+        async move {
+            Ok::<_, Infallible>(
+                Response::builder().status(if rejected { 401 } else { 200 }).body(String::new()).unwrap(),
+            )
+        }
     });
     let service = BearerAuthLayer::new(Numbered::default()).layer(api);
     let answer = LocalSet::new()

@@ -1,0 +1,96 @@
+//! The part of a body that was read.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// A chunk below this, after another one, is copied. A sender of single bytes would otherwise have us hold on to the
+/// transport's whole read buffer, some kilobytes, for each of them.
+const SMALL: usize = 1024;
+
+/// What passed, in order. Chunks are shared, not copied, but for the small ones.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    shared: VecDeque<Bytes>,
+    /// Comes after all that are shared.
+    small: BytesMut,
+    len: usize,
+}
+
+impl Chunks {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn push(&mut self, chunk: &Bytes) {
+        if chunk.len() < SMALL && self.len > 0 {
+            self.small.extend_from_slice(chunk);
+        } else if !chunk.is_empty() {
+            self.seal();
+            self.shared.push_back(chunk.clone());
+        }
+        self.len += chunk.len();
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        if self.shared.is_empty() {
+            self.seal();
+        }
+        let chunk = self.shared.pop_front()?;
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
+    fn seal(&mut self) {
+        if !self.small.is_empty() {
+            self.shared.push_back(self.small.split().freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(chunks: &[&Bytes]) -> Chunks {
+        let mut all = Chunks::default();
+        for chunk in chunks {
+            all.push(chunk);
+        }
+        all
+    }
+
+    #[test]
+    fn what_comes_out_is_what_went_in() {
+        let large = Bytes::from(vec![7; SMALL]);
+        let (a, b, empty) = (Bytes::from_static(b"a"), Bytes::from_static(b"bc"), Bytes::new());
+        let all = [&empty, &a, &b, &empty, &large, &b, &a, &large, &large, &a];
+        let mut chunks = chunks(&all);
+        assert_eq!(chunks.len(), all.iter().map(|chunk| chunk.len()).sum::<usize>());
+        let out: Vec<u8> = std::iter::from_fn(|| chunks.pop()).flatten().collect();
+        assert_eq!(out, all.into_iter().flatten().copied().collect::<Vec<_>>());
+        assert!(chunks.is_empty());
+    }
+
+    #[test]
+    fn large_chunks_and_the_first_are_shared() {
+        let (first, large) = (Bytes::from(vec![1]), Bytes::from(vec![7; SMALL]));
+        let mut chunks = chunks(&[&first, &large]);
+        assert_eq!(chunks.pop().unwrap().as_ptr(), first.as_ptr());
+        assert_eq!(chunks.pop().unwrap().as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn a_trickle_is_kept_in_one_piece() {
+        let byte = Bytes::from(vec![1]);
+        let mut chunks = chunks(&vec![&byte; 10_000]);
+        let pieces = std::iter::from_fn(|| chunks.pop()).count();
+        assert_eq!(pieces, 2, "the first, and all the others");
+        drop(chunks);
+        assert!(byte.is_unique(), "the sender's buffer is not held");
+    }
+}

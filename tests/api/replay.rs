@@ -1,0 +1,291 @@
+//! How a body is kept for the second attempt (27).
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes};
+use futures::stream;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use proptest::prelude::*;
+use tower::{BoxError, Layer, service_fn};
+use tower_bearer::{
+    BearerAuthLayer, NotRetried, Outcome,
+    replay::{Replay, ReplayBody, Tee},
+};
+
+use crate::{
+    replay_model::play,
+    scripted::{Numbered, send},
+};
+
+const CAP: usize = 1000;
+
+type Boxed = UnsyncBoxBody<Bytes, BoxError>;
+
+fn boxed(body: impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static) -> Boxed {
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body of so many bytes in chunks of 100 and less, that does not say how long it is.
+fn streamed(len: usize) -> Boxed {
+    let chunks = (0..len).step_by(100).map(move |at| Ok(Frame::data(part(at, len))));
+    boxed(StreamBody::new(stream::iter(chunks.collect::<Vec<Result<_, Infallible>>>())))
+}
+
+fn part(at: usize, len: usize) -> Bytes {
+    (at..len.min(at + 100)).map(|byte| u8::try_from(byte % 251).unwrap()).collect()
+}
+
+fn whole(len: usize) -> Bytes {
+    (0..len).step_by(100).flat_map(|at| part(at, len)).collect()
+}
+
+fn with_trailers(body: Boxed) -> Boxed {
+    body.with_trailers(async { Some(Ok(HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from(1))]))) })
+        .boxed_unsync()
+}
+
+/// What a server did: how much it reads before its 401, and what it then got.
+#[derive(Default)]
+struct Seen {
+    second: Option<(Bytes, Option<HeaderMap>)>,
+    /// A body whose reading goes on in the background, if it was not read to its end.
+    first: Option<Boxed>,
+}
+
+/// Sends `body` to an API that says 401 once it has read `read` bytes, and keeps the rest of that body.
+async fn upload(body: Boxed, read: usize) -> (Result<Response<Full<Bytes>>, BoxError>, Seen) {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let api = service_fn(|request: Request<Boxed>| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let second = request.headers()["authorization"] == "Bearer t2";
+            let mut body = request.into_body();
+            if second {
+                let all = body.collect().await?;
+                let trailers = all.trailers().cloned();
+                seen.lock().unwrap().second = Some((all.to_bytes(), trailers));
+                return Ok::<_, BoxError>(Response::new(Full::default()));
+            }
+            let mut got = 0;
+            while got < read {
+                match body.frame().await {
+                    Some(frame) => got += frame?.data_ref().map_or(0, Bytes::len),
+                    None => break,
+                }
+            }
+            seen.lock().unwrap().first = Some(body);
+            Ok(Response::builder().status(401).body(Full::from("who are you?"))?)
+        }
+    });
+    let layer = BearerAuthLayer::new(Numbered::default()).replay(Tee::new(Boxed::new).cap(CAP));
+    let answer = send(&mut layer.layer(api), Request::post("https://api.test/").body(body).unwrap()).await;
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    (answer, seen)
+}
+
+async fn is_retried_whole(body: Boxed, len: usize, read: usize) -> Seen {
+    let (answer, mut seen) = upload(body, read).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::OK, "{len} bytes, rejected after {read}");
+    let (data, trailers) = seen.second.take().unwrap();
+    assert!(data == whole(len), "{len} bytes, rejected after {read}");
+    seen.second = Some((data, trailers));
+    seen
+}
+
+async fn is_not_retried(body: Boxed, read: usize) {
+    let (answer, seen) = upload(body, read).await;
+    let answer = answer.unwrap();
+    let why = answer.extensions().get().and_then(Outcome::not_retried);
+    assert!(matches!(why, Some(NotRetried::NotReplayable)), "{why:?}");
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "who are you?");
+    assert!(seen.second.is_none());
+}
+
+#[tokio::test]
+async fn a_body_up_to_the_cap_is_sent_again() {
+    for len in [1, 100, CAP - 1, CAP] {
+        is_retried_whole(streamed(len), len, usize::MAX).await;
+        is_retried_whole(boxed(Full::from(whole(len))), len, usize::MAX).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_sent_once() {
+    is_not_retried(streamed(CAP + 1), usize::MAX).await;
+    is_not_retried(streamed(CAP * 100), usize::MAX).await;
+}
+
+#[tokio::test]
+async fn a_body_that_declares_more_than_the_cap_is_not_kept() {
+    let larger = || Full::from(whole(CAP + 1));
+    for read in [0, usize::MAX] {
+        is_not_retried(boxed(larger()), read).await;
+    }
+    let (first, kept) = Tee::in_place().cap(CAP).keep(ReplayBody::new(larger()));
+    assert!(kept.is_none());
+    assert_eq!(format!("{first:?}"), "ReplayBody(sent once)");
+}
+
+#[tokio::test]
+async fn an_empty_body_is_sent_again_and_nothing_is_kept() {
+    is_retried_whole(boxed(Empty::new()), 0, usize::MAX).await;
+    let (first, kept) = Tee::in_place().keep(ReplayBody::new(Empty::<Bytes>::new()));
+    let second = Tee::in_place().replay(kept.unwrap()).unwrap();
+    for body in [first, second] {
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(body.collect().await.unwrap().to_bytes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn trailers_are_sent_again() {
+    for read in [0, 150, usize::MAX] {
+        let seen = is_retried_whole(with_trailers(streamed(300)), 300, read).await;
+        assert_eq!(seen.second.unwrap().1.unwrap()["x-sum"], "1");
+    }
+}
+
+/// The name and the value of the one here are 6 bytes.
+#[tokio::test]
+async fn trailers_count_towards_the_cap() {
+    is_retried_whole(with_trailers(streamed(CAP - 6)), CAP - 6, usize::MAX).await;
+    is_not_retried(with_trailers(streamed(CAP - 5)), usize::MAX).await;
+}
+
+/// What the first attempt has not read, up to any length, the second takes from it.
+#[tokio::test]
+async fn an_early_401_is_retried_with_what_was_kept_and_the_rest() {
+    for len in [1, CAP, CAP + 1, CAP * 100] {
+        for read in [0, 1, len / 2, CAP] {
+            is_retried_whole(streamed(len), len, read.min(CAP)).await;
+        }
+    }
+}
+
+/// Half a body must not look like a whole one.
+#[tokio::test]
+async fn the_first_body_ends_in_an_error_when_the_second_goes_on_with_it() {
+    let seen = is_retried_whole(streamed(CAP), CAP, 250).await;
+    let mut first = seen.first.unwrap();
+    assert!(!first.is_end_stream());
+    let error = first.frame().await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("sent once more"), "{error}");
+    assert!(first.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_first_body_that_was_at_its_end_is_no_error() {
+    let seen = is_retried_whole(boxed(Full::from(whole(CAP))), CAP, CAP).await;
+    let mut first = seen.first.unwrap();
+    assert!(first.is_end_stream() && first.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_body_that_fails_midway_fails_the_request_with_its_own_error() {
+    let broken = || {
+        let frames: [Result<_, BoxError>; 2] = [Ok(Frame::data(part(0, 100))), Err("the disk is gone".into())];
+        boxed(StreamBody::new(stream::iter(frames)))
+    };
+    // Before the 401, in the first attempt; after it, in the second.
+    for read in [usize::MAX, 100] {
+        let error = upload(broken(), read).await.0.unwrap_err();
+        assert_eq!(error.to_string(), "the disk is gone");
+    }
+}
+
+fn poll(body: &mut (impl Body<Data = Bytes> + Unpin)) -> Poll<Option<Bytes>> {
+    let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+    polled.map(|frame| frame.and_then(Result::ok).and_then(|frame| frame.into_data().ok()))
+}
+
+#[test]
+fn chunks_are_shared_and_not_copied() {
+    let chunk = Bytes::from(vec![7; 64 * 1024]);
+    let tee = Tee::in_place();
+    let (mut first, kept) = tee.keep(ReplayBody::new(Full::<Bytes>::from(chunk.clone())));
+    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("it has a chunk") };
+    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("it has a chunk") };
+    assert_eq!((sent.as_ptr(), again.as_ptr()), (chunk.as_ptr(), chunk.as_ptr()));
+}
+
+/// As long as the answer may still be read, and until the second attempt begins, the first waits.
+#[test]
+fn a_rejected_upload_reads_no_further_until_it_is_decided() {
+    let tee = Tee::in_place();
+    for retried in [false, true] {
+        let (mut first, kept) = tee.keep(ReplayBody::new(streamed(300)));
+        let mut kept = kept.unwrap();
+        assert!(poll(&mut first).is_ready());
+        Replay::<ReplayBody<Boxed>>::pause(&tee, &mut kept);
+        assert!(poll(&mut first).is_pending());
+        if retried {
+            let mut second = tee.replay(kept).unwrap();
+            assert!(poll(&mut first).is_pending());
+            assert_eq!(poll(&mut second), Poll::Ready(Some(part(0, 300))));
+            assert_eq!(poll(&mut first), Poll::Ready(None));
+            assert_eq!(poll(&mut second), Poll::Ready(Some(part(100, 300))));
+        } else {
+            drop(kept);
+            assert_eq!(poll(&mut first), Poll::Ready(Some(part(100, 300))));
+        }
+    }
+}
+
+/// When the answer was no rejection, what was kept is let go, and the upload goes on alone.
+#[test]
+fn nothing_is_kept_once_the_answer_is_there() {
+    let chunk = Bytes::from(vec![7; 1024]);
+    let frames = vec![Ok::<_, Infallible>(Frame::data(chunk.clone())), Ok(Frame::data(Bytes::new()))];
+    let (mut first, kept) = Tee::in_place().keep(ReplayBody::new(StreamBody::new(stream::iter(frames))));
+    assert!(poll(&mut first).is_ready());
+    drop(kept);
+    assert!(!chunk.is_unique(), "it is kept");
+    assert!(poll(&mut first).is_ready());
+    assert!(chunk.is_unique());
+}
+
+/// A body whose chunks are not `Bytes`.
+struct Slices(Vec<&'static [u8]>);
+
+impl Body for Slices {
+    type Data = &'static [u8];
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
+        Poll::Ready(self.0.pop().map(|slice| Ok(Frame::data(slice))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|slice| slice.remaining() as u64).sum())
+    }
+}
+
+#[tokio::test]
+async fn any_kind_of_chunk_is_kept_as_bytes() {
+    let (first, kept) = Tee::in_place().keep(ReplayBody::new(Slices(vec![b"c", b"ab"])));
+    assert_eq!(first.size_hint().exact(), Some(3));
+    assert_eq!(first.collect().await.unwrap().to_bytes(), "abc");
+    let second = Tee::in_place().replay(kept.unwrap()).unwrap();
+    assert_eq!(second.size_hint().exact(), Some(3));
+    assert_eq!(second.collect().await.unwrap().to_bytes(), "abc");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_chunk_is_lost_or_sent_twice_whatever_the_order(script in prop::collection::vec(any::<u8>(), 0..120)) {
+        play(&script);
+    }
+}
