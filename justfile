@@ -13,6 +13,10 @@ test *args:
 real *args:
     tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only --test-threads 1 {{args}}
 
+# Random inputs for the parser and the replay; needs cargo-fuzz and a C++ compiler.
+fuzz runs="2000000":
+    .ci/fuzz {{runs}}
+
 bench *args:
     cargo bench --all-features {{args}}
 

@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -61,7 +61,7 @@ struct Script {
     given: usize,
     /// Data in all, if that is declared.
     declared: Option<usize>,
-    stage: Rc<RefCell<Stage>>,
+    stage: Weak<RefCell<Stage>>,
 }
 
 impl Body for Script {
@@ -88,8 +88,9 @@ impl Body for Script {
                     resume_unwind(Box::new(Scripted));
                 }
                 Some(Event::TakeOver) => {
-                    take_over(&self.stage);
-                    poll_second(&self.stage, self.declared);
+                    let Some(stage) = self.stage.upgrade() else { continue };
+                    take_over(&stage);
+                    poll_second(&stage, self.declared);
                 }
             }
         }
@@ -205,7 +206,7 @@ pub(crate) fn play(script: &[u8]) {
     let declared = (settings & 0x80 != 0 && end.is_none()).then_some(all);
 
     let stage = Rc::new(RefCell::new(Stage::default()));
-    let body = Script { events, given: 0, declared, stage: Rc::clone(&stage) };
+    let body = Script { events, given: 0, declared, stage: Rc::downgrade(&stage) };
     let empty = body.is_end_stream();
     let (first, kept) = tee(cap).keep(ReplayBody::new(body));
     assert_eq!(kept.is_none(), !empty && declared.is_some_and(|all| all > cap), "what declares more is not kept");
