@@ -5,7 +5,8 @@ use std::fmt;
 use http::{HeaderValue, Request, header::AUTHORIZATION, request};
 
 use crate::{
-    cache::TokenCache, error::Error, recursion::Renewing, rejection::Rule, replay::Replay, source::TokenSource,
+    cache::TokenCache, error::Error, guard::Guard, recursion::Renewing, rejection::Rule, replay::Replay,
+    source::TokenSource,
 };
 
 /// Put into a request's extensions, it makes the layer pass the request on as it is: no token, no retry.
@@ -25,6 +26,7 @@ pub(crate) struct Context<T, R> {
     pub(crate) replay: R,
     pub(crate) rule: Rule,
     pub(crate) keep_existing: bool,
+    pub(crate) guard: Guard,
 }
 
 /// What the layer does with a request.
@@ -38,16 +40,19 @@ impl<T: TokenSource, R> Context<T, R> {
     /// What is to be done with a request.
     pub(crate) fn admit<B>(&self, request: &Request<B>) -> Admission {
         let extensions = request.extensions();
-        if !extensions.is_empty() {
-            if extensions.get::<SkipBearerAuth>().is_some() {
-                return Admission::Pass;
-            }
-            if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
-                return Admission::Refuse(Error::recursion());
-            }
-        }
-        if self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
+        if extensions.get::<SkipBearerAuth>().is_some()
+            || self.keep_existing && request.headers().contains_key(AUTHORIZATION)
+        {
             return Admission::Pass;
+        }
+        match self.guard.covers(request.uri()) {
+            Ok(true) => {}
+            Ok(false) => return Admission::Pass,
+            Err(error) => return Admission::Refuse(error),
+        }
+        // Last, because only a request that needs a token can wait for itself.
+        if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
+            return Admission::Refuse(Error::recursion());
         }
         Admission::Attach
     }
@@ -83,6 +88,7 @@ impl<T, R: Clone> Clone for Context<T, R> {
             replay: self.replay.clone(),
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
+            guard: self.guard.clone(),
         }
     }
 }
@@ -94,6 +100,7 @@ impl<T, R: fmt::Debug> fmt::Debug for Context<T, R> {
             .field("replay", &self.replay)
             .field("rule", &self.rule)
             .field("keep_existing", &self.keep_existing)
+            .field("guard", &self.guard)
             .finish()
     }
 }

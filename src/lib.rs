@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod future;
 pub mod grant;
+mod guard;
 mod layer;
 mod origin;
 mod outcome;

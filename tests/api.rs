@@ -7,6 +7,12 @@ mod support;
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/origins.rs"]
+mod origins;
+#[path = "api/raw.rs"]
+mod raw;
+#[path = "api/redirects.rs"]
+mod redirects;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]

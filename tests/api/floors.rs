@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
     &["challenge", "origin", "recursion", "outcome"],
-    &["token", "rejection"],
+    &["token", "rejection", "guard"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
     &["context"],

@@ -3,12 +3,8 @@
 use std::{
     cell::Cell,
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
     rc::Rc,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -21,8 +17,6 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
     sync::Semaphore,
     task::{LocalSet, spawn_local, yield_now},
 };
@@ -44,6 +38,7 @@ use tower_http::{
 };
 use tower_test::mock;
 
+use crate::raw;
 use crate::scripted::{Api, Numbered, Strict, get, send, status};
 use crate::support::grant;
 
@@ -279,37 +274,10 @@ async fn a_real_client_gets_reuses_and_renews_a_token_from_a_real_server() {
     assert_eq!(issuer.counts().api_rejected, 1);
 }
 
-/// An API of raw HTTP/1.1 that gives these answers in order, and how many connections it took.
-async fn raw_api(answers: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (connections, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(answers.iter())));
-    let accepted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            accepted.fetch_add(1, SeqCst);
-            let answers = Arc::clone(&answers);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while let Ok(byte @ 1..) = stream.read_u8().await {
-                    head.push(byte);
-                    if head.ends_with(b"\r\n\r\n") {
-                        head.clear();
-                        let answer = answers.lock().unwrap().next().unwrap();
-                        stream.write_all(answer.as_bytes()).await.unwrap();
-                    }
-                }
-            });
-        }
-    });
-    (addr, connections)
-}
-
 /// 30.
 #[tokio::test]
 async fn the_retry_reuses_the_connection_of_the_401() {
-    let (addr, connections) = raw_api(&[
+    let (addr, taken) = raw::api([
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_token\"}",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
@@ -321,7 +289,7 @@ async fn the_retry_reuses_the_connection_of_the_401() {
         assert_eq!(answer.extensions().get().map(Outcome::retried), Some(retried));
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
     }
-    assert_eq!(connections.load(SeqCst), 1);
+    assert_eq!(taken.lock().unwrap().connections, 1);
 }
 
 #[tokio::test]
