@@ -2,10 +2,16 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Request, header::AUTHORIZATION, request};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION, request};
 
 use crate::{
-    cache::TokenCache, error::Error, guard::Guard, recursion::Renewing, rejection::Rule, replay::Replay,
+    cache::TokenCache,
+    error::Error,
+    guard::Guard,
+    insufficiency::{InsufficientScope, InsufficientUserAuthentication},
+    recursion::Renewing,
+    rejection::{Rule, Verdict},
+    replay::Replay,
     source::TokenSource,
 };
 
@@ -55,6 +61,23 @@ impl<T: TokenSource, R> Context<T, R> {
             return Admission::Refuse(Error::recursion());
         }
         Admission::Attach
+    }
+
+    /// The verdict on an answer. What the API says that is missing goes into the answer's extensions.
+    pub(crate) fn judge<B>(&self, answer: &mut Response<B>, generation: u64) -> Verdict {
+        let verdict = self.rule.judge(answer.status(), answer.headers());
+        match verdict {
+            Verdict::InsufficientScope => {
+                let missing = InsufficientScope::read(answer.headers(), self.cache.scope_of(generation));
+                answer.extensions_mut().insert(missing);
+            }
+            Verdict::InsufficientUserAuthentication => {
+                let missing = InsufficientUserAuthentication::read(answer.headers());
+                answer.extensions_mut().insert(missing);
+            }
+            Verdict::Accepted | Verdict::Rejected => {}
+        }
+        verdict
     }
 
     /// Keeps what a second attempt needs.

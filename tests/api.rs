@@ -7,6 +7,8 @@ mod support;
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/judging.rs"]
+mod judging;
 #[path = "api/origins.rs"]
 mod origins;
 #[path = "api/raw.rs"]

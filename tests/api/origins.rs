@@ -11,9 +11,7 @@ use tower_bearer::{
     BearerAuthLayer, Error, Outcome, PasswordGrant, SkipBearerAuth, grant::ClientAuth, testing::Issuer,
 };
 
-use crate::scripted::{Api, Numbered, Strict, get, send, status};
-
-const API: &str = "https://api.example.org/fhir/Patient";
+use crate::scripted::{Api, Numbered, Strict, URI as API, get, send, status};
 
 type Layered = BearerAuthLayer<Numbered>;
 

@@ -10,9 +10,8 @@ use tower_bearer::{BearerAuthLayer, Error, FixedToken, Outcome, SkipBearerAuth};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 use crate::raw;
-use crate::scripted::{Answer, Api, Numbered, Strict, get, send, status};
+use crate::scripted::{Answer, Api, Numbered, Strict, URI as API, get, send, status};
 
-const API: &str = "https://api.example.org/fhir/Patient";
 const OTHER: &str = "https://files.example.com/1";
 const DOWNGRADED: &str = "http://api.example.org/fhir/Patient";
 const SAME: &str = "https://api.example.org/fhir/Patient/1";

@@ -39,10 +39,9 @@ use tower_http::{
 use tower_test::mock;
 
 use crate::raw;
-use crate::scripted::{Api, Numbered, Strict, get, send, status};
+use crate::scripted::{Api, Numbered, Strict, URI, get, send, status};
 use crate::support::grant;
 
-const URI: &str = "https://api.example.org/fhir/Patient";
 const LONG: Duration = Duration::from_secs(5);
 
 type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
