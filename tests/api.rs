@@ -9,6 +9,12 @@ mod floors;
 mod grant;
 #[path = "api/judging.rs"]
 mod judging;
+#[path = "api/middleware.rs"]
+mod middleware;
+#[path = "api/order.rs"]
+mod order;
+#[path = "api/order_bodies.rs"]
+mod order_bodies;
 #[path = "api/origins.rs"]
 mod origins;
 #[path = "api/raw.rs"]

@@ -191,9 +191,9 @@ impl TokenSource for Numbered {
 }
 
 /// A service that is polled ready and called, as its callers should.
-pub(crate) async fn send<S, B>(service: &mut S, request: Request<B>) -> Result<S::Response, S::Error>
+pub(crate) async fn send<S, Req>(service: &mut S, request: Req) -> Result<S::Response, S::Error>
 where
-    S: Service<Request<B>>,
+    S: Service<Req>,
 {
     service.ready().await?.call(request).await
 }
