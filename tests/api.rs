@@ -19,6 +19,8 @@ mod order_bodies;
 mod origins;
 #[path = "api/raw.rs"]
 mod raw;
+#[path = "api/recursion.rs"]
+mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
 #[path = "api/renewal.rs"]

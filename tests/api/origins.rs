@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::Full;
 use tokio::sync::Semaphore;
-use tower::{BoxError, Layer, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn};
-use tower_bearer::{
-    BearerAuthLayer, Error, Outcome, PasswordGrant, SkipBearerAuth, grant::ClientAuth, testing::Issuer,
-};
+use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
+use tower_bearer::{BearerAuthLayer, Error, Outcome, SkipBearerAuth};
 
 use crate::scripted::{Api, Numbered, Strict, URI as API, get, send, status};
 
@@ -201,28 +199,4 @@ async fn the_last_list_counts_and_the_replay_keeps_it() {
     send(&mut service, get(API)).await.unwrap();
     send(&mut service, get("https://other.example.org/")).await.unwrap();
     assert_eq!(api.take_authorizations(), ["none", "Bearer t1"]);
-}
-
-/// 39: requests that do not need a token do not wait for themselves.
-#[tokio::test(start_paused = true)]
-async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers() {
-    type Http = tower::util::BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
-    for (origins, keep) in [(API, false), ("https://issuer.test", true)] {
-        let issuer = Issuer::new();
-        let itself = Arc::new(std::sync::OnceLock::<Http>::new());
-        let http = {
-            let itself = Arc::clone(&itself);
-            service_fn(move |request: Request<Full<Bytes>>| itself.get().unwrap().clone().oneshot(request))
-        };
-        let source = PasswordGrant::builder("https://issuer.test/token")
-            .client_auth(ClientAuth::basic("client1", "client-secret"))
-            .credentials("user1", "user-password")
-            .build_with(http)
-            .unwrap();
-        let layer = BearerAuthLayer::new(tower_bearer::BoxTokenSource::new(source));
-        let layer = layer.origins([origins]).unwrap().keep_existing(keep);
-        assert!(itself.set(Http::new(layer.layer(issuer.service()))).is_ok());
-        layer.cache().token().await.unwrap();
-        assert_eq!(issuer.counts().issued, 1);
-    }
 }

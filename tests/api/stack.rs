@@ -1,12 +1,6 @@
 //! The layer as a tower service: its contract, the limits it shares, real connections.
 
-use std::{
-    cell::Cell,
-    convert::Infallible,
-    rc::Rc,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{cell::Cell, convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,12 +15,9 @@ use tokio::{
     task::{LocalSet, spawn_local, yield_now},
 };
 use tokio_test::{assert_pending, assert_ready_ok, task};
-use tower::{
-    BoxError, Layer, Service, ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn,
-    util::BoxCloneSyncService,
-};
+use tower::{Layer, Service, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
+    BearerAuthLayer, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
     grant::{ClientAuth, HttpClient},
     testing::{Failure, Issuer},
 };
@@ -231,30 +222,6 @@ async fn an_inner_service_need_not_be_send() {
         .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(calls.get(), 2);
-}
-
-/// 39: the issuer's client goes through the layer that it serves, directly or by a hand-over to another task.
-#[tokio::test(start_paused = true)]
-async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
-    for buffered in [false, true] {
-        let issuer = Issuer::new();
-        let itself = Arc::new(OnceLock::<BoxCloneSyncService<_, _, BoxError>>::new());
-        let http = {
-            let itself = Arc::clone(&itself);
-            service_fn(move |request: Request<Full<Bytes>>| itself.get().unwrap().clone().oneshot(request))
-        };
-        let layer = BearerAuthLayer::new(BoxTokenSource::new(grant(http)));
-        let service = layer.layer(issuer.service());
-        let wrapped = if buffered {
-            BoxCloneSyncService::new(ServiceBuilder::new().buffer(1).service(service.clone()))
-        } else {
-            BoxCloneSyncService::new(service.clone())
-        };
-        assert!(itself.set(wrapped).is_ok());
-        let error = tokio::time::timeout(LONG, service.oneshot(get(URI))).await.expect("no hang").unwrap_err();
-        assert!(error.downcast_ref().is_some_and(Error::is_recursion), "{error}");
-        assert_eq!(issuer.counts().token_requests, 0);
-    }
 }
 
 /// 14: a 401 of the token endpoint is a refusal, and nothing is renewed because of it.
