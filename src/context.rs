@@ -15,7 +15,7 @@ use crate::{
     source::TokenSource,
 };
 
-/// Put into a request's extensions, it makes the layer pass the request on as it is: no token, no retry.
+/// Put into a request's extensions, it makes the layer pass the request on as it is, wherever it goes: no token, no retry.
 ///
 /// ```
 /// let health_check = http::Request::get("https://api.example.org/health")

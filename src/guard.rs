@@ -110,6 +110,8 @@ fn without_root(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn matches(origin: &str, uri: &str) -> bool {
@@ -166,6 +168,18 @@ mod tests {
             "https://org/",
         ] {
             assert!(!matches("https://*.example.org", uri), "{uri}");
+        }
+    }
+
+    proptest! {
+        /// Against the same rule in words that may allocate.
+        #[test]
+        fn a_wildcard_is_a_suffix_after_whole_labels(host in "([a-cA-C.]{0,4}\\.)?(b\\.a|B\\.A|cb\\.a|a)\\.?") {
+            let lower = host.to_ascii_lowercase();
+            let labels: Vec<_> = lower.strip_suffix('.').unwrap_or(&lower).split('.').collect();
+            let below = labels.len() > 2 && labels.ends_with(&["b", "a"]) && !labels.contains(&"");
+            let origin = Origin::parse("https://*.b.a").unwrap();
+            prop_assert_eq!(origin.is_of("https", &host, None), below);
         }
     }
 

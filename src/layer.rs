@@ -87,7 +87,7 @@ impl<T, R> BearerAuthLayer<T, R> {
         self.replay(NoReplay)
     }
 
-    /// Leaves a request that has an `Authorization` header as it is. Default: off, the header is replaced.
+    /// Leaves a request that has an `Authorization` header as it is, wherever it goes. Default: off, the header is replaced.
     #[must_use]
     pub fn keep_existing(mut self, keep: bool) -> Self {
         self.context.keep_existing = keep;
@@ -107,7 +107,7 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// # Ok::<(), tower_bearer::Error>(())
     /// ```
     ///
-    /// Hosts are compared in any case, and default ports need not be written. `*.` stands for one or more labels, not for
+    /// Hosts are compared as they are written, in any case, and default ports need not be. `*.` stands for one or more labels, not for
     /// none: `https://*.example.org` is not `https://example.org`.
     ///
     /// Requests to others keep whatever `Authorization` the caller gave them.
@@ -141,7 +141,7 @@ impl<T, R> BearerAuthLayer<T, R> {
         self
     }
 
-    /// Judges answers by a rule of one's own. Default: [`Verdict::standard`].
+    /// Judges answers by a rule of one's own, or by [`Verdict::grpc`]. Default: [`Verdict::standard`].
     ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
