@@ -131,6 +131,11 @@ impl Challenge {
         self.params().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
     }
 
+    /// Whether this is a `Bearer` challenge with this `error` code (RFC 6750 §3).
+    pub(crate) fn is_bearer_error(&self, code: &str) -> bool {
+        self.is_scheme("Bearer") && self.param("error") == Some(code)
+    }
+
     /// All parameters in order, duplicates included: names as the server wrote them, values as
     /// [`param`](Self::param) gives them.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {

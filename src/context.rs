@@ -2,13 +2,20 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Request, header::AUTHORIZATION, request};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION, request};
 
 use crate::{
-    cache::TokenCache, error::Error, recursion::Renewing, rejection::Rule, replay::Replay, source::TokenSource,
+    cache::TokenCache,
+    error::Error,
+    guard::Guard,
+    insufficiency::{InsufficientScope, InsufficientUserAuthentication},
+    recursion::Renewing,
+    rejection::{Rule, Verdict},
+    replay::Replay,
+    source::TokenSource,
 };
 
-/// Put into a request's extensions, it makes the layer pass the request on as it is: no token, no retry.
+/// Put into a request's extensions, it makes the layer pass the request on as it is, wherever it goes: no token, no retry.
 ///
 /// ```
 /// let health_check = http::Request::get("https://api.example.org/health")
@@ -25,6 +32,7 @@ pub(crate) struct Context<T, R> {
     pub(crate) replay: R,
     pub(crate) rule: Rule,
     pub(crate) keep_existing: bool,
+    pub(crate) guard: Guard,
 }
 
 /// What the layer does with a request.
@@ -38,18 +46,38 @@ impl<T: TokenSource, R> Context<T, R> {
     /// What is to be done with a request.
     pub(crate) fn admit<B>(&self, request: &Request<B>) -> Admission {
         let extensions = request.extensions();
-        if !extensions.is_empty() {
-            if extensions.get::<SkipBearerAuth>().is_some() {
-                return Admission::Pass;
-            }
-            if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
-                return Admission::Refuse(Error::recursion());
-            }
-        }
-        if self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
+        if extensions.get::<SkipBearerAuth>().is_some()
+            || self.keep_existing && request.headers().contains_key(AUTHORIZATION)
+        {
             return Admission::Pass;
         }
+        match self.guard.covers(request.uri()) {
+            Ok(true) => {}
+            Ok(false) => return Admission::Pass,
+            Err(error) => return Admission::Refuse(error),
+        }
+        // Last, because only a request that needs a token can wait for itself.
+        if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
+            return Admission::Refuse(Error::recursion());
+        }
         Admission::Attach
+    }
+
+    /// The verdict on an answer. What the API says that is missing goes into the answer's extensions.
+    pub(crate) fn judge<B>(&self, answer: &mut Response<B>, generation: u64) -> Verdict {
+        let verdict = self.rule.judge(answer.status(), answer.headers());
+        match verdict {
+            Verdict::InsufficientScope => {
+                let missing = InsufficientScope::read(answer.headers(), self.cache.scope_of(generation));
+                answer.extensions_mut().insert(missing);
+            }
+            Verdict::InsufficientUserAuthentication => {
+                let missing = InsufficientUserAuthentication::read(answer.headers());
+                answer.extensions_mut().insert(missing);
+            }
+            Verdict::Accepted | Verdict::Rejected => {}
+        }
+        verdict
     }
 
     /// Keeps what a second attempt needs.
@@ -83,6 +111,7 @@ impl<T, R: Clone> Clone for Context<T, R> {
             replay: self.replay.clone(),
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
+            guard: self.guard.clone(),
         }
     }
 }
@@ -94,6 +123,7 @@ impl<T, R: fmt::Debug> fmt::Debug for Context<T, R> {
             .field("replay", &self.replay)
             .field("rule", &self.rule)
             .field("keep_existing", &self.keep_existing)
+            .field("guard", &self.guard)
             .finish()
     }
 }

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::BoxError;
 
-/// Why no token could be had.
+/// Why a request was not sent: no token could be had, or the token must not go where the request goes.
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL
 /// query and nothing that a server wrote but the `error` code of RFC 6749 §5.2 (and the description, if
@@ -47,6 +47,7 @@ enum Kind {
     Panicked,
     Recursion,
     NoRuntime,
+    Insecure(String),
     BackingOff { last: Error, retry_in: Duration },
 }
 
@@ -125,6 +126,13 @@ impl Error {
         matches!(self.origin().0.kind, Kind::Config(_))
     }
 
+    /// Whether the request would have carried the token over plain http, or over something else that is not https
+    /// (RFC 6750 §5.3). It was not sent.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        matches!(self.0.kind, Kind::Insecure(_))
+    }
+
     /// Whether the token source panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
@@ -173,6 +181,20 @@ impl Error {
 
     pub(crate) fn config(advice: impl Into<String>) -> Self {
         Self::build(Kind::Config(advice.into()), FailureClass::Terminal)
+    }
+
+    /// The way to where the request goes is not private. Only the scheme and the host are shown.
+    pub(crate) fn insecure(scheme: Option<&str>, host: Option<&str>) -> Self {
+        let to = format!("{}://{}", scheme.unwrap_or("(no scheme)"), host.unwrap_or("(no host)"));
+        Self::build(Kind::Insecure(to), FailureClass::Terminal)
+    }
+
+    /// There is a list of origins, and the request does not say its own.
+    pub(crate) fn unplaced() -> Self {
+        Self::config(
+            "the request's URI has no scheme and host to compare with the list of origins: give it the whole URL, put \
+             what completes URLs above the BearerAuthLayer, or leave the list out where one connection serves one API",
+        )
     }
 
     /// The issuer's client failed. An error of ours inside it (a layer around that client) is handed on as it is.
@@ -307,6 +329,11 @@ impl fmt::Display for Error {
                  give it a client without the layer",
             ),
             Kind::NoRuntime => f.write_str("a token is renewed in a Tokio task: call from within a Tokio runtime"),
+            Kind::Insecure(to) => write!(
+                f,
+                "the request to {to} was not sent, because anybody on the way could read its token: use https (only http to \
+                 loopback is exempt), or allow_plain_http(true) where the way is private by other means"
+            ),
             Kind::BackingOff { last, retry_in } => {
                 write!(f, "{last} (the token source is left alone for another {retry_in:.1?})")
             }

@@ -227,7 +227,7 @@ where
                 StateProj::Resending { response, generation } => {
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
-                    context.after_second(&answer, *generation);
+                    context.after_second(&mut answer, *generation);
                     let outcome = Outcome::new(*generation, this.first.waited, true, None);
                     answer.extensions_mut().insert(outcome);
                     return Poll::Ready(Ok(answer));
@@ -257,7 +257,7 @@ impl<T: TokenSource, R> Context<T, R> {
         retry: Option<Retry<S, K>>,
         first: First,
     ) -> Next<S, K, Response<ResB>> {
-        let why_not = match self.rule.judge(answer.status(), answer.headers()) {
+        let why_not = match self.judge(&mut answer, first.generation) {
             Verdict::Accepted => {
                 if !answer.status().is_server_error() {
                     self.cache.accepted(first.generation);
@@ -295,8 +295,8 @@ impl<T: TokenSource, R> Context<T, R> {
     }
 
     /// Tells the cache how the second attempt went; its answer is final in any case.
-    fn after_second<ResB>(&self, answer: &Response<ResB>, generation: u64) {
-        match self.rule.judge(answer.status(), answer.headers()) {
+    fn after_second<ResB>(&self, answer: &mut Response<ResB>, generation: u64) {
+        match self.judge(answer, generation) {
             Verdict::Rejected => self.cache.retried(generation, false),
             _ if answer.status().is_server_error() => {}
             _ => {

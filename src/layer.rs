@@ -8,13 +8,15 @@ use tower::Layer;
 use crate::{
     cache::TokenCache,
     context::Context,
+    error::Error,
+    guard::{Guard, Origin},
     rejection::{Rule, Verdict},
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
 };
 
-/// Attaches a bearer token (RFC 6750 §2.1) to every request, and sends a request once more when its token was rejected.
+/// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request once more when its token was rejected.
 ///
 /// `T` is the source of tokens, `R` how bodies are kept for the second attempt.
 ///
@@ -22,11 +24,15 @@ use crate::{
 /// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) passes as it is.
 /// 2. The layer owns `Authorization`: what the caller put there is replaced, because a gateway must not pass an end user's
 ///    credentials on ([`keep_existing`](Self::keep_existing) changes that).
-/// 3. A token at hand is attached at once. While there is none, the inner service's readiness is given up and asked for
+/// 3. The token goes only where it belongs: with [`origins`](Self::origins), a request to any other passes as it is. A
+///    request that would carry it over anything but https, or http to loopback, gets an
+///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). A URI without a host
+///    is the business of the connection below, which decides where the request goes.
+/// 4. A token at hand is attached at once. While there is none, the inner service's readiness is given up and asked for
 ///    again after, so that the token's own request may use the same limits.
-/// 4. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) renews it, if
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) renews it, if
 ///    it is still the current one, and the request is sent once more with the new one. The second answer is final.
-/// 5. Where that cannot be done, the caller gets the original answer untouched, with an [`Outcome`](crate::Outcome) in its
+/// 6. Where that cannot be done, the caller gets the original answer untouched, with an [`Outcome`](crate::Outcome) in its
 ///    extensions that says why.
 ///
 /// # Examples
@@ -61,7 +67,8 @@ impl<T: TokenSource> BearerAuthLayer<T> {
     /// A layer over a cache that others may share: one token, one renewal, for all of them.
     #[must_use]
     pub fn with_cache(cache: TokenCache<T>) -> Self {
-        Self { context: Context { cache, replay: CloneBody, rule: Rule::Standard, keep_existing: false } }
+        let guard = Guard::default();
+        Self { context: Context { cache, replay: CloneBody, rule: Rule::Standard, keep_existing: false, guard } }
     }
 }
 
@@ -69,8 +76,8 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// Keeps bodies for the second attempt in this way. Default: [`CloneBody`].
     #[must_use]
     pub fn replay<N>(self, replay: N) -> BearerAuthLayer<T, N> {
-        let Context { cache, rule, keep_existing, .. } = self.context;
-        BearerAuthLayer { context: Context { cache, replay, rule, keep_existing } }
+        let Context { cache, rule, keep_existing, guard, .. } = self.context;
+        BearerAuthLayer { context: Context { cache, replay, rule, keep_existing, guard } }
     }
 
     /// Never sends a request twice: for bodies that cannot be cloned, and for callers who retry themselves. A rejected
@@ -80,14 +87,61 @@ impl<T, R> BearerAuthLayer<T, R> {
         self.replay(NoReplay)
     }
 
-    /// Leaves a request that has an `Authorization` header as it is. Default: off, the header is replaced.
+    /// Leaves a request that has an `Authorization` header as it is, wherever it goes. Default: off, the header is replaced.
     #[must_use]
     pub fn keep_existing(mut self, keep: bool) -> Self {
         self.context.keep_existing = keep;
         self
     }
 
-    /// Judges answers by a rule of one's own. Default: [`Verdict::standard`].
+    /// Puts the token only on requests to the origins of these base URLs: scheme, host and port; paths are ignored. Any
+    /// other request passes as it is, without a token and without retry, as one marked with
+    /// [`SkipBearerAuth`](crate::SkipBearerAuth) does. Default: every request carries the token.
+    ///
+    /// With a list, a redirect that is followed above the layer takes no token to another host.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// let layer = layer.origins(["https://api.example.org/fhir", "https://*.files.example.org"])?;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// Hosts are compared as they are written, in any case, and default ports need not be. `*.` stands for one or more labels, not for
+    /// none: `https://*.example.org` is not `https://example.org`.
+    ///
+    /// Requests to others keep whatever `Authorization` the caller gave them.
+    ///
+    /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config): where it goes cannot be told.
+    ///
+    /// # Errors
+    /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*`
+    /// elsewhere than before a name of two labels or more.
+    pub fn origins<O: AsRef<str>>(mut self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
+        let parse = |(at, url): (usize, O)| {
+            Origin::parse(url.as_ref()).map_err(|wrong| {
+                Error::config(format!("URL {} of the origins {wrong}: write it as https://api.example.org", at + 1))
+            })
+        };
+        let origins: Arc<[_]> = urls.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        if origins.is_empty() {
+            return Err(Error::config("the list of origins is empty, so that no request would carry the token"));
+        }
+        self.context.guard.origins = Some(origins);
+        Ok(self)
+    }
+
+    /// Sends the token whatever the scheme: over plain http, and over transports with schemes of their own. Default: off,
+    /// such a request gets an [error](crate::Error::is_insecure); http to loopback is exempt.
+    ///
+    /// For networks that are private by other means, such as a service mesh's or a Unix socket.
+    #[must_use]
+    pub fn allow_plain_http(mut self, allow: bool) -> Self {
+        self.context.guard.plain_http = allow;
+        self
+    }
+
+    /// Judges answers by a rule of one's own, or by [`Verdict::grpc`]. Default: [`Verdict::standard`].
     ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};

@@ -1,4 +1,4 @@
-//! Where a request goes, as far as sending secrets there is concerned.
+//! Whether the way to a URL is private enough for secrets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,8 @@ use http::Uri;
 /// Whether secrets may be sent to `uri`: over TLS, or to this very machine (RFC 6750 §5.3, RFC 6749 §3.2).
 pub(crate) fn is_private(uri: &Uri) -> bool {
     match uri.scheme_str() {
-        Some("https") => true,
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
+        Some(scheme) if !scheme.eq_ignore_ascii_case("http") => false,
         _ => uri.host().is_some_and(is_loopback),
     }
 }
@@ -48,6 +49,16 @@ mod tests {
     fn tls_or_loopback_is_private() {
         let private = |uri: &str| is_private(&uri.parse().unwrap());
         assert!(private("https://example.org/token") && private("http://127.0.0.1:1/token"));
-        assert!(!private("http://example.org/token") && !private("ftp://example.org/token"));
+        assert!(!private("http://example.org/token") && !private("http://127.0.0.1.example.org/token"));
+    }
+
+    #[test]
+    fn another_scheme_is_not_private_wherever_it_goes() {
+        for uri in ["ftp://localhost/", "ws://127.0.0.1/", "wss://example.org/", "unix://2f746d70/", "example.org:443"]
+        {
+            assert!(!is_private(&uri.parse().unwrap()), "{uri}");
+        }
+        let shouted = http::uri::Builder::new().scheme("HTTPS").authority("example.org").path_and_query("/");
+        assert!(is_private(&shouted.build().unwrap()));
     }
 }

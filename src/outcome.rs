@@ -26,13 +26,15 @@ pub struct Outcome {
     not_retried: Option<NotRetried>,
 }
 
-/// Why a response that says 401 was not turned into a retry.
+/// Why a response that asks for other credentials was not turned into a retry.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRetried {
-    /// The token is good, but its scope is not enough (RFC 6750 §3.1): a new one would not help.
+    /// The token is good, but its scope is not enough: a new one would not help. What is missing stands beside the
+    /// [`Outcome`], as an [`InsufficientScope`](crate::InsufficientScope).
     InsufficientScope,
-    /// The user has to authenticate anew or more strongly (RFC 9470 §3), which no unattended client can do.
+    /// The user has to authenticate anew or more strongly. How stands beside the [`Outcome`], as an
+    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication).
     InsufficientUserAuthentication,
     /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
-use crate::challenge::Challenge;
+use crate::{
+    challenge::Challenge,
+    insufficiency::{AUTHENTICATION, SCOPE},
+};
 
 /// What an answer says about the token that its request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,37 +17,61 @@ pub enum Verdict {
     Accepted,
     /// The token is no longer good: renew it, and send the request once more.
     Rejected,
-    /// The token is good, but its scope is not enough (RFC 6750 §3.1).
+    /// The token is good, but its scope is not enough (RFC 6750 §3.1). The response gets an
+    /// [`InsufficientScope`](crate::InsufficientScope).
     InsufficientScope,
-    /// The user has to authenticate anew or more strongly (RFC 9470 §3).
+    /// The user has to authenticate anew or more strongly (RFC 9470 §3). The response gets an
+    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication).
     InsufficientUserAuthentication,
 }
 
 impl Verdict {
     /// The default rule, which a rule of one's own can build on.
     ///
-    /// 1. Any status but 401: accepted.
-    /// 2. A 401 with a `Bearer` challenge that says `insufficient_scope` or `insufficient_user_authentication`, and none
-    ///    that says `invalid_token`: that. A new token would be like the old one.
+    /// 1. Any status but 401 and 403: accepted.
+    /// 2. With a `Bearer` challenge that says `insufficient_scope` or `insufficient_user_authentication`: that. A new token
+    ///    would be like the old one. But a 401 that says `invalid_token` besides rejects it. Any other 403: accepted.
     /// 3. Any other 401: rejected. So is one without a challenge, or with other schemes' challenges only: many servers
     ///    send them for a dead token, and a rejection that means something else costs a few renewals, while a
     ///    revocation that is not understood costs every request until the token expires.
     #[must_use]
     pub fn standard(status: StatusCode, headers: &HeaderMap) -> Self {
-        if status != StatusCode::UNAUTHORIZED {
-            return Self::Accepted;
-        }
+        let otherwise = match status {
+            StatusCode::UNAUTHORIZED => Self::Rejected,
+            StatusCode::FORBIDDEN => Self::Accepted,
+            _ => return Self::Accepted,
+        };
         let challenges = Challenge::all(headers);
-        let says = |code: &str| challenges.iter().any(|c| c.is_scheme("Bearer") && c.param("error") == Some(code));
-        if says("invalid_token") {
+        let says = |code: &str| challenges.iter().any(|challenge| challenge.is_bearer_error(code));
+        if status == StatusCode::UNAUTHORIZED && says("invalid_token") {
             Self::Rejected
-        } else if says("insufficient_scope") {
+        } else if says(SCOPE) {
             Self::InsufficientScope
-        } else if says("insufficient_user_authentication") {
+        } else if says(AUTHENTICATION) {
             Self::InsufficientUserAuthentication
         } else {
-            Self::Rejected
+            otherwise
         }
+    }
+
+    /// The rule for gRPC, for [`judge_by`](crate::BearerAuthLayer::judge_by): `grpc-status: 16` (`UNAUTHENTICATED`) among the
+    /// headers rejects the token; what else there is, [`standard`](Self::standard) judges.
+    ///
+    /// The status is among the headers when the server fails a call before its first message ("trailers-only"), as one does
+    /// that checks tokens before it does anything else. A status that comes after messages is not seen: their receiver has
+    /// them already.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
+    /// let layer = BearerAuthLayer::new(FixedToken::new("t")?).judge_by(Verdict::grpc);
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn grpc(status: StatusCode, headers: &HeaderMap) -> Self {
+        if headers.get("grpc-status").is_some_and(|code| code == "16") {
+            return Self::Rejected;
+        }
+        Self::standard(status, headers)
     }
 }
 
@@ -114,5 +141,33 @@ mod tests {
             Verdict::InsufficientUserAuthentication
         );
         assert_eq!(verdict(401, "Bearer error=insufficient_scope, Bearer error=invalid_token"), Verdict::Rejected);
+        assert_eq!(verdict(401, "DPoP error=insufficient_scope"), Verdict::Rejected, "we sent no DPoP");
+    }
+
+    #[test]
+    fn a_403_is_an_insufficiency_if_it_says_so_and_nothing_otherwise() {
+        let scope = Verdict::InsufficientScope;
+        assert_eq!(verdict(403, r#"Bearer error="insufficient_scope", scope="a""#), scope);
+        assert_eq!(verdict(403, "DPoP error=x, bearer ERROR=insufficient_scope"), scope);
+        assert_eq!(verdict(403, "Bearer error=insufficient_scope, Bearer error=invalid_token"), scope);
+        let authentication = Verdict::InsufficientUserAuthentication;
+        assert_eq!(verdict(403, "Bearer error=insufficient_user_authentication"), authentication);
+        for nothing in ["", "Bearer", "Bearer error=invalid_token", "DPoP error=insufficient_scope", "Basic realm=x"] {
+            assert_eq!(verdict(403, nothing), Verdict::Accepted, "{nothing}");
+        }
+        for status in [200, 400, 404, 419, 500] {
+            assert_eq!(verdict(status, "Bearer error=insufficient_scope"), Verdict::Accepted, "{status}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_judged_by_its_status_first() {
+        let verdict = |http: u16, grpc: &'static str| {
+            let headers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), grpc.parse().unwrap())]);
+            Verdict::grpc(StatusCode::from_u16(http).unwrap(), &headers)
+        };
+        assert_eq!((verdict(200, "16"), verdict(200, "0")), (Verdict::Rejected, Verdict::Accepted));
+        assert_eq!((verdict(200, "7"), verdict(200, "1")), (Verdict::Accepted, Verdict::Accepted));
+        assert_eq!(Verdict::grpc(StatusCode::UNAUTHORIZED, &HeaderMap::new()), Verdict::Rejected, "from a proxy");
     }
 }

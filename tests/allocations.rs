@@ -25,7 +25,12 @@ fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
         assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
         assert!(service.call(request).now_or_never().is_some(), "a hit is answered at once");
     };
-    let request = || Request::get("/").header(USER_AGENT, HeaderValue::from_static("sdk/1.0")).body(()).unwrap();
+    let request = || {
+        Request::get("https://eu.api.example.org/fhir")
+            .header(USER_AGENT, HeaderValue::from_static("sdk/1.0"))
+            .body(())
+            .unwrap()
+    };
     send(request());
     let request = request();
     allocation_counter::measure(|| send(request)).count_total
@@ -36,5 +41,8 @@ async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
     let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
     layer.cache().token().await.unwrap();
     assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
-    assert_eq!(of_a_hit(layer.layer(service_fn(api))), 2, "the two tables of the kept header map");
+    assert_eq!(of_a_hit(layer.clone().layer(service_fn(api))), 2, "the two tables of the kept header map");
+
+    let listed = layer.origins(["https://example.org", "https://*.API.example.org:443"]).unwrap();
+    assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "the list is compared as it is");
 }

@@ -9,6 +9,22 @@ mod connection;
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/judging.rs"]
+mod judging;
+#[path = "api/middleware.rs"]
+mod middleware;
+#[path = "api/order.rs"]
+mod order;
+#[path = "api/order_bodies.rs"]
+mod order_bodies;
+#[path = "api/origins.rs"]
+mod origins;
+#[path = "api/raw.rs"]
+mod raw;
+#[path = "api/recursion.rs"]
+mod recursion;
+#[path = "api/redirects.rs"]
+mod redirects;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]

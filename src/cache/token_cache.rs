@@ -304,6 +304,13 @@ impl<T: TokenSource> TokenCache<T> {
         }
     }
 
+    /// The scope that a token was granted, while it is the one being served.
+    pub(crate) fn scope_of(&self, generation: u64) -> Option<Box<str>> {
+        let current = self.shared.current.load();
+        let token = &current.as_ref().filter(|entry| entry.token.generation() == generation)?.token;
+        token.scope().map(Into::into)
+    }
+
     /// Whether this cache is waiting for the very task that asks.
     pub(crate) fn is_renewed_here(&self) -> bool {
         recursion::is_renewing(self.id())

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
     &["challenge", "drain", "origin", "recursion", "outcome"],
-    &["token", "rejection"],
+    &["token", "guard", "insufficiency"],
+    &["rejection"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
     &["context"],

@@ -18,8 +18,11 @@ use http::{Request, Response, header::WWW_AUTHENTICATE, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::task::yield_now;
-use tower::{BoxError, Service, ServiceExt};
-use tower_bearer::{AccessToken, Error, Reason, TokenSource};
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_bearer::{AccessToken, BearerAuth, BearerAuthLayer, Error, Outcome, Reason, TokenSource};
+
+/// Where the API is.
+pub(crate) const URI: &str = "https://api.example.org/fhir/Patient";
 
 /// What an API does with one request.
 pub(crate) enum Answer {
@@ -188,9 +191,9 @@ impl TokenSource for Numbered {
 }
 
 /// A service that is polled ready and called, as its callers should.
-pub(crate) async fn send<S, B>(service: &mut S, request: Request<B>) -> Result<S::Response, S::Error>
+pub(crate) async fn send<S, Req>(service: &mut S, request: Req) -> Result<S::Response, S::Error>
 where
-    S: Service<Request<B>>,
+    S: Service<Req>,
 {
     service.ready().await?.call(request).await
 }
@@ -203,4 +206,30 @@ pub(crate) fn get(uri: &str) -> Request<Full<Bytes>> {
 pub(crate) async fn text(body: Full<Bytes>) -> Bytes {
     let whole: Result<_, Infallible> = body.collect().await;
     whole.unwrap().to_bytes()
+}
+
+/// A layer over numbered tokens, and its API.
+pub(crate) struct World {
+    pub(crate) api: Api,
+    pub(crate) source: Numbered,
+    pub(crate) layer: BearerAuthLayer<Numbered>,
+}
+
+pub(crate) fn world(answers: impl IntoIterator<Item = Answer>) -> World {
+    let source = Numbered::default();
+    World { api: Api::answering(answers), layer: BearerAuthLayer::new(source.clone()), source }
+}
+
+impl World {
+    pub(crate) fn service(&self) -> BearerAuth<Strict<Api>, Numbered> {
+        self.layer.layer(Strict::new(self.api.clone()))
+    }
+
+    pub(crate) async fn get(&self) -> Response<Full<Bytes>> {
+        send(&mut self.service(), get(URI)).await.unwrap()
+    }
+}
+
+pub(crate) fn outcome<B>(answer: &Response<B>) -> &Outcome {
+    answer.extensions().get().expect("more than a plain hit happened")
 }

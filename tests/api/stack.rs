@@ -1,16 +1,6 @@
-//! The layer among others: tower's contract, real middleware, real connections.
+//! The layer as a tower service: its contract, the limits it shares, real connections.
 
-use std::{
-    cell::Cell,
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    rc::Rc,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{cell::Cell, convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,127 +11,23 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
     sync::Semaphore,
     task::{LocalSet, spawn_local, yield_now},
 };
 use tokio_test::{assert_pending, assert_ready_ok, task};
-use tower::{
-    BoxError, Layer, Service, ServiceBuilder, ServiceExt, balance::p2c::Balance, discover::ServiceList,
-    limit::GlobalConcurrencyLimitLayer, load::Constant, retry::Policy, service_fn, util::BoxCloneSyncService,
-};
+use tower::{Layer, Service, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
+    BearerAuthLayer, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
     grant::{ClientAuth, HttpClient},
-    testing::{self, Failure, Issuer, IssuerService},
-};
-use tower_http::{
-    follow_redirect::FollowRedirectLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    timeout::TimeoutLayer,
-    trace::TraceLayer,
+    testing::{Failure, Issuer},
 };
 use tower_test::mock;
 
-use crate::scripted::{Api, Numbered, Strict, get, send, status};
+use crate::raw;
+use crate::scripted::{Api, Numbered, Strict, URI, get, send, status};
 use crate::support::grant;
 
-const URI: &str = "https://api.example.org/fhir/Patient";
 const LONG: Duration = Duration::from_secs(5);
-
-type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
-
-/// A first token, its reuse, its revocation, one retry, and the reuse of the next one.
-async fn serves<S, B>(stack: impl FnOnce(Auth, Strict<testing::Api>) -> S)
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>>,
-{
-    let issuer = Issuer::new();
-    let mut service = stack(BearerAuthLayer::new(grant(issuer.service())), Strict::new(issuer.api()));
-    for revoked in [false, false, true, false] {
-        if revoked {
-            issuer.revoke_all();
-        }
-        let answer = send(&mut service, get(URI)).await.map_err(Into::into).unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.extensions().get().is_some_and(Outcome::retried), revoked);
-    }
-    let counts = issuer.counts();
-    assert_eq!((counts.token_requests, counts.api_accepted, counts.api_rejected), (2, 4, 1));
-}
-
-/// 31: the same layers above and below.
-macro_rules! works_above_and_below {
-    ($($name:ident: $layers:expr;)*) => {$(
-        #[tokio::test(start_paused = true)]
-        async fn $name() {
-            serves(|auth, api| $layers.layer(auth).service(api)).await;
-            serves(|auth, api| ServiceBuilder::new().layer(auth).layer($layers.into_inner()).service(api)).await;
-        }
-    )*};
-}
-
-works_above_and_below! {
-    nothing: ServiceBuilder::new();
-    timeout: ServiceBuilder::new().timeout(LONG);
-    concurrency_limit: ServiceBuilder::new().concurrency_limit(1);
-    buffer: ServiceBuilder::new().buffer(1);
-    rate_limit: ServiceBuilder::new().buffer(1).rate_limit(1, LONG);
-    load_shed: ServiceBuilder::new().load_shed().buffer(1);
-    retry: ServiceBuilder::new().retry(OnceMore(true));
-    box_clone_sync: ServiceBuilder::new().layer(BoxCloneSyncService::<Request<Full<Bytes>>, _, _>::layer());
-    http_trace: ServiceBuilder::new().layer(TraceLayer::new_for_http());
-    http_timeout: ServiceBuilder::new().layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, LONG));
-    follow_redirect: ServiceBuilder::new().layer(FollowRedirectLayer::new());
-    request_id: ServiceBuilder::new()
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(PropagateRequestIdLayer::x_request_id());
-    many: ServiceBuilder::new().buffer(1).load_shed().concurrency_limit(1).timeout(LONG).buffer(1);
-}
-
-/// Retries once what failed or was not there.
-#[derive(Clone)]
-struct OnceMore(bool);
-
-impl<E> Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, E> for OnceMore {
-    type Future = std::future::Ready<()>;
-
-    fn retry(
-        &mut self,
-        _: &mut Request<Full<Bytes>>,
-        result: &mut Result<Response<Full<Bytes>>, E>,
-    ) -> Option<Self::Future> {
-        let failed = result.as_ref().map_or(true, |answer| answer.status().is_server_error());
-        (failed && std::mem::take(&mut self.0)).then(|| std::future::ready(()))
-    }
-
-    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
-        Some(request.clone())
-    }
-}
-
-/// 31.
-#[tokio::test(start_paused = true)]
-async fn balance_below_and_above() {
-    type R = Request<Full<Bytes>>;
-    serves(|auth, api| {
-        let two = [api.clone(), api].map(|api| Constant::new(api, 1));
-        auth.layer(ServiceBuilder::new().buffer(1).service(Balance::new(ServiceList::new::<R>(two))))
-    })
-    .await;
-    serves(|auth, api| Balance::new(ServiceList::new::<R>([Constant::new(auth.layer(api), 1)]))).await;
-}
-
-/// 31.
-#[tokio::test]
-async fn a_retry_policy_above_sees_the_second_answer_only() {
-    let api = Api::answering([status(401), status(503), status(200)]);
-    let auth = BearerAuthLayer::new(Numbered::default());
-    let mut service = ServiceBuilder::new().retry(OnceMore(true)).layer(auth).service(Strict::new(api.clone()));
-    assert_eq!(send(&mut service, get(URI)).await.unwrap().status(), 200);
-    assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t2", "Bearer t2"]);
-}
 
 /// 31, tower's "Be careful when cloning inner services".
 #[tokio::test]
@@ -279,37 +165,10 @@ async fn a_real_client_gets_reuses_and_renews_a_token_from_a_real_server() {
     assert_eq!(issuer.counts().api_rejected, 1);
 }
 
-/// An API of raw HTTP/1.1 that gives these answers in order, and how many connections it took.
-async fn raw_api(answers: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (connections, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(answers.iter())));
-    let accepted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            accepted.fetch_add(1, SeqCst);
-            let answers = Arc::clone(&answers);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while let Ok(byte @ 1..) = stream.read_u8().await {
-                    head.push(byte);
-                    if head.ends_with(b"\r\n\r\n") {
-                        head.clear();
-                        let answer = answers.lock().unwrap().next().unwrap();
-                        stream.write_all(answer.as_bytes()).await.unwrap();
-                    }
-                }
-            });
-        }
-    });
-    (addr, connections)
-}
-
 /// 30.
 #[tokio::test]
 async fn the_retry_reuses_the_connection_of_the_401() {
-    let (addr, connections) = raw_api(&[
+    let (addr, taken) = raw::api([
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         "HTTP/1.1 401 Unauthorized\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_token\"}",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
@@ -321,7 +180,7 @@ async fn the_retry_reuses_the_connection_of_the_401() {
         assert_eq!(answer.extensions().get().map(Outcome::retried), Some(retried));
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
     }
-    assert_eq!(connections.load(SeqCst), 1);
+    assert_eq!(taken.lock().unwrap().connections, 1);
 }
 
 #[tokio::test]
@@ -367,30 +226,6 @@ async fn an_inner_service_need_not_be_send() {
         .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(calls.get(), 2);
-}
-
-/// 39: the issuer's client goes through the layer that it serves, directly or by a hand-over to another task.
-#[tokio::test(start_paused = true)]
-async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
-    for buffered in [false, true] {
-        let issuer = Issuer::new();
-        let itself = Arc::new(OnceLock::<BoxCloneSyncService<_, _, BoxError>>::new());
-        let http = {
-            let itself = Arc::clone(&itself);
-            service_fn(move |request: Request<Full<Bytes>>| itself.get().unwrap().clone().oneshot(request))
-        };
-        let layer = BearerAuthLayer::new(BoxTokenSource::new(grant(http)));
-        let service = layer.layer(issuer.service());
-        let wrapped = if buffered {
-            BoxCloneSyncService::new(ServiceBuilder::new().buffer(1).service(service.clone()))
-        } else {
-            BoxCloneSyncService::new(service.clone())
-        };
-        assert!(itself.set(wrapped).is_ok());
-        let error = tokio::time::timeout(LONG, service.oneshot(get(URI))).await.expect("no hang").unwrap_err();
-        assert!(error.downcast_ref().is_some_and(Error::is_recursion), "{error}");
-        assert_eq!(issuer.counts().token_requests, 0);
-    }
 }
 
 /// 14: a 401 of the token endpoint is a refusal, and nothing is renewed because of it.
