@@ -48,10 +48,10 @@ use crate::{
 ///     .layer(BearerAuthLayer::new(FixedToken::new("mF_9.B5f-4.1JqM")?))
 ///     .service(service_fn(async |request: Request<String>| {
 ///         assert_eq!(request.headers()["authorization"], "Bearer mF_9.B5f-4.1JqM");
-///         Ok::<_, std::convert::Infallible>(Response::new("welcome"))
+///         Ok::<_, std::convert::Infallible>(Response::new("welcome".to_owned()))
 ///     }));
 /// let response = api.ready().await?.call(Request::new(String::new())).await?;
-/// assert_eq!(*response.body(), "welcome");
+/// assert_eq!(response.body(), "welcome");
 /// # Ok(()) }
 /// ```
 pub struct BearerAuthLayer<T, R = CloneBody> {
