@@ -77,7 +77,7 @@ fn main() {
         most_memory(NoReplay, chunk, chunk);
         let once = most_memory(NoReplay, len, chunk);
         let tee = most_memory(Tee::new(Body::new), len, chunk);
-        let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
+        let kib = |bytes: u64| format!("{} KiB", (bytes + 512) / 1024);
         println!("{name:<34} {:>12} {:>12} {:>14}", kib(once), kib(tee), kib(tee.saturating_sub(once)));
     }
 }
