@@ -14,6 +14,7 @@ mod outcome;
 mod recursion;
 mod rejection;
 pub mod replay;
+pub mod scope;
 mod service;
 pub mod source;
 #[cfg(feature = "testing")]
@@ -29,6 +30,7 @@ pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
 pub use outcome::{NotRetried, Outcome};
 pub use rejection::Verdict;
+pub use scope::{Scopes, SmartScope};
 pub use service::BearerAuth;
 pub use source::{BoxTokenSource, FixedToken, Reason, TokenSource};
 pub use token::{AccessToken, Lifetime};

@@ -19,6 +19,8 @@ mod renewal_placement;
 mod renewal_rejections;
 #[path = "api/retry.rs"]
 mod retry;
+#[path = "api/scopes.rs"]
+mod scopes;
 #[path = "api/scripted.rs"]
 mod scripted;
 #[path = "api/secrets.rs"]

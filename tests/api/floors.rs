@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// The floors, lowest first. A module stands for its whole folder unless a file in it is named by itself.
 const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
-    &["challenge", "origin", "recursion", "outcome"],
+    &["challenge", "origin", "recursion", "outcome", "scope"],
     &["token", "rejection"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
