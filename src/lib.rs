@@ -33,4 +33,4 @@ pub use rejection::Verdict;
 pub use scope::{Scopes, SmartScope};
 pub use service::BearerAuth;
 pub use source::{BoxTokenSource, FixedToken, Reason, TokenSource};
-pub use token::{AccessToken, Lifetime};
+pub use token::{AccessToken, Claims, Lifetime};
