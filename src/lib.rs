@@ -20,6 +20,8 @@ pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+#[cfg(feature = "jwt")]
+pub mod verify;
 
 pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;

@@ -27,3 +27,6 @@ mod scripted;
 mod secrets;
 #[path = "api/stack.rs"]
 mod stack;
+#[cfg(feature = "jwt")]
+#[path = "api/verify.rs"]
+mod verify;

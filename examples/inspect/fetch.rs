@@ -28,3 +28,26 @@ async fn obtain(grant: Grant) -> Result<AccessToken, Error> {
     }
     builder.build_with(http.build()?)?.obtain(Reason::First).await
 }
+
+#[cfg(test)]
+mod tests {
+    use tower_bearer::{Claims, grant::ClientAuth, testing::Issuer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_had_by_the_password_grant() {
+        let listening = Issuer::new().listen().await.unwrap();
+        let grant = Grant {
+            token_url: listening.token_url(),
+            auth: ClientAuth::basic("client1", "client-secret"),
+            username: "user1".into(),
+            password: "user-password".into(),
+            scope: Some("user/Patient.rs".into()),
+            ca: None,
+        };
+        let token = obtain(grant).await.unwrap();
+        assert_eq!(token.claims::<Claims>().unwrap().sub.as_deref(), Some("user1"));
+        assert_eq!(token.scope(), Some("user/Patient.rs"));
+    }
+}

@@ -7,6 +7,7 @@ const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
     &["challenge", "origin", "recursion", "outcome", "scope"],
     &["token", "rejection"],
+    &["verify"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
     &["context"],
