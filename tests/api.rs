@@ -21,6 +21,8 @@ mod renewal_rejections;
 mod retry;
 #[path = "api/scopes.rs"]
 mod scopes;
+#[path = "api/scopes_model.rs"]
+mod scopes_model;
 #[path = "api/scripted.rs"]
 mod scripted;
 #[path = "api/secrets.rs"]

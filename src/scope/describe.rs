@@ -1,12 +1,9 @@
 //! Scopes in plain English.
 
-use crate::scope::{
-    interaction::Interaction,
-    smart::{Level, SmartScope},
-};
+use crate::scope::{interaction::Interaction, level::Level, smart::SmartScope};
 
-/// A scope in plain English: a clinical one of SMART, or one that SMART or `OpenID` Connect names. `None` for any other,
-/// which only its issuer can explain.
+/// A scope in plain English: a clinical one of SMART, or another that SMART App Launch 2.2 names. `None` for the rest, which
+/// only their issuer can explain.
 ///
 /// ```
 /// use tower_bearer::scope::describe;
@@ -31,7 +28,8 @@ pub fn describe(scope: &str) -> Option<String> {
 fn launch(scope: &str) -> Option<String> {
     let wanted = scope.strip_prefix("launch/")?;
     let (wanted, query) = wanted.split_once('?').unwrap_or((wanted, ""));
-    Some(format!("know the {wanted} in context{}", restriction(query.split('&'))))
+    let is_name = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_alphabetic());
+    is_name.then(|| format!("know the {wanted} in context{}", restriction(query.split('&'))))
 }
 
 impl SmartScope {
@@ -47,7 +45,7 @@ impl SmartScope {
         let whose = match self.level() {
             Level::Patient => " of the patient in context",
             Level::User => " that the user may access",
-            Level::System => ", with no user there",
+            Level::System => " that the client may access with no user there",
         };
         format!("{verbs} {resource}{whose}{}", restriction(self.restrictions().into_iter()))
     }

@@ -13,11 +13,13 @@
 mod describe;
 mod error;
 mod interaction;
+mod level;
 mod scopes;
 mod smart;
 
 pub use describe::describe;
 pub use error::InvalidScope;
 pub use interaction::Interaction;
+pub use level::Level;
 pub use scopes::Scopes;
-pub use smart::{Level, SmartScope};
+pub use smart::SmartScope;

@@ -1,13 +1,18 @@
 //! A set of scopes.
 
-use std::{fmt, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::scope::{
     error::{InvalidScope, only_scope_characters},
     interaction::Interaction,
-    smart::{Level, SmartScope},
+    level::Level,
+    smart::SmartScope,
 };
 
 /// A set of scopes (RFC 6749 §3.3): case-sensitive, their order means nothing.
@@ -31,6 +36,15 @@ enum Scope {
     Smart(SmartScope),
     /// Means what its issuer says; only the same text covers it.
     Other(Box<str>),
+}
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        only_scope_characters(text)?;
+        Ok(text.parse().map_or_else(|_| Self::Other(text.into()), Self::Smart))
+    }
 }
 
 impl Scope {
@@ -98,47 +112,22 @@ impl Scopes {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    fn insert(&mut self, scope: Scope) {
-        if !self.0.contains(&scope) {
-            self.0.push(scope);
-        }
-    }
 }
 
 impl PartialEq for Scopes {
-    /// Neither has a scope twice.
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.0.iter().all(|scope| other.0.contains(scope))
+        self.iter().collect::<BTreeSet<_>>() == other.iter().collect()
     }
 }
 
 impl FromStr for Scopes {
     type Err = InvalidScope;
 
+    /// Servers choose how long the text is, so each scope is looked up once.
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        let mut scopes = Self::default();
-        for one in text.split(' ').filter(|one| !one.is_empty()) {
-            only_scope_characters(one)?;
-            scopes.insert(one.parse().map_or_else(|_| Scope::Other(one.into()), Scope::Smart));
-        }
-        Ok(scopes)
-    }
-}
-
-impl TryFrom<&str> for Scopes {
-    type Error = InvalidScope;
-
-    fn try_from(text: &str) -> Result<Self, InvalidScope> {
-        text.parse()
-    }
-}
-
-impl FromIterator<SmartScope> for Scopes {
-    fn from_iter<T: IntoIterator<Item = SmartScope>>(all: T) -> Self {
-        let mut scopes = Self::default();
-        all.into_iter().for_each(|scope| scopes.insert(Scope::Smart(scope)));
-        scopes
+        let mut seen = HashSet::new();
+        let each = text.split(' ').filter(|one| !one.is_empty() && seen.insert(*one));
+        each.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::scope::{
     error::{InvalidScope, Why, only_scope_characters},
     interaction::{Interaction, Interactions},
+    level::Level,
 };
 
 /// A clinical scope of SMART App Launch 2.2, such as `patient/Observation.rs`; those of version 1 mean what they are in
@@ -24,7 +27,8 @@ use crate::scope::{
 /// assert_eq!(scope.describe(), "read and search Observation of the patient in context");
 /// # Ok::<(), tower_bearer::scope::InvalidScope>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct SmartScope {
     text: Box<str>,
     level: Level,
@@ -32,31 +36,6 @@ pub struct SmartScope {
     resource: Option<Box<str>>,
     interactions: Interactions,
     query: Option<Box<str>>,
-}
-
-/// Whose data a SMART scope is about. The levels stand side by side: none takes in another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Level {
-    /// `patient/`: of the one patient in context.
-    Patient,
-    /// `user/`: what the user may see.
-    User,
-    /// `system/`: what the client itself may see, with no user there.
-    System,
-}
-
-impl Level {
-    const ALL: [Self; 3] = [Self::Patient, Self::User, Self::System];
-
-    /// As it stands before the slash.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Patient => "patient",
-            Self::User => "user",
-            Self::System => "system",
-        }
-    }
 }
 
 impl SmartScope {
@@ -100,8 +79,8 @@ impl SmartScope {
 
     /// Whether it allows everything that `other` does.
     ///
-    /// A scope without a query covers the same with one. A query covers only itself, with its parameters in any order;
-    /// what other values a search would find is the server's to know.
+    /// A scope without a query covers the same with one. A query covers only itself, its parameters in any order: whether it
+    /// finds all that another one does, only the server knows.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.interactions_within(other).is_some_and(|own| own.contains_all(other.interactions))
@@ -149,13 +128,14 @@ impl FromStr for SmartScope {
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
         only_scope_characters(text)?;
         let (level, rest) = text.split_once('/').ok_or(InvalidScope(Why::Level))?;
-        let level = Level::ALL.into_iter().find(|one| one.as_str() == level).ok_or(InvalidScope(Why::Level))?;
+        let level = Level::parse(level).ok_or(InvalidScope(Why::Level))?;
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (resource, interactions) = rest.split_once('.').ok_or(InvalidScope(Why::Interactions))?;
         let is_name = !resource.is_empty() && resource.bytes().all(|b| b.is_ascii_alphabetic());
         if !is_name && resource != "*" {
             return Err(InvalidScope(Why::Resource));
         }
+        let interactions = Interactions::parse(interactions).ok_or(InvalidScope(Why::Interactions))?;
         let is_pair =
             |one: &str| one.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
         if query.is_some_and(|query| !query.split('&').all(is_pair)) {
@@ -165,17 +145,23 @@ impl FromStr for SmartScope {
             text: text.into(),
             level,
             resource: is_name.then(|| resource.into()),
-            interactions: Interactions::parse(interactions).ok_or(InvalidScope(Why::Interactions))?,
+            interactions,
             query: query.map(Into::into),
         })
     }
 }
 
-impl TryFrom<&str> for SmartScope {
+impl TryFrom<String> for SmartScope {
     type Error = InvalidScope;
 
-    fn try_from(text: &str) -> Result<Self, InvalidScope> {
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
         text.parse()
+    }
+}
+
+impl From<SmartScope> for String {
+    fn from(scope: SmartScope) -> Self {
+        scope.text.into()
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) fn read<C: DeserializeOwned>(token: &str) -> Option<C> {
     jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
 }
 
-impl From<&Map<String, Value>> for Claims {
-    fn from(claims: &Map<String, Value>) -> Self {
+impl Claims {
+    pub(crate) fn of(claims: &Map<String, Value>) -> Self {
         Self {
             iss: get(claims, "iss"),
             sub: get(claims, "sub"),
@@ -88,7 +88,7 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Option<SystemTime> {
 impl<'de> Deserialize<'de> for Claims {
     /// Through a map, where a name that stands twice is no error.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Map::deserialize(from).map(|claims| Self::from(&claims))
+        Map::deserialize(from).map(|claims| Self::of(&claims))
     }
 }
 

@@ -56,30 +56,25 @@ impl Verifier {
     /// # Errors
     /// The first reason why it is not. On [`VerifyError::UnknownKey`] it is worth getting the keys anew: issuers change them.
     pub fn verify(&self, token: &AccessToken, keys: &KeySet) -> Result<Claims, VerifyError> {
-        self.verify_at(token, keys, clock::wall_now())
-    }
-
-    fn verify_at(&self, token: &AccessToken, keys: &KeySet, now: SystemTime) -> Result<Claims, VerifyError> {
         let parts: Vec<_> = token.secret().split('.').collect();
         let &[header, claims, signature] = parts.as_slice() else { return Err(VerifyError::NotAJwt) };
         let message = &token.secret()[..header.len() + 1 + claims.len()];
         check_signature(&part(header)?, message, signature, keys)?;
-        self.check_claims(&part(claims)?, now)
+        self.check_claims(&part(claims)?, clock::wall_now())
     }
 
     fn check_claims(&self, members: &Map<String, Value>, now: SystemTime) -> Result<Claims, VerifyError> {
-        let claims = Claims::from(members);
+        let claims = Claims::of(members);
         let expiry = claims.exp.ok_or(VerifyError::Claims)?;
         // One that cannot be read must not count as one that is not there.
         if members.contains_key("nbf") && claims.nbf.is_none() {
             return Err(VerifyError::Claims);
         }
-        let after = |time: SystemTime, leeway| time.checked_add(leeway).is_none_or(|end| now < end);
         if claims.iss.as_deref() != Some(&self.issuer) {
             Err(VerifyError::Issuer)
         } else if !self.audiences.is_empty() && !self.audiences.iter().any(|one| claims.aud.contains(one)) {
             Err(VerifyError::Audience)
-        } else if !after(expiry, self.leeway) {
+        } else if now.checked_sub(self.leeway).is_some_and(|earliest| earliest >= expiry) {
             Err(VerifyError::Expired)
         } else if claims.nbf.is_some_and(|begin| now.checked_add(self.leeway).is_some_and(|latest| latest < begin)) {
             Err(VerifyError::NotYetValid)
