@@ -1,6 +1,7 @@
 //! A source whose tokens are verified before anybody uses them.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,8 +21,8 @@ const KEYS_LIVE: Duration = Duration::from_secs(3600);
 /// A source that hands on only tokens that verify (feature `jwt`). Any other is a transient failure of the source, with the
 /// [`VerifyError`] as its cause: nobody gets that token, and the cache asks again after a while.
 ///
-/// Keys are kept for an hour. When a token is signed with none of them the provider is asked once more, since the issuer may
-/// have changed its keys.
+/// Keys are kept for an hour. When a token's signature is of none of them, the provider is asked once more: the issuer may
+/// have changed its keys, with or without new names for them.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, Error, FixedToken, source::Verified, verify::{KeySet, Verifier}};
@@ -36,7 +37,6 @@ const KEYS_LIVE: Duration = Duration::from_secs(3600);
 /// let layer = BearerAuthLayer::new(Verified::new(issuer, verifier, keys));
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Verified<T, K> {
     source: T,
     verifier: Verifier,
@@ -61,7 +61,9 @@ impl<T, K: KeyProvider> Verified<T, K> {
     async fn verify(&self, token: &AccessToken) -> Result<(), Error> {
         let kept = self.kept().map(|keys| self.verifier.verify(token, &keys));
         let verdict = match kept {
-            None | Some(Err(VerifyError::UnknownKey)) => self.verifier.verify(token, &*self.ask().await?),
+            None | Some(Err(VerifyError::UnknownKey | VerifyError::Signature)) => {
+                self.verifier.verify(token, &*self.ask().await?)
+            }
             Some(verdict) => verdict,
         };
         verdict.map(drop).map_err(|error| Error::failed_check(error.why(), error))
@@ -83,5 +85,14 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
 
     fn credentials_version(&self) -> u64 {
         self.source.credentials_version()
+    }
+}
+
+impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("source", &self.source)
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_bearer::{
     AccessToken, Error, FailureClass, Reason, TokenSource,
-    source::Verified,
+    source::{Verified, from_fn},
     testing::{Issuer, TokenFormat},
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
@@ -245,6 +245,21 @@ async fn a_token_of_another_key_is_refused_after_one_more_look_at_the_keys() {
 }
 
 #[tokio::test]
+async fn a_new_key_under_an_old_name_is_found() {
+    let asked = AtomicU64::new(0);
+    let changing = move || {
+        let mut set = VECTORS["keys"].clone();
+        if asked.fetch_add(1, Relaxed) == 0 {
+            set["keys"][2]["x"] = set["keys"][2]["y"].clone();
+        }
+        async move { Ok(keys(&set)) }
+    };
+    let source = Verified::new(from_fn(|_| async { Ok(vector("ES384")) }), verifier(), changing);
+    assert!(source.obtain(Reason::First).await.unwrap_err().to_string().contains("signature is wrong"));
+    assert!(source.obtain(Reason::First).await.is_ok());
+}
+
+#[tokio::test]
 async fn an_opaque_token_is_refused_and_so_is_one_for_which_there_are_no_keys() {
     let opaque = Issuer::builder().token_format(TokenFormat::Opaque).build();
     let (source, _) = verified(&opaque);
@@ -258,10 +273,6 @@ async fn an_opaque_token_is_refused_and_so_is_one_for_which_there_are_no_keys() 
 
 #[tokio::test]
 async fn fixed_keys_are_a_provider() {
-    let source = Verified::new(
-        tower_bearer::source::from_fn(|_| async { Ok(vector("ES384")) }),
-        verifier(),
-        keys(&VECTORS["keys"]),
-    );
+    let source = Verified::new(from_fn(|_| async { Ok(vector("ES384")) }), verifier(), keys(&VECTORS["keys"]));
     assert!(source.obtain(Reason::First).await.is_ok());
 }
