@@ -237,6 +237,12 @@ impl Error {
         Self::not_a_token("it broke off").caused_by(source)
     }
 
+    /// A token came, and it is not what it should be.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn failed_check(why: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::not_a_token(why).caused_by(source)
+    }
+
     pub(crate) fn panicked() -> Self {
         Self::build(Kind::Panicked, FailureClass::Transient)
     }

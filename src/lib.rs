@@ -17,11 +17,14 @@ mod outcome;
 mod recursion;
 mod rejection;
 pub mod replay;
+pub mod scope;
 mod service;
 pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+#[cfg(feature = "jwt")]
+pub mod verify;
 
 pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
@@ -33,6 +36,7 @@ pub use insufficiency::{InsufficientScope, InsufficientUserAuthentication};
 pub use layer::BearerAuthLayer;
 pub use outcome::{NotRetried, Outcome};
 pub use rejection::Verdict;
+pub use scope::{Scopes, SmartScope};
 pub use service::BearerAuth;
 pub use source::{BoxTokenSource, FixedToken, Reason, TokenSource};
-pub use token::{AccessToken, Lifetime};
+pub use token::{AccessToken, Claims, Lifetime};

@@ -41,6 +41,10 @@ mod replay;
 mod replay_model;
 #[path = "api/retry.rs"]
 mod retry;
+#[path = "api/scopes.rs"]
+mod scopes;
+#[path = "api/scopes_model.rs"]
+mod scopes_model;
 #[path = "api/scripted.rs"]
 mod scripted;
 #[path = "api/secrets.rs"]
@@ -49,3 +53,6 @@ mod secrets;
 mod stack;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[cfg(feature = "jwt")]
+#[path = "api/verify.rs"]
+mod verify;

@@ -4,8 +4,12 @@ mod boxed;
 mod fixed;
 mod from_fn;
 mod token_source;
+#[cfg(feature = "jwt")]
+mod verified;
 
 pub use boxed::BoxTokenSource;
 pub use fixed::FixedToken;
 pub use from_fn::{FromFn, from_fn};
 pub use token_source::{Reason, TokenSource};
+#[cfg(feature = "jwt")]
+pub use verified::Verified;

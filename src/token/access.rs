@@ -9,13 +9,18 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
     clock,
     error::Error,
-    token::lifetime::{JwtTimes, Lifetime},
+    scope::Scopes,
+    token::{
+        claims::{self, Claims},
+        lifetime::{JwtTimes, Lifetime},
+    },
 };
 
 const SCHEME: &str = "Bearer ";
@@ -149,10 +154,29 @@ impl AccessToken {
         self.0.refresh_in
     }
 
-    /// The granted scope, if the issuer told it.
+    /// The granted scope, as the issuer's answer told it.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
+    }
+
+    /// The granted scopes: those of the issuer's answer (RFC 6749 §5.1), else those that a JWT claims. Read anew at each
+    /// call; `None` when neither tells, or when what it tells is no scope.
+    #[must_use]
+    pub fn scopes(&self) -> Option<Scopes> {
+        match self.scope() {
+            Some(scope) => scope.parse().ok(),
+            None => self.claims::<Claims>()?.scopes,
+        }
+    }
+
+    /// What a JWT claims, as [`Claims`] or a type of your own. Read anew at each call, and **not verified**.
+    ///
+    /// `None` for a token that is no JWT or does not fit the type. Access tokens are for the API to read; a client must
+    /// do without (RFC 9068 §6).
+    #[must_use]
+    pub fn claims<C: DeserializeOwned>(&self) -> Option<C> {
+        claims::read(self.secret())
     }
 
     /// Which of its cache's tokens this is, counted from 1; 0 before a cache has it. An issuer that returns the same
@@ -231,6 +255,27 @@ mod tests {
     #[test]
     fn an_exp_in_the_past_of_a_doubtful_clock_says_nothing() {
         assert_eq!(jwt(r#"{"exp":1060}"#).lifetime(), Lifetime::Unknown);
+    }
+
+    #[test]
+    fn the_scopes_of_the_answer_count_before_those_that_a_jwt_claims() {
+        let token = jwt(r#"{"scope":"claimed"}"#);
+        assert_eq!(token.scopes(), "claimed".parse().ok());
+        assert_eq!(token.clone().with_scope("granted").scopes(), "granted".parse().ok());
+        assert_eq!(token.clone().with_scope("").scopes(), "".parse().ok());
+        assert_eq!(token.with_scope("no\nscope").scopes(), None);
+        assert_eq!(AccessToken::new("opaque").unwrap().scopes(), None);
+    }
+
+    #[test]
+    fn claims_of_any_type_are_read_and_never_fail() {
+        let token = jwt(r#"{"sub":"s","tenant":7}"#);
+        assert_eq!(token.claims::<Claims>().unwrap().sub.as_deref(), Some("s"));
+        assert_eq!(token.claims::<serde_json::Value>().unwrap()["tenant"], 7);
+        assert_eq!(token.claims::<Vec<u8>>(), None);
+        for other in [jwt("[]"), jwt("{"), AccessToken::new("a.b.c").unwrap(), AccessToken::new("opaque").unwrap()] {
+            assert_eq!(other.claims::<Claims>(), None);
+        }
     }
 
     #[test]

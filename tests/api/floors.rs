@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// The floors, lowest first. A module stands for its whole folder unless a file in it is named by itself.
 const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
-    &["challenge", "drain", "origin", "recursion", "outcome"],
+    &["challenge", "drain", "origin", "recursion", "outcome", "scope"],
     &["token", "guard", "insufficiency"],
-    &["rejection"],
+    &["rejection", "verify"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
     &["context"],

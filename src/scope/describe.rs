@@ -1,0 +1,58 @@
+//! Scopes in plain English.
+
+use crate::scope::{interaction::Interaction, level::Level, smart::SmartScope};
+
+/// A scope in plain English: a clinical one of SMART, or another that SMART App Launch 2.2 names. `None` for the rest, which
+/// only their issuer can explain.
+///
+/// ```
+/// use tower_bearer::scope::describe;
+///
+/// assert_eq!(describe("user/*.cud").unwrap(), "create, update and delete all resources that the user may access");
+/// assert_eq!(describe("launch/patient").unwrap(), "know the patient in context");
+/// assert_eq!(describe("appointments"), None);
+/// ```
+#[must_use]
+pub fn describe(scope: &str) -> Option<String> {
+    let words = match scope {
+        "openid" => "know who the user is",
+        "profile" | "fhirUser" => "know the user's own resource",
+        "launch" => "know the context in which it was launched",
+        "offline_access" => "get new tokens when the user has left",
+        "online_access" => "get new tokens while the user is there",
+        _ => return launch(scope).or_else(|| scope.parse().ok().as_ref().map(SmartScope::describe)),
+    };
+    Some(words.to_owned())
+}
+
+fn launch(scope: &str) -> Option<String> {
+    let wanted = scope.strip_prefix("launch/")?;
+    let (wanted, query) = wanted.split_once('?').unwrap_or((wanted, ""));
+    let is_name = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_alphabetic());
+    is_name.then(|| format!("know the {wanted} in context{}", restriction(query.split('&'))))
+}
+
+impl SmartScope {
+    /// The scope in plain English.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let verbs: Vec<_> = self.interactions().map(Interaction::verb).collect();
+        let verbs = match verbs.as_slice() {
+            [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+            one => one.concat(),
+        };
+        let resource = self.resource().unwrap_or("all resources");
+        let whose = match self.level() {
+            Level::Patient => " of the patient in context",
+            Level::User => " that the user may access",
+            Level::System => " that the client may access with no user there",
+        };
+        format!("{verbs} {resource}{whose}{}", restriction(self.restrictions().into_iter()))
+    }
+}
+
+fn restriction<'a>(pairs: impl Iterator<Item = &'a str>) -> String {
+    let pairs: Vec<_> =
+        pairs.filter_map(|pair| pair.split_once('=')).map(|(name, value)| format!("{name} is {value}")).collect();
+    if pairs.is_empty() { String::new() } else { format!(", where {}", pairs.join(" and ")) }
+}

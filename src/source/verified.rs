@@ -1,0 +1,98 @@
+//! A source whose tokens are verified before anybody uses them.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    error::Error,
+    source::token_source::{Reason, TokenSource},
+    token::AccessToken,
+    verify::{KeyProvider, KeySet, Verifier, VerifyError},
+};
+
+/// How long keys are used before they are asked for again: a key that the issuer withdrew is not trusted for ever.
+const KEYS_LIVE: Duration = Duration::from_secs(3600);
+
+/// A source that hands on only tokens that verify (feature `jwt`). Any other is a transient failure of the source, with the
+/// [`VerifyError`] as its cause: nobody gets that token, and the cache asks again after a while.
+///
+/// Keys are kept for an hour. When a token's signature is of none of them, the provider is asked once more: the issuer may
+/// have changed its keys, with or without new names for them.
+///
+/// ```
+/// use tower_bearer::{BearerAuthLayer, Error, FixedToken, source::Verified, verify::{KeySet, Verifier}};
+///
+/// # async fn get(url: &str) -> Result<Vec<u8>, std::io::Error> { Ok(vec![]) }
+/// # let issuer = FixedToken::new("t")?;
+/// let keys = || async {
+///     let json = get("https://auth.example.org/jwks").await.map_err(Error::transient)?;
+///     KeySet::from_json(json).map_err(Error::transient)
+/// };
+/// let verifier = Verifier::new("https://auth.example.org").audience("https://fhir.example.org");
+/// let layer = BearerAuthLayer::new(Verified::new(issuer, verifier, keys));
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+pub struct Verified<T, K> {
+    source: T,
+    verifier: Verifier,
+    provider: K,
+    keys: Mutex<Option<(Instant, Arc<KeySet>)>>,
+}
+
+impl<T, K> Verified<T, K> {
+    /// Verifies the tokens of `source` with the keys of `provider`.
+    pub fn new(source: T, verifier: Verifier, provider: K) -> Self {
+        Self { source, verifier, provider, keys: Mutex::new(None) }
+    }
+
+    /// The keys at hand, if they are young enough.
+    fn kept(&self) -> Option<Arc<KeySet>> {
+        let kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(since, _)| since.elapsed() < KEYS_LIVE).map(|(_, keys)| Arc::clone(keys))
+    }
+}
+
+impl<T, K: KeyProvider> Verified<T, K> {
+    async fn verify(&self, token: &AccessToken) -> Result<(), Error> {
+        let kept = self.kept().map(|keys| self.verifier.verify(token, &keys));
+        let verdict = match kept {
+            None | Some(Err(VerifyError::UnknownKey | VerifyError::Signature)) => {
+                self.verifier.verify(token, &*self.ask().await?)
+            }
+            Some(verdict) => verdict,
+        };
+        verdict.map(drop).map_err(|error| Error::failed_check(error.why(), error))
+    }
+
+    async fn ask(&self) -> Result<Arc<KeySet>, Error> {
+        let keys = Arc::new(self.provider.keys().await?);
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&keys)));
+        Ok(keys)
+    }
+}
+
+impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
+    async fn obtain(&self, why: Reason) -> Result<AccessToken, Error> {
+        let token = self.source.obtain(why).await?;
+        self.verify(&token).await?;
+        Ok(token)
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.source.credentials_version()
+    }
+}
+
+impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("source", &self.source)
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! Nothing here needs jsonwebtoken's provider of the process, which panics when a program's crates enable two. A binary of
+//! its own, because it puts one in place that always panics.
+#![cfg(feature = "jwt")]
+
+use jsonwebtoken::crypto::{CryptoProvider, KeyUtils};
+use serde_json::Value;
+use tower_bearer::{
+    AccessToken,
+    verify::{KeySet, Verifier},
+};
+
+static PANICS: CryptoProvider = CryptoProvider {
+    signer_factory: |_, _| panic!("the provider of the process was asked to sign"),
+    verifier_factory: |_, _| panic!("the provider of the process was asked to verify"),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+#[test]
+fn tokens_are_verified_without_the_provider_of_the_process() {
+    PANICS.install_default().unwrap();
+    let vectors: Value = serde_json::from_str(include_str!("api/verify/vectors.json")).unwrap();
+    let keys = KeySet::from_json(vectors["keys"].to_string()).unwrap();
+    for name in ["RS256", "RS384", "ES256", "ES384"] {
+        let token = AccessToken::new(vectors["tokens"][name].as_str().unwrap()).unwrap();
+        Verifier::new("https://issuer.test").verify(&token, &keys).unwrap();
+    }
+}
