@@ -9,7 +9,7 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, grant::endpoint::Form};
+use crate::{error::Error, grant::form::Form};
 
 /// How the client authenticates at the token endpoint (RFC 6749 §2.3): exactly one way a request.
 ///
@@ -71,10 +71,10 @@ impl ClientAuth {
     }
 
     /// The client's secret, if it has one.
-    pub(crate) fn secret(&self) -> Option<&str> {
+    pub(crate) fn secret(&self) -> Option<SecretString> {
         match &self.0 {
             Method::None { .. } => None,
-            Method::Post { secret, .. } | Method::Basic { secret, .. } => Some(secret.expose_secret()),
+            Method::Post { secret, .. } | Method::Basic { secret, .. } => Some(secret.clone()),
         }
     }
 

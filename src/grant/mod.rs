@@ -11,16 +11,25 @@
 //! An answer is read up to 1 MiB and a deadline; redirects are not followed; only JSON is read; only `Bearer` tokens, in
 //! characters that may stand in a header, are taken; of an error only its code is kept.
 
+mod builder;
 mod client_auth;
 mod credentials;
 mod endpoint;
+pub mod flow;
+mod form;
+mod granted;
 #[cfg(feature = "client")]
 mod http_client;
-mod password;
+mod http_service;
+mod params;
+mod reply;
+mod token_grant;
 
+pub use builder::GrantBuilder;
 pub use client_auth::ClientAuth;
 pub use credentials::{Credentials, CredentialsProvider};
-pub use endpoint::HttpService;
+pub use flow::password::{PasswordGrant, PasswordGrantBuilder};
 #[cfg(feature = "client")]
 pub use http_client::{HttpClient, HttpClientBuilder, HttpClientError};
-pub use password::{PasswordGrant, PasswordGrantBuilder};
+pub use http_service::HttpService;
+pub use token_grant::Grant;

@@ -290,7 +290,7 @@ async fn a_wrong_setting_shows_no_secret() {
     }
     captured.show_error(&AccessToken::new("hidden-token with a space").unwrap_err());
     captured.show(&(HttpClient::builder(), HttpClient::builder().build().unwrap()));
-    captured.assert_clean("PasswordGrantBuilder");
+    captured.assert_clean("GrantBuilder");
 }
 
 /// With the real client, whose own errors and log lines are in the chain.
