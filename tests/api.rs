@@ -3,10 +3,16 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[path = "api/assertions.rs"]
+mod assertions;
 #[path = "api/floors.rs"]
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/grants.rs"]
+mod grants;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -19,8 +25,12 @@ mod renewal_placement;
 mod renewal_rejections;
 #[path = "api/retry.rs"]
 mod retry;
+#[path = "api/revocation.rs"]
+mod revocation;
 #[path = "api/scripted.rs"]
 mod scripted;
+#[path = "api/secret_places.rs"]
+mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
 #[path = "api/stack.rs"]

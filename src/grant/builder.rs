@@ -1,41 +1,46 @@
 //! The settings that all grants share, one call each.
 
-use std::time::Duration;
-
-use secrecy::{ExposeSecret, SecretString};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
+    clock::{self, WallClock},
     error::Error,
     grant::{
-        client_auth::ClientAuth, endpoint::Endpoint, flow::Flow, http_service::HttpService, params::Params,
-        token_grant::Grant,
+        client_auth::ClientAuth, discovery::Asking, endpoint::Endpoint, flow::Flow, http_service::HttpService,
+        params::Params, server::AuthorizationServer, token_grant::Grant, url::Url,
     },
 };
 
 /// Settings of a [`Grant`]; each method states its default.
-#[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct GrantBuilder<F> {
-    /// Not shown: it may have a secret in it before it is checked.
-    token_url: SecretString,
+    server: AuthorizationServer,
     pub(crate) flow: F,
-    auth: Option<ClientAuth>,
+    pub(crate) auth: Option<ClientAuth>,
     params: Params,
     plain_http: bool,
     show_description: bool,
     deadline: Duration,
+    revocation_url: Option<String>,
+    wall_clock: WallClock,
 }
 
 impl<F: Flow> GrantBuilder<F> {
-    pub(crate) fn new(token_url: String) -> Self {
+    pub(crate) fn new(server: AuthorizationServer) -> Self {
         Self {
-            token_url: token_url.into(),
+            server,
             flow: F::default(),
             auth: None,
             params: Params::default(),
             plain_http: false,
             show_description: false,
             deadline: Duration::from_secs(10),
+            revocation_url: None,
+            wall_clock: clock::system(),
         }
     }
 
@@ -67,7 +72,13 @@ impl<F: Flow> GrantBuilder<F> {
         self
     }
 
-    /// Lets the token URL be plain http on other hosts than loopback: secrets go in the clear. Default: off.
+    /// Where tokens are revoked (RFC 7009). Default: what the server's metadata says, if it is known by that.
+    pub fn revocation_url(mut self, url: impl Into<String>) -> Self {
+        self.revocation_url = Some(url.into());
+        self
+    }
+
+    /// Lets URLs be plain http on other hosts than loopback: secrets go in the clear. Default: off.
     pub fn allow_plain_http(mut self, allow: bool) -> Self {
         self.plain_http = allow;
         self
@@ -83,6 +94,13 @@ impl<F: Flow> GrantBuilder<F> {
     /// whole renewal.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Where the time of day comes from that assertions are made by. Default: the system's clock. For tests, and for hosts
+    /// with a better clock.
+    pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.wall_clock = Arc::new(clock);
         self
     }
 
@@ -106,16 +124,32 @@ impl<F: Flow> GrantBuilder<F> {
                 "no client authentication is set: call `client_auth`, with `ClientAuth::none` for a public client",
             )
         })?;
+        auth.check()?;
         self.flow.check()?;
         self.params.check(F::REPEATABLE)?;
-        let endpoint = Endpoint::new(
-            http,
-            self.token_url.expose_secret(),
+        self.server.check(self.plain_http)?;
+        let revocation = self
+            .revocation_url
+            .map(|url| Url::setting(&url, "revocation URL", "https://auth.example.org/oauth2/revoke", self.plain_http));
+        let endpoint = Endpoint {
+            asking: Asking { http, plain_http: self.plain_http, deadline: self.deadline },
+            server: self.server,
             auth,
-            self.plain_http,
-            self.show_description,
-            self.deadline,
-        )?;
+            revocation: revocation.transpose()?,
+            show_description: self.show_description,
+            wall_clock: self.wall_clock,
+        };
         Ok(Grant::new(endpoint, self.flow, self.params))
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for GrantBuilder<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrantBuilder")
+            .field("server", &self.server)
+            .field("flow", &self.flow)
+            .field("auth", &self.auth)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
     }
 }

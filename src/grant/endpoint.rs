@@ -1,67 +1,60 @@
 //! Requests to one authorization server, as one client.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use http::{
-    HeaderValue, Method, Request, Uri,
+    HeaderValue, Method, Request,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 
 use crate::{
+    clock::WallClock,
     error::Error,
     grant::{
         client_auth::ClientAuth,
-        form::Form,
+        discovery::Asking,
+        form::{At, Form},
         granted::{Fields, Granted},
         http_service::HttpService,
-        reply::{Reply, Sent},
+        metadata::Metadata,
+        reply::{Refusal, Reply, Sent},
+        server::AuthorizationServer,
+        url::Url,
     },
-    origin,
     recursion::Renewing,
 };
 
-/// A token endpoint, with the way in which the client authenticates there.
+/// An authorization server, with the way in which the client authenticates there.
 #[derive(Clone)]
 pub(crate) struct Endpoint<C> {
-    http: C,
-    url: Uri,
-    auth: ClientAuth,
-    show_description: bool,
-    deadline: Duration,
+    pub(crate) asking: Asking<C>,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) auth: ClientAuth,
+    pub(crate) revocation: Option<Url>,
+    pub(crate) show_description: bool,
+    pub(crate) wall_clock: WallClock,
 }
 
 impl<C: HttpService> Endpoint<C> {
-    /// # Errors
-    /// When the URL is not one that secrets may be sent to.
-    pub(crate) fn new(
-        http: C,
-        url: &str,
-        auth: ClientAuth,
-        plain_http: bool,
-        show_description: bool,
-        deadline: Duration,
-    ) -> Result<Self, Error> {
-        let advice = "give the whole token URL, such as https://auth.example.org/oauth2/token";
-        let url: Uri = url.parse().map_err(|_| Error::config(format!("the token URL is no URL: {advice}")))?;
-        if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
-            return Err(Error::config(format!("the token URL has no http or https scheme, or no host: {advice}")));
-        }
-        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(Error::config("the token URL has a user in it: give the client's credentials by ClientAuth"));
-        }
-        if !plain_http && !origin::is_private(&url) {
-            return Err(Error::config(
-                "the token URL is plain http, which would send secrets in the clear: use https \
-                 (only loopback addresses are exempt)",
-            ));
-        }
-        auth.check()?;
-        Ok(Self { http, url, auth, show_description, deadline })
+    /// What is known of the server. It takes the client's authentication, as far as it says.
+    pub(crate) async fn metadata(&self) -> Result<Metadata, Error> {
+        let metadata = self.server.metadata(&self.asking).await?;
+        self.auth.check_offered(&metadata)?;
+        Ok(metadata)
+    }
+
+    pub(crate) fn at<'a>(&self, server: &'a Metadata) -> At<'a> {
+        At { server, now: (self.wall_clock)() }
     }
 
     /// One token request (RFC 6749 §3.2).
-    pub(crate) async fn token(&self, form: Form) -> Result<Granted, Error> {
-        let mut reply = self.post(&self.url, form).await?;
+    pub(crate) async fn token(&self, form: Form, at: &At<'_>) -> Result<Granted, Error> {
+        let granted = self.granted(form, at).await;
+        granted.inspect_err(|error| self.server.doubt(error))
+    }
+
+    async fn granted(&self, form: Form, at: &At<'_>) -> Result<Granted, Error> {
+        let mut reply = self.post(at.server.token(), form, at).await?;
         match reply.json::<Fields>().map(|mut fields| (fields.refusal(), fields)) {
             Ok((Some(refusal), _)) => Err(reply.refused(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.failed(Error::unexplained_status(reply.status))),
@@ -70,31 +63,55 @@ impl<C: HttpService> Endpoint<C> {
         }
     }
 
-    async fn post(&self, url: &Uri, mut form: Form) -> Result<Reply, Error> {
-        let authorization = self.auth.apply(&mut form)?;
-        let sent = Sent { form: form.clone(), client_secret: self.auth.secret() };
+    /// One revocation (RFC 7009 §2.1). Tokens that the server does not know are revoked (§2.2).
+    pub(crate) async fn revoke(&self, token: &str, kind: &str, at: &At<'_>) -> Result<(), Error> {
+        let url = self.revocation.as_ref().or_else(|| at.server.revocation()).ok_or_else(|| {
+            Error::config(
+                "it is not known where to revoke tokens: set `revocation_url`, or find the server by its metadata",
+            )
+        })?;
+        let mut form = Form::new();
+        form.append("token", token);
+        form.append("token_type_hint", kind);
+        self.revoked(url, form, at).await.map_err(|error| error.at("the revocation endpoint"))
+    }
+
+    async fn revoked(&self, url: &Url, form: Form, at: &At<'_>) -> Result<(), Error> {
+        let mut reply = self.post(url, form, at).await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        Err(match reply.json::<Refusal>() {
+            Ok(refusal) => reply.refused(refusal, self.show_description),
+            Err(_) => reply.failed(Error::unexplained_status(reply.status)),
+        })
+    }
+
+    async fn post(&self, url: &Url, mut form: Form, at: &At<'_>) -> Result<Reply, Error> {
+        let applied = self.auth.apply(&mut form, at).await?;
+        let sent = Sent { form: form.clone(), client_secret: applied.secret };
         let mut request = Request::new(form.into_body());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = url.clone();
+        *request.uri_mut() = url.uri.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = applied.header {
             headers.insert(AUTHORIZATION, authorization);
         }
         Renewing::mark(request.extensions_mut());
-        let exchange = tokio::time::timeout(self.deadline, self.http.send(request));
-        Reply::new(exchange.await.map_err(|_| Error::timeout(self.deadline))??, sent)
+        let deadline = self.asking.deadline;
+        let exchange = tokio::time::timeout(deadline, self.asking.http.send(request));
+        Reply::new(exchange.await.map_err(|_| Error::timeout(deadline))??, Some(sent))
     }
 }
 
 impl<C> fmt::Debug for Endpoint<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, path) = (self.url.authority(), self.url.path());
         f.debug_struct("Endpoint")
-            .field("host", &host)
-            .field("path", &path)
+            .field("server", &self.server)
             .field("auth", &self.auth)
+            .field("revocation", &self.revocation)
             .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,12 @@
 //! The body of a request to an authorization server.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use zeroize::Zeroizing;
+
+use crate::grant::metadata::Metadata;
 
 /// The parameters whose values are secrets.
 const SECRET: [&str; 8] = [
@@ -15,6 +19,13 @@ const SECRET: [&str; 8] = [
     "actor_token",
     "token",
 ];
+
+/// What is known when a request is made.
+pub struct At<'a> {
+    pub(crate) server: &'a Metadata,
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "for those who sign"))]
+    pub(crate) now: SystemTime,
+}
 
 /// A form in the making; wiped from memory when the request is done.
 #[derive(Clone)]

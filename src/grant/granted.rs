@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Granted {
     pub(crate) token: AccessToken,
     pub(crate) refresh_token: Option<SecretString>,
+    /// RFC 8693 §2.2.1.
+    pub(crate) issued_token_type: Option<String>,
 }
 
 /// The members of an answer that matter (RFC 6749 §5.1, §5.2); others are ignored, a doubled one is an error.
@@ -29,6 +31,8 @@ pub(crate) struct Fields {
     refresh_token: Option<SecretString>,
     #[serde(default, deserialize_with = "scope")]
     scope: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    issued_token_type: Option<String>,
     error: Option<String>,
     #[serde(default, deserialize_with = "text")]
     error_description: Option<String>,
@@ -66,7 +70,7 @@ impl Fields {
         }
         // Some servers say that there is none by an empty one.
         let refresh_token = self.refresh_token.filter(|refresh_token| !refresh_token.expose_secret().is_empty());
-        Ok(Granted { token, refresh_token })
+        Ok(Granted { token, refresh_token, issued_token_type: self.issued_token_type })
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::{error::Error, grant::form::Form};
+use crate::{
+    error::Error,
+    grant::form::Form,
+    source::{Narrowing, check_resource, check_scope},
+};
 
 /// Those that a grant or the client authentication sets itself.
 const OURS: [&str; 13] = [
@@ -35,6 +39,18 @@ impl Params {
         self.0.iter().filter(|(name, _)| wanted(name)).for_each(|(name, value)| form.append(name, value));
     }
 
+    /// Asks for less: this scope and these resources, each in the place of what was asked for, if it is there.
+    pub(crate) fn narrow(&mut self, to: &Narrowing) {
+        if let Some(scope) = to.scope() {
+            self.0.retain(|(name, _)| name != "scope");
+            self.push("scope", scope);
+        }
+        if !to.resources().is_empty() {
+            self.0.retain(|(name, _)| name != "resource");
+            to.resources().iter().for_each(|resource| self.push("resource", &**resource));
+        }
+    }
+
     /// RFC 6749 §3.2: no parameter twice, but those that `repeatable` names.
     pub(crate) fn check(&self, repeatable: &[&str]) -> Result<(), Error> {
         for (at, (name, value)) in self.0.iter().enumerate() {
@@ -52,30 +68,6 @@ impl Params {
         }
         Ok(())
     }
-}
-
-/// RFC 6749 §3.3.
-pub(crate) fn check_scope(scope: &str) -> Result<(), Error> {
-    if scope.bytes().any(|b| !matches!(b, b' '..=b'~') || b == b'"' || b == b'\\') {
-        return Err(Error::config("the scope has characters that RFC 6749 §3.3 does not allow"));
-    }
-    Ok(())
-}
-
-/// RFC 8707 §2.
-pub(crate) fn check_resource(resource: &str) -> Result<(), Error> {
-    if resource.contains('#') || !is_absolute(resource) {
-        return Err(Error::config("a resource is an absolute URI without a fragment (RFC 8707 §2)"));
-    }
-    Ok(())
-}
-
-fn is_absolute(uri: &str) -> bool {
-    uri.split_once(':').is_some_and(|(scheme, rest)| {
-        !rest.is_empty()
-            && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-    })
 }
 
 /// A parameter of one's own may be a secret (a one-time password), so that only the names are shown.

@@ -17,14 +17,15 @@ use crate::{
     grant::{form::Form, http_service::Answer},
 };
 
-/// The codes of RFC 6749 §5.2, which are shown whatever was sent.
-const WELL_KNOWN: [&str; 6] = [
+/// The codes of RFC 6749 §5.2 and RFC 7009 §2.2.1, which are shown whatever was sent.
+const WELL_KNOWN: [&str; 7] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
+    "unsupported_token_type",
 ];
 
 /// What was sent, as far as it must not come back in an error.
@@ -38,7 +39,7 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Bytes,
-    sent: Sent,
+    sent: Option<Sent>,
 }
 
 /// The members of a refusal (RFC 6749 §5.2).
@@ -53,14 +54,14 @@ pub(crate) struct Refusal {
 impl Reply {
     /// # Errors
     /// When it is a redirect, which is not followed: the credentials would go elsewhere.
-    pub(crate) fn new(response: Response<Answer>, sent: Sent) -> Result<Self, Error> {
+    pub(crate) fn new(response: Response<Answer>, sent: Option<Sent>) -> Result<Self, Error> {
         let (head, Answer(body)) = response.into_parts();
         let reply = Self { status: head.status, headers: head.headers, body, sent };
         if !reply.status.is_redirection() {
             return Ok(reply);
         }
         let to = target(&reply.headers);
-        Err(Error::redirected(if reply.sent.is_repeated_in(&to) {
+        Err(Error::redirected(if reply.repeats_a_secret(&to) {
             "it is not shown, there is a secret in it".into()
         } else {
             to
@@ -75,9 +76,13 @@ impl Reply {
     /// The error for a refusal with a reason.
     pub(crate) fn refused(&self, refusal: Refusal, show_description: bool) -> Error {
         let Refusal { code, description } = refusal;
-        let shown = WELL_KNOWN.contains(&code.as_str()) || !self.sent.is_repeated_in(&code);
+        let shown = WELL_KNOWN.contains(&code.as_str()) || !self.repeats_a_secret(&code);
         let code = if shown { printable(code) } else { printable(String::new()) };
         self.failed(Error::refused(self.status, code, description.filter(|_| show_description)))
+    }
+
+    fn repeats_a_secret(&self, text: &str) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.is_repeated_in(text))
     }
 
     /// `error`, with the wait that the server asked for.

@@ -3,9 +3,13 @@
 mod boxed;
 mod fixed;
 mod from_fn;
+mod narrowing;
 mod token_source;
 
 pub use boxed::BoxTokenSource;
 pub use fixed::FixedToken;
 pub use from_fn::{FromFn, from_fn};
+pub use narrowing::Narrowing;
 pub use token_source::{Reason, TokenSource};
+
+pub(crate) use narrowing::{check_resource, check_scope};

@@ -1,6 +1,7 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3).
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use tower::BoxError;
 
 use crate::{
     error::Error,
@@ -8,7 +9,8 @@ use crate::{
         Grant, GrantBuilder,
         credentials::{BoxProvider, Credentials, CredentialsProvider},
         flow::Flow,
-        form::Form,
+        form::{At, Form},
+        secret::Secret,
     },
 };
 
@@ -58,9 +60,9 @@ impl Flow for PasswordFlow {
         self.credentials().map(drop)
     }
 
-    async fn fill(&self, form: &mut Form) -> Result<(), Error> {
+    async fn fill(&self, form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
         let provided = self.credentials()?.credentials().await;
-        let Credentials { username, password } = provided.map_err(Error::transient)?;
+        let Credentials { username, password } = provided.map_err(Error::provider)?;
         form.append("username", &username);
         form.append("password", password.expose_secret());
         Ok(())
@@ -72,9 +74,10 @@ impl Flow for PasswordFlow {
 }
 
 impl GrantBuilder<PasswordFlow> {
-    /// The user's name and password. Required, or [`credentials_from`](Self::credentials_from).
-    pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
-        self.credentials_from(Credentials::new(username, password))
+    /// The user's name and password, as text or as the [places](Secret) where they are kept. Required, or
+    /// [`credentials_from`](Self::credentials_from).
+    pub fn credentials(self, username: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.credentials_from(Places { username: username.into(), password: password.into() })
     }
 
     /// Where the user's name and password come from, asked only when a refresh token does not do: an async closure, or a
@@ -82,5 +85,30 @@ impl GrantBuilder<PasswordFlow> {
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
         self.flow.credentials = Some(BoxProvider::new(provider));
         self
+    }
+}
+
+/// A username and a password, each in its place.
+struct Places {
+    username: Secret,
+    password: Secret,
+}
+
+impl CredentialsProvider for Places {
+    /// Never the name of before and the password of after a change.
+    async fn credentials(&self) -> Result<Credentials, BoxError> {
+        let mut version = self.version();
+        loop {
+            let (username, password) = (self.username.read().await?, self.password.read().await?);
+            let before = std::mem::replace(&mut version, self.version());
+            if before == version {
+                return Ok(Credentials::new(username.expose_secret(), password));
+            }
+        }
+    }
+
+    fn version(&self) -> u64 {
+        // The two versions are hashes, and so is what this makes of them.
+        self.username.version().rotate_left(1) ^ self.password.version()
     }
 }
