@@ -104,16 +104,18 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
     async fn revoke_both(&self, token: &AccessToken) -> Result<(), Error> {
         let mut kept = self.kept.lock().await;
+        let server = self.endpoint.metadata().await?;
+        // Both are tried: a server that does not revoke the one may revoke the other.
+        let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.at(&server)).await;
         let refresh_token = match &kept.refresh_token {
             Some(refresh_token) => Some(refresh_token.clone()),
             None => self.flow.first_refresh_token().await?,
         };
-        let server = self.endpoint.metadata().await?;
-        let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.at(&server)).await;
-        let Some(refresh_token) = refresh_token else { return access };
-        let at = self.endpoint.at(&server);
-        self.endpoint.revoke(refresh_token.expose_secret(), "refresh_token", &at).await?;
-        kept.refresh_token = None;
+        if let Some(refresh_token) = refresh_token {
+            let at = self.endpoint.at(&server);
+            self.endpoint.revoke(refresh_token.expose_secret(), "refresh_token", &at).await?;
+            kept.refresh_token = None;
+        }
         access
     }
 }
