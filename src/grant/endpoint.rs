@@ -39,7 +39,8 @@ impl<C: HttpService> Endpoint<C> {
     /// What is known of the server. It takes the client's authentication, as far as it says.
     pub(crate) async fn metadata(&self) -> Result<Metadata, Error> {
         let metadata = self.server.metadata(&self.asking).await?;
-        self.auth.check_offered(&metadata)?;
+        // Its operator may mend it, and no restart should be needed to see that.
+        self.auth.check_offered(&metadata).inspect_err(|_| self.server.forget())?;
         Ok(metadata)
     }
 

@@ -82,12 +82,17 @@ impl AuthorizationServer {
         Ok(metadata)
     }
 
-    /// After a failure that may mean that the token endpoint has moved: it is looked up again the next time.
+    /// After a failure that may mean that the token endpoint has moved.
     pub(crate) fn doubt(&self, error: &Error) {
         let moved = matches!(error.status().map(|status| status.as_u16()), Some(404 | 405 | 410));
         if moved || error.is_connect() || error.is_redirect() {
-            *self.found() = None;
+            self.forget();
         }
+    }
+
+    /// It is looked up again the next time.
+    pub(crate) fn forget(&self) {
+        *self.found() = None;
     }
 
     fn found(&self) -> MutexGuard<'_, Option<Metadata>> {

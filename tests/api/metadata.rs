@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tower::{BoxError, service_fn};
+use tower::{BoxError, ServiceExt, service_fn};
 use tower_bearer::{
     AccessToken, Error, Reason, TokenCache, TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata, SigningKey},
@@ -248,6 +248,23 @@ async fn an_authentication_that_the_server_does_not_take_is_told_before_it_is_se
             assert_eq!(asked.lock().unwrap().len(), 1);
         }
     }
+}
+
+#[tokio::test]
+async fn an_authentication_that_is_not_taken_is_looked_up_again() {
+    let (basic, post) = (Issuer::new(), Issuer::builder().client_authentication(ClientAuthentication::Post).build());
+    let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
+    let source = source.client_auth(ClientAuth::basic("client1", "client-secret"));
+    let lookups = post.clone();
+    let changing = service_fn(move |request: Request<Full<Bytes>>| {
+        // Of the one kind at first, of the other from then on.
+        let issuer = if lookups.counts().metadata == 0 { &lookups } else { &basic };
+        issuer.service().oneshot(request)
+    });
+    let source = source.build_with(changing).unwrap();
+    assert!(obtain(&source).await.unwrap_err().is_config());
+    obtain(&source).await.unwrap();
+    assert_eq!(post.counts().metadata, 1);
 }
 
 #[tokio::test]
