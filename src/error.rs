@@ -1,6 +1,6 @@
 //! The crate's one error type. A leaf: it knows no other module.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tower::BoxError;
@@ -9,7 +9,7 @@ use tower::BoxError;
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL
 /// query and nothing that a server wrote but the `error` code of RFC 6749 §5.2 (and the description, if
-/// [asked for](crate::grant::PasswordGrantBuilder::show_error_description)). What its `source()` gives is not ours: the HTTP
+/// [asked for](crate::grant::GrantBuilder::show_error_description)). What its `source()` gives is not ours: the HTTP
 /// client's error, or a source's own.
 ///
 /// The middleware's own error is [`tower::BoxError`]; this one is found inside by downcast:
@@ -30,20 +30,25 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: Kind,
     class: FailureClass,
+    /// Who was asked.
+    place: &'static str,
     retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
+
+const TOKEN_ENDPOINT: &str = "the token endpoint";
 
 #[derive(Debug)]
 enum Kind {
     Config(String),
     Source,
+    Unreadable(String),
     Connect,
     Timeout(Duration),
     Status(StatusCode),
     Refused { status: StatusCode, code: String, description: Option<String> },
     Redirected(String),
-    NotAToken(&'static str),
+    Unusable(Cow<'static, str>),
     Panicked,
     Recursion,
     NoRuntime,
@@ -228,8 +233,38 @@ impl Error {
         Self::build(Kind::Redirected(to), FailureClass::Transient)
     }
 
-    pub(crate) fn not_a_token(why: &'static str) -> Self {
-        Self::build(Kind::NotAToken(why), FailureClass::Transient)
+    pub(crate) fn not_a_token(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::build(Kind::Unusable(why.into()), FailureClass::Transient)
+    }
+
+    /// A secret could not be read where it is kept.
+    pub(crate) fn unreadable(what: String) -> Self {
+        Self::build(Kind::Unreadable(what), FailureClass::Transient)
+    }
+
+    /// Somebody else's code gave no secret. An error of ours inside is handed on as it is.
+    pub(crate) fn provider(source: BoxError) -> Self {
+        match source.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(source) => Self::transient(source),
+        }
+    }
+
+    /// Names who was asked, where it was not the token endpoint. On a new error only.
+    pub(crate) fn at(mut self, place: &'static str) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.place = place;
+        }
+        self
+    }
+
+    pub(crate) fn is_redirect(&self) -> bool {
+        matches!(self.0.kind, Kind::Redirected(_))
+    }
+
+    /// Whether an answer came that is not what was asked for.
+    pub(crate) fn is_unusable(&self) -> bool {
+        matches!(self.0.kind, Kind::Unusable(_) | Kind::Redirected(_))
     }
 
     /// The answer began and did not end.
@@ -261,7 +296,7 @@ impl Error {
     }
 
     fn build(kind: Kind, class: FailureClass) -> Self {
-        Self(Arc::new(Inner { kind, class, retry_after: None, source: None }))
+        Self(Arc::new(Inner { kind, class, place: TOKEN_ENDPOINT, retry_after: None, source: None }))
     }
 
     fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
@@ -304,31 +339,33 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.0.place;
         match &self.0.kind {
-            Kind::Config(advice) => f.write_str(advice),
+            Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
             Kind::Source => f.write_str("the token source failed"),
             Kind::Connect => {
-                f.write_str("the token endpoint could not be reached")?;
+                write!(f, "{place} could not be reached")?;
                 if let Some(cause) = self.network_cause() {
                     write!(f, " ({cause})")?;
                 }
                 f.write_str(": check its URL and the network")
             }
             Kind::Timeout(after) => {
-                write!(f, "no token came within {after:?}: check that the issuer is up, and the network")
+                write!(f, "no answer came within {after:?}: check that the issuer is up, and the network")
             }
-            Kind::Status(status) => write!(f, "the token endpoint answered {status}{}", status_advice(*status)),
+            Kind::Status(status) => write!(f, "{place} answered {status}{}", status_advice(*status)),
             Kind::Refused { code, description, .. } => {
-                write!(f, "the token endpoint refused with {code}")?;
+                write!(f, "{place} refused with {code}")?;
                 if let Some(description) = description {
                     write!(f, " ({description})")?;
                 }
                 f.write_str(code_advice(code))
             }
             Kind::Redirected(to) => {
-                write!(f, "the token endpoint redirects, which is not followed: use the URL it points to ({to})")
+                write!(f, "{place} redirects, which is not followed: use the URL it points to ({to})")
             }
-            Kind::NotAToken(why) => write!(f, "what came is no usable token: {why}"),
+            Kind::Unusable(why) if place == TOKEN_ENDPOINT => write!(f, "what came is no usable token: {why}"),
+            Kind::Unusable(why) => write!(f, "what came from {place} is of no use: {why}"),
             Kind::Panicked => f.write_str("the token source panicked"),
             Kind::Recursion => f.write_str(
                 "the token source's own HTTP client is wrapped in the BearerAuthLayer that it serves: \
@@ -350,10 +387,10 @@ impl fmt::Display for Error {
 /// What a person can do about a status that came without an error code.
 fn status_advice(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => ": check the token URL",
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => ": check its URL",
         StatusCode::TOO_MANY_REQUESTS => ": it wants to be asked less often",
         _ if status.is_client_error() => {
-            " without saying why: check the token URL, the client's id and secret, and the user's name and password"
+            " without saying why: check its URL, the client's id and secret, and the user's name and password"
         }
         _ if status.is_server_error() => ": it, or a proxy before it, has a problem of its own; try later",
         _ => "",
@@ -363,12 +400,19 @@ fn status_advice(status: StatusCode) -> &'static str {
 /// What a person can do about a refusal of RFC 6749 §5.2.
 fn code_advice(code: &str) -> &'static str {
     match code {
-        "invalid_grant" => ": check the username and the password",
-        "invalid_client" => ": check the client id, the client secret and how the client authenticates",
+        "invalid_grant" => {
+            ": check the username and the password, or the token or assertion that was sent in their place"
+        }
+        "invalid_client" => {
+            ": check the client id, its secret or key, how the client authenticates and, if by assertion, this machine's clock"
+        }
         "invalid_request" => ": check the parameters and how the client authenticates",
         "invalid_scope" => ": check the scope",
         "unauthorized_client" => ": its operator has to allow this client this grant",
         "unsupported_grant_type" => ": it does not offer this grant, or not at this URL",
+        "unsupported_token_type" => {
+            ": it does not revoke tokens of this kind, such as JWTs, which live until they expire"
+        }
         _ => "",
     }
 }

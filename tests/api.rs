@@ -5,6 +5,8 @@ mod support;
 
 #[path = "api/connection.rs"]
 mod connection;
+#[path = "api/assertions.rs"]
+mod assertions;
 #[path = "api/floors.rs"]
 mod floors;
 #[path = "api/grant.rs"]
@@ -25,6 +27,10 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
+#[path = "api/grants.rs"]
+mod grants;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -45,8 +51,12 @@ mod retry;
 mod scopes;
 #[path = "api/scopes_model.rs"]
 mod scopes_model;
+#[path = "api/revocation.rs"]
+mod revocation;
 #[path = "api/scripted.rs"]
 mod scripted;
+#[path = "api/secret_places.rs"]
+mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
 #[path = "api/stack.rs"]

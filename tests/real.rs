@@ -6,6 +6,9 @@
 //! tests/real/run.sh cargo nextest run --test real --run-ignored only
 //! ```
 
+#[path = "real/grants.rs"]
+mod grants;
+
 use std::{
     env,
     process::Command,
@@ -106,6 +109,10 @@ impl<T: TokenSource> TokenSource for Counted<T> {
     fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.source.obtain(why)
+    }
+
+    fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
+        self.source.revoke(token)
     }
 }
 

@@ -161,6 +161,45 @@ impl<T: TokenSource> TokenCache<T> {
         });
     }
 
+    /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
+    ///
+    /// A grant revokes its refresh token as well. A renewal that is under way is waited for first, since it brings another
+    /// token; but a request that comes later gets a new one, so stop the traffic before:
+    ///
+    /// ```no_run
+    /// # async fn serve_until_ctrl_c() {}
+    /// # async fn example(cache: tower_bearer::TokenCache<tower_bearer::FixedToken>) {
+    /// serve_until_ctrl_c().await;
+    /// if let Err(error) = cache.revoke().await {
+    ///     eprintln!("the token lives until it expires: {error}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Nothing is revoked when the last clone is dropped: that would need a task, which at the end of a program nobody runs.
+    ///
+    /// # Errors
+    /// When the source cannot revoke, or the issuer would not; [`retry_in`](Error::retry_in) tells when a busy one wants to be
+    /// asked again. The token is forgotten all the same, and another call tries again.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the token is forgotten and may be revoked or not.
+    pub async fn revoke(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        if let Boarded::Joined(mut renewal) = shared.flight.board(|_, under_way| ((), under_way)).1 {
+            self.bounded(renewal.arrival()).await;
+        }
+        let forget = |state: &mut State, _| {
+            shared.current.store(None);
+            (state.newest.clone(), false)
+        };
+        let Some(token) = shared.flight.board(forget).0 else { return Ok(()) };
+        // Within the recursion guard, as a renewal is: its client must not have this cache's layer either.
+        let revocation = Renewing::scope(self.id(), shared.source.revoke(&token));
+        let deadline = shared.settings.renewal_deadline;
+        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::timeout(deadline)))
+    }
+
     /// How the cache is now.
     #[must_use]
     pub fn status(&self) -> CacheStatus {

@@ -1,4 +1,4 @@
-//! How the client authenticates at the token endpoint.
+//! How the client authenticates at the authorization server.
 
 use std::fmt;
 
@@ -9,9 +9,17 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, grant::endpoint::Form};
+use crate::{
+    error::Error,
+    grant::{
+        assertion::AssertionSource,
+        form::{At, Form},
+        metadata::Metadata,
+        secret::Secret,
+    },
+};
 
-/// How the client authenticates at the token endpoint (RFC 6749 §2.3): exactly one way a request.
+/// How the client authenticates at the authorization server (RFC 6749 §2.3): exactly one way a request.
 ///
 /// ```
 /// use tower_bearer::grant::ClientAuth;
@@ -24,70 +32,170 @@ pub struct ClientAuth(Method);
 
 #[derive(Clone)]
 enum Method {
-    None { id: String },
-    Basic { id: String, secret: SecretString, encoded: bool },
-    Post { id: String, secret: SecretString },
+    None {
+        id: String,
+    },
+    Secret {
+        id: String,
+        secret: Secret,
+        how: How,
+    },
+    /// The id goes along only where the assertion's subject is not the id.
+    Assertion {
+        id: Option<String>,
+        assertion: AssertionSource,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Basic,
+    BasicRaw,
+    Post,
+    Offered,
+}
+
+/// What goes beside the form.
+#[derive(Default)]
+pub(crate) struct Applied {
+    pub(crate) header: Option<HeaderValue>,
+    /// For looking whether it comes back.
+    pub(crate) secret: Option<SecretString>,
 }
 
 impl ClientAuth {
-    /// A public client: only its id, in the body.
+    /// `none`: a public client, with only its id in the body.
     pub fn none(id: impl Into<String>) -> Self {
         Self(Method::None { id: id.into() })
     }
 
     /// `client_secret_basic`: an `Authorization: Basic` header. Id and secret are form-encoded first, as RFC 6749 §2.3.1
     /// says.
-    pub fn basic(id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
-        Self(Method::Basic { id: id.into(), secret: secret.into(), encoded: true })
+    pub fn basic(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, How::Basic)
     }
 
     /// `client_secret_basic` without the form-encoding, for servers that do not decode it (glewlwyd, node-oauth2-server).
     /// The two differ only when id or secret have other characters than letters, digits and `-._*`.
-    pub fn basic_raw(id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
-        Self(Method::Basic { id: id.into(), secret: secret.into(), encoded: false })
+    pub fn basic_raw(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, How::BasicRaw)
     }
 
     /// `client_secret_post`: id and secret in the body. RFC 6749 §2.3.1 does not recommend it.
-    pub fn post(id: impl Into<String>, secret: impl Into<SecretString>) -> Self {
-        Self(Method::Post { id: id.into(), secret: secret.into() })
+    pub fn post(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, How::Post)
+    }
+
+    /// [`basic`](Self::basic), or [`post`](Self::post) where the server's [metadata](Metadata) offers only that.
+    pub fn secret(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, How::Offered)
+    }
+
+    /// `private_key_jwt`: a JWT that the key signs, fresh for each request (RFC 7521 §4.2, RFC 7523 §2.2, §3).
+    ///
+    /// Issuer and subject are the client id, the audience is the token URL; [`Assertion`](crate::grant::Assertion) says
+    /// the rest, and [`ClientAuth::assertion`] takes one with settings of its own.
+    #[cfg(feature = "jwt")]
+    pub fn private_key_jwt(id: impl Into<String>, key: crate::grant::SigningKey) -> Self {
+        let id = id.into();
+        Self::assertion(crate::grant::Assertion::new(id.clone(), id, key))
+    }
+
+    /// `client_secret_jwt`: as [`private_key_jwt`](Self::private_key_jwt), signed with the client's secret by HS256. The
+    /// secret has at least 32 bytes (RFC 7518 §3.2).
+    #[cfg(feature = "jwt")]
+    pub fn client_secret_jwt(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::private_key_jwt(id, crate::grant::SigningKey::hmac(secret))
+    }
+
+    /// An assertion with settings of one's own: another audience, say, or an `iat`.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn assertion(assertion: crate::grant::Assertion) -> Self {
+        Self(Method::Assertion { id: None, assertion: AssertionSource::Signed(Box::new(assertion)) })
+    }
+
+    /// An assertion that somebody else signs (RFC 7521 §4.2), such as the token that a cloud projects into a
+    /// [file](Secret::file). The id goes beside it.
+    pub fn assertion_from(id: impl Into<String>, assertion: impl Into<Secret>) -> Self {
+        Self(Method::Assertion { id: Some(id.into()), assertion: AssertionSource::Given(assertion.into()) })
+    }
+
+    fn with_secret(id: impl Into<String>, secret: impl Into<Secret>, how: How) -> Self {
+        Self(Method::Secret { id: id.into(), secret: secret.into(), how })
     }
 
     /// Adds what belongs in the body, and gives what belongs in the header.
-    pub(crate) fn apply(&self, form: &mut Form) -> Result<Option<HeaderValue>, Error> {
+    pub(crate) async fn apply(&self, form: &mut Form, at: &At<'_>) -> Result<Applied, Error> {
         match &self.0 {
             Method::None { id } => {
                 form.append("client_id", id);
-                Ok(None)
+                Ok(Applied::default())
             }
-            Method::Post { id, secret } => {
-                form.append("client_id", id);
-                form.append("client_secret", secret.expose_secret());
-                Ok(None)
+            Method::Secret { id, secret, how } => {
+                let secret = secret.read().await?;
+                let post = *how == How::Post || (*how == How::Offered && !at.server.takes("client_secret_basic"));
+                if post {
+                    form.append("client_id", id);
+                    form.append("client_secret", secret.expose_secret());
+                    return Ok(Applied::default());
+                }
+                let header = basic_header(&user_pass(id, secret.expose_secret(), *how != How::BasicRaw))?;
+                Ok(Applied { header: Some(header), secret: Some(secret) })
             }
-            Method::Basic { id, secret, encoded } => {
-                basic_header(&user_pass(id, secret.expose_secret(), *encoded)).map(Some)
+            Method::Assertion { id, assertion } => {
+                if let Some(id) = id {
+                    form.append("client_id", id);
+                }
+                form.append("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                form.append("client_assertion", assertion.jwt(at).await?.expose_secret());
+                Ok(Applied::default())
             }
-        }
-    }
-
-    /// The client's secret, if it has one.
-    pub(crate) fn secret(&self) -> Option<&str> {
-        match &self.0 {
-            Method::None { .. } => None,
-            Method::Post { secret, .. } | Method::Basic { secret, .. } => Some(secret.expose_secret()),
         }
     }
 
     /// What is wrong with it, before anything is sent.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.0 {
-            Method::None { id } | Method::Post { id, .. } | Method::Basic { id, .. } if id.is_empty() => {
+            Method::None { id } | Method::Secret { id, .. } | Method::Assertion { id: Some(id), .. }
+                if id.is_empty() =>
+            {
                 Err(Error::config("the client id is empty: give the one that the authorization server knows"))
             }
-            Method::Basic { id, encoded: false, .. } if id.contains(':') => {
+            Method::Secret { id, how: How::BasicRaw, .. } if id.contains(':') => {
                 Err(Error::config("a client id with a colon cannot be sent raw: use `ClientAuth::basic` or `post`"))
             }
+            Method::Assertion { assertion, .. } => assertion.check(),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the server says that it takes it (RFC 8414 §2).
+    pub(crate) fn check_offered(&self, server: &Metadata) -> Result<(), Error> {
+        let names: &[&str] = match &self.0 {
+            // Left out of many a list, and no secret is lost on a server that refuses it.
+            Method::None { .. } => return Ok(()),
+            Method::Secret { how: How::Basic | How::BasicRaw, .. } => &["client_secret_basic"],
+            Method::Secret { how: How::Post, .. } => &["client_secret_post"],
+            Method::Secret { how: How::Offered, .. } => &["client_secret_basic", "client_secret_post"],
+            Method::Assertion { assertion, .. } => assertion.methods(),
+        };
+        if names.iter().any(|name| server.takes(name)) {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the authorization server does not take {}, it says, but {}: use another `ClientAuth`",
+            names.join(" or "),
+            server.known_methods()
+        )))
+    }
+
+    /// A number that changes when the secret does.
+    pub(crate) fn version(&self) -> u64 {
+        match &self.0 {
+            Method::None { .. } => 0,
+            Method::Secret { secret, .. } => secret.version(),
+            Method::Assertion { assertion, .. } => assertion.version(),
         }
     }
 }
@@ -116,13 +224,15 @@ fn basic_header(user_pass: &str) -> Result<HeaderValue, Error> {
 
 impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, id) = match &self.0 {
-            Method::None { id } => ("None", id),
-            Method::Basic { id, encoded: true, .. } => ("Basic", id),
-            Method::Basic { id, encoded: false, .. } => ("BasicRaw", id),
-            Method::Post { id, .. } => ("Post", id),
-        };
-        f.debug_struct(name).field("id", id).finish_non_exhaustive()
+        match &self.0 {
+            Method::None { id } => f.debug_struct("None").field("id", id).finish(),
+            Method::Secret { id, secret, how } => {
+                f.debug_struct("Secret").field("id", id).field("secret", secret).field("how", how).finish()
+            }
+            Method::Assertion { id, assertion } => {
+                f.debug_struct("Assertion").field("id", id).field("assertion", assertion).finish()
+            }
+        }
     }
 }
 

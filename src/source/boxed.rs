@@ -4,7 +4,10 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use crate::{
     error::Error,
-    source::token_source::{Reason, TokenSource},
+    source::{
+        narrowing::Narrowing,
+        token_source::{Reason, TokenSource},
+    },
     token::AccessToken,
 };
 
@@ -23,21 +26,31 @@ use crate::{
 #[derive(Clone)]
 pub struct BoxTokenSource(Arc<dyn Erased>);
 
-type Obtaining<'a> = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send + 'a>>;
+type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// [`TokenSource`] in a form that can be a trait object.
 trait Erased: Send + Sync {
-    fn obtain(&self, why: Reason) -> Obtaining<'_>;
+    fn obtain(&self, why: Reason) -> Asking<'_, AccessToken>;
     fn credentials_version(&self) -> u64;
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
+    fn revoke<'a>(&'a self, token: &'a AccessToken) -> Asking<'a, ()>;
 }
 
 impl<T: TokenSource> Erased for T {
-    fn obtain(&self, why: Reason) -> Obtaining<'_> {
+    fn obtain(&self, why: Reason) -> Asking<'_, AccessToken> {
         Box::pin(TokenSource::obtain(self, why))
     }
 
     fn credentials_version(&self) -> u64 {
         TokenSource::credentials_version(self)
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
+        TokenSource::narrowed(self, to).map(BoxTokenSource::new)
+    }
+
+    fn revoke<'a>(&'a self, token: &'a AccessToken) -> Asking<'a, ()> {
+        Box::pin(TokenSource::revoke(self, token))
     }
 }
 
@@ -55,6 +68,14 @@ impl TokenSource for BoxTokenSource {
 
     fn credentials_version(&self) -> u64 {
         self.0.credentials_version()
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
+        self.0.narrowed(to)
+    }
+
+    async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        self.0.revoke(token).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trait.
 
-use crate::{error::Error, token::AccessToken};
+use crate::{error::Error, source::narrowing::Narrowing, token::AccessToken};
 
 /// Obtains tokens from an issuer. It never keeps them: that is the [`TokenCache`](crate::TokenCache)'s work.
 ///
@@ -42,6 +42,30 @@ pub trait TokenSource: Send + Sync + 'static {
     /// read.
     fn credentials_version(&self) -> u64 {
         0
+    }
+
+    /// The same source, asking for less: this scope, for these resources. Default: it cannot.
+    ///
+    /// What comes shares the credentials and is a source of its own otherwise, with a cache of its own.
+    fn narrowed(&self, to: &Narrowing) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = to;
+        None
+    }
+
+    /// Tells the issuer that the token is no longer wanted, with all that would bring another one without the
+    /// credentials (RFC 7009). Default: an error, so that nobody takes for revoked what is not.
+    ///
+    /// # Errors
+    /// When the source cannot do it, or the issuer would not.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, the token may be revoked or not.
+    fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = token;
+        async { Err(Error::config("this token source cannot revoke tokens: let it implement `TokenSource::revoke`")) }
     }
 }
 

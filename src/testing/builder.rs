@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Issuer;
 
 /// The settings of an [`Issuer`]; made by [`Issuer::builder`].
@@ -12,6 +14,7 @@ pub struct IssuerBuilder {
     pub(super) client_id: String,
     pub(super) client_secret: String,
     pub(super) client_authentication: ClientAuthentication,
+    pub(super) client_keys: Value,
     pub(super) users: Vec<(String, String)>,
     pub(super) scope: String,
     pub(super) lifetime: Duration,
@@ -32,6 +35,11 @@ pub enum ClientAuthentication {
     Post,
     /// [`Basic`](Self::Basic) or [`Post`](Self::Post), one of them in each request.
     Either,
+    /// A JWT signed by one of the [client's keys](IssuerBuilder::client_keys) (RFC 7523 §2.2), with all that SMART App Launch
+    /// 2.2 asks of it but that ES256 will do as well as ES384, and that RS384 will not.
+    PrivateKeyJwt,
+    /// The same, signed with the client's secret by HS256.
+    SecretJwt,
     /// A public client: `client_id` in the body and no secret. It may not use client credentials.
     None,
 }
@@ -66,6 +74,7 @@ impl IssuerBuilder {
             client_id: "client1".to_owned(),
             client_secret: "client-secret".to_owned(),
             client_authentication: ClientAuthentication::default(),
+            client_keys: Value::Null,
             users: Vec::new(),
             scope: "user/Patient.rs user/Observation.rs".to_owned(),
             lifetime: Duration::from_secs(3600),
@@ -84,6 +93,12 @@ impl IssuerBuilder {
     /// How the client must authenticate. Default: [`ClientAuthentication::Basic`].
     pub fn client_authentication(mut self, accepted: ClientAuthentication) -> Self {
         self.client_authentication = accepted;
+        self
+    }
+
+    /// The client's public keys, as a JWK Set (RFC 7517 §5): P-256 and P-384, each with its `kid`. Default: none.
+    pub fn client_keys(mut self, set: Value) -> Self {
+        self.client_keys = set;
         self
     }
 

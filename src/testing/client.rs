@@ -1,17 +1,25 @@
-//! Client authentication at the token endpoint (RFC 6749 §2.3).
+//! Client authentication at the token endpoint (RFC 6749 §2.3, RFC 7521 §4.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 
 use super::answer::Refusal;
+use super::assertion::{Signer, verify};
+use super::issuer::State;
 use super::{ClientAuthentication, IssuerBuilder, TokenRequest};
 
 /// Exactly one authentication, of an accepted kind, with the right id and secret.
-pub(super) fn authenticate(settings: &IssuerBuilder, request: &TokenRequest) -> Result<(), Refusal> {
+pub(super) fn authenticate(
+    settings: &IssuerBuilder,
+    state: &mut State,
+    now: i64,
+    request: &TokenRequest,
+) -> Result<(), Refusal> {
     use ClientAuthentication as Accepted;
 
     const UNKNOWN: Refusal = Refusal::new("invalid_client", "Unknown client, wrong secret or wrong method");
+    const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     const SEVERAL: Refusal = Refusal::new("invalid_request", "More than one client authentication");
 
     let mut headers = request.headers().get_all(AUTHORIZATION).iter();
@@ -25,23 +33,36 @@ pub(super) fn authenticate(settings: &IssuerBuilder, request: &TokenRequest) -> 
 
     let accepted = settings.client_authentication;
     let id = request.param("client_id");
-    let proven = match (header, secret) {
-        (Some(header), _) => {
+    let proven = match (header, secret, assertion) {
+        (None, None, Some(assertion)) => {
+            let by = match accepted {
+                Accepted::PrivateKeyJwt => Signer::Key,
+                Accepted::SecretJwt => Signer::Secret,
+                _ => return Err(UNKNOWN),
+            };
+            if request.param("client_assertion_type") != Some(ASSERTION_TYPE) {
+                return Err(UNKNOWN);
+            }
+            let claims = verify(assertion, by, settings, &mut state.assertions, now, request)
+                .map_err(|why| Refusal::new("invalid_client", why))?;
+            id.is_none_or(|id| id == settings.client_id) && claims["sub"] == settings.client_id
+        }
+        (Some(header), ..) => {
             let encoded = match accepted {
                 Accepted::Basic | Accepted::Either => true,
                 Accepted::BasicRaw => false,
-                Accepted::Post | Accepted::None => return Err(UNKNOWN),
+                Accepted::Post | Accepted::None | Accepted::PrivateKeyJwt | Accepted::SecretJwt => return Err(UNKNOWN),
             };
             // A `client_id` beside the header is tolerated if it says the same.
             let (name, secret) = user_pass(header.as_bytes(), encoded).ok_or(UNKNOWN)?;
             id.is_none_or(|id| id == name) && name == settings.client_id && secret == settings.client_secret
         }
-        (None, Some(secret)) => {
+        (None, Some(secret), _) => {
             matches!(accepted, Accepted::Post | Accepted::Either)
                 && id == Some(&settings.client_id)
                 && secret == settings.client_secret
         }
-        (None, None) => assertion.is_none() && accepted == Accepted::None && id == Some(settings.client_id.as_str()),
+        (None, None, None) => accepted == Accepted::None && id == Some(settings.client_id.as_str()),
     };
     if proven { Ok(()) } else { Err(UNKNOWN) }
 }

@@ -18,6 +18,8 @@ pub struct Counts {
     pub issued: u64,
     /// Token requests that got no token: refused by the rules or failed by the script.
     pub refused: u64,
+    /// Metadata documents given.
+    pub metadata: u64,
     /// Revocations asked for by an authenticated client.
     pub revocations: u64,
     /// Headers checked, by [`Issuer::check`](super::Issuer::check) or the protected resource.

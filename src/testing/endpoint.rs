@@ -6,8 +6,9 @@ use http::{Method, Request, Response};
 
 use super::answer::{Content, Refusal, bare, json_answer, wrong_method};
 use super::client::authenticate;
+use super::request::base;
 use super::script::{Step, amend};
-use super::{Failure, Issuer, Outage, TokenRequest};
+use super::{Failure, Issuer, Outage, TokenRequest, metadata};
 
 /// More than this in a request to the issuer is answered with 413, so that a thousand kept requests stay small.
 pub(super) const REQUEST_LIMIT: usize = 64 * 1024;
@@ -20,12 +21,20 @@ pub(super) fn is_api(path: &str) -> bool {
 impl Issuer {
     pub(super) async fn answer(&self, request: Request<Bytes>) -> Result<Response<Content>, Outage> {
         let post = request.method() == Method::POST;
+        let get = request.method() == Method::GET;
+        let document =
+            metadata::document(request.uri().path(), &base(request.uri(), request.headers()), self.settings());
         let mut response = match request.uri().path() {
+            _ if document.is_some() && !get => wrong_method("GET"),
+            _ if document.is_some() => {
+                self.state().counts.metadata += 1;
+                json_answer(&document.unwrap_or_default())
+            }
             path if is_api(path) => self.resource(request.headers()).map(Content::Whole),
             _ if request.body().len() > REQUEST_LIMIT => bare(413),
             "/token" if post => self.token(request).await?,
             "/revoke" if post => self.revoke(request),
-            "/jwks" if request.method() == Method::GET => json_answer(&self.state().key.set()),
+            "/jwks" if get => json_answer(&self.state().key.set()),
             "/token" | "/revoke" => wrong_method("POST"),
             "/jwks" => wrong_method("GET"),
             _ => bare(404),
@@ -81,9 +90,11 @@ impl Issuer {
     fn revoke(&self, request: Request<Bytes>) -> Response<Content> {
         let (parts, body) = request.into_parts();
         let request = TokenRequest::new(parts, &body);
+        let mut state = self.state();
+        let now = self.clock().unix(state.clock_skew);
         let allowed = match request.defect() {
             Some(defect) => Err(Refusal::new("invalid_request", defect)),
-            None => authenticate(self.settings(), &request),
+            None => authenticate(self.settings(), &mut state, now, &request),
         };
         if let Err(refusal) = allowed {
             return refusal.answer();
@@ -91,7 +102,6 @@ impl Issuer {
         let Some(token) = request.param("token") else {
             return Refusal::new("invalid_request", "There is no token").answer();
         };
-        let mut state = self.state();
         state.counts.revocations += 1;
         state.store.revoke(token);
         bare(200)

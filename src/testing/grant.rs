@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::Refusal;
+use super::assertion::{Signer, verify};
 use super::client::authenticate;
 use super::issuer::State;
 use super::store::Session;
@@ -15,25 +16,39 @@ pub(super) struct Grant {
     pub(super) scope: String,
     /// Whether a refresh token comes with it.
     pub(super) refreshable: bool,
+    /// What the answer says that it is, if it says so.
+    pub(super) issued_type: Option<&'static str>,
 }
 
 impl Grant {
     fn new(subject: &str, scope: String, request: &TokenRequest, refreshable: bool) -> Self {
-        let audience = request.values("resource").map(str::to_owned).collect();
-        Self { session: Arc::new(Session::new(subject, scope.clone(), audience)), scope, refreshable }
+        let audience = request.values("resource").chain(request.values("audience")).map(str::to_owned).collect();
+        Self {
+            session: Arc::new(Session::new(subject, scope.clone(), audience)),
+            scope,
+            refreshable,
+            issued_type: None,
+        }
     }
 }
 
 /// Decides on a token request by the rules.
-pub(super) fn decide(settings: &IssuerBuilder, state: &mut State, request: &TokenRequest) -> Result<Grant, Refusal> {
+pub(super) fn decide(
+    settings: &IssuerBuilder,
+    state: &mut State,
+    now: i64,
+    request: &TokenRequest,
+) -> Result<Grant, Refusal> {
     if let Some(defect) = request.defect() {
         return Err(Refusal::new("invalid_request", defect));
     }
-    authenticate(settings, request)?;
+    authenticate(settings, state, now, request)?;
     match request.grant_type() {
         Some("password") => password(settings, state, request),
         Some("refresh_token") => refresh(settings, state, request),
         Some("client_credentials") => client_credentials(settings, request),
+        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => jwt_bearer(settings, state, now, request),
+        Some("urn:ietf:params:oauth:grant-type:token-exchange") => exchange(settings, state, request),
         Some(_) => Err(Refusal::new("unsupported_grant_type", "No such grant here")),
         None => Err(Refusal::new("invalid_request", "There is no grant_type")),
     }
@@ -63,7 +78,7 @@ fn refresh(settings: &IssuerBuilder, state: &mut State, request: &TokenRequest) 
     if refreshable && !state.store.use_up(token) {
         return Err(INVALID);
     }
-    Ok(Grant { session, scope, refreshable })
+    Ok(Grant { session, scope, refreshable, issued_type: None })
 }
 
 /// RFC 6749 §4.4: for confidential clients only, and without a refresh token.
@@ -73,6 +88,38 @@ fn client_credentials(settings: &IssuerBuilder, request: &TokenRequest) -> Resul
     }
     let scope = granted(request.param("scope"), &settings.scope)?;
     Ok(Grant::new(&settings.client_id, scope, request, false))
+}
+
+/// RFC 7523 §2.1: an assertion that the client signs with one of its keys, about a user.
+fn jwt_bearer(settings: &IssuerBuilder, state: &mut State, now: i64, request: &TokenRequest) -> Result<Grant, Refusal> {
+    let assertion = request.param("assertion").ok_or(Refusal::new("invalid_request", "There is no assertion"))?;
+    let claims = verify(assertion, Signer::Key, settings, &mut state.assertions, now, request)
+        .map_err(|why| Refusal::new("invalid_grant", why))?;
+    let user = claims["sub"].as_str().filter(|sub| state.users.contains_key(*sub));
+    let user = user.ok_or(Refusal::new("invalid_grant", "Unknown user"))?;
+    let scope = granted(request.param("scope"), &settings.scope)?;
+    Ok(Grant::new(user, scope, request, settings.refresh_tokens != RefreshTokens::None))
+}
+
+/// RFC 8693 §2.1: an access token of this issuer for another one of the same user, for no more than that.
+fn exchange(settings: &IssuerBuilder, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
+    const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+    let of_type = |token: &str, kind: &str| match (request.param(token), request.param(kind)) {
+        (Some(token), Some(ACCESS_TOKEN)) => state.store.alive(token).map(Some).ok_or("Unknown token"),
+        (None, None) => Ok(None),
+        _ => Err("A token without its type, or of a type that is not taken here"),
+    };
+    let invalid = |why| Refusal::new("invalid_request", why);
+    let subject = of_type("subject_token", "subject_token_type").map_err(invalid)?;
+    let (user, limit) = subject.ok_or(invalid("There is no subject_token"))?;
+    of_type("actor_token", "actor_token_type").map_err(invalid)?;
+    if request.param("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
+        return Err(invalid("Only access tokens are issued here"));
+    }
+    let scope = granted(request.param("scope"), &limit)?;
+    let refreshable = settings.refresh_tokens != RefreshTokens::None;
+    Ok(Grant { issued_type: Some(ACCESS_TOKEN), ..Grant::new(&user, scope, request, refreshable) })
 }
 
 /// What was asked for, if it is within the limit; all of the limit, if nothing was (RFC 6749 §3.3).

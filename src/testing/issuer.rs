@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::assertion::Seen;
 use super::clock::Clock;
 use super::gate::Barrier;
 use super::key::Key;
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub(super) script: Script,
     pub(super) key: Arc<Key>,
     pub(super) clock_skew: i64,
+    pub(super) assertions: Seen,
     pub(super) same_token: bool,
     pub(super) counts: Counts,
     requests: VecDeque<TokenRequest>,
@@ -60,6 +62,7 @@ impl Issuer {
             script: Script::default(),
             key: Arc::new(Key::generate()),
             clock_skew: 0,
+            assertions: Seen::default(),
             same_token: false,
             counts: Counts::default(),
             requests: VecDeque::new(),

@@ -15,7 +15,11 @@ const NAME: &str = "https://issuer.test";
 impl Issuer {
     /// Decides, issues and counts.
     pub(super) fn serve_token(&self, request: &TokenRequest) -> Result<Value, Refusal> {
-        let decision = decide(self.settings(), &mut self.state(), request);
+        let decision = {
+            let mut state = self.state();
+            let now = self.clock().unix(state.clock_skew);
+            decide(self.settings(), &mut state, now, request)
+        };
         let answer = decision.map(|grant| self.issue(&grant));
         self.count_outcome(answer.is_ok());
         answer
@@ -29,6 +33,9 @@ impl Issuer {
             "expires_in": expires_in,
             "scope": grant.scope,
         });
+        if let Some(kind) = grant.issued_type {
+            answer["issued_token_type"] = kind.into();
+        }
         if grant.refreshable {
             let token = random(24);
             self.state().store.add_refresh(&token, grant.session.clone());

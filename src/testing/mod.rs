@@ -5,8 +5,9 @@
 //!
 //! # What it is
 //!
-//! An [`Issuer`] issues tokens by the rules of RFC 6749: the password, refresh token and client credentials grants, with
-//! strict client authentication and the error codes that the RFC names. Its JWTs are signed with an ES256 key made at start.
+//! An [`Issuer`] issues tokens by the rules of RFC 6749: the password, refresh token and client credentials grants, the JWT
+//! bearer grant (RFC 7523) and token exchange (RFC 8693), with strict client authentication, by secrets or signed
+//! assertions, and the error codes that the RFCs name. Its JWTs are signed with an ES256 key made at start.
 //! It can be asked in two ways, which answer the same:
 //!
 //! - in process, by [`Issuer::service`], a `tower::Service` that takes the place of the HTTP client;
@@ -17,6 +18,7 @@
 //! | `POST /token` | RFC 6749 §3.2 |
 //! | `POST /revoke` | RFC 7009 |
 //! | `GET /jwks` | the key set, RFC 7517 |
+//! | `GET /.well-known/oauth-authorization-server`, `…/openid-configuration`, `/fhir/.well-known/smart-configuration` | metadata, RFC 8414 and SMART App Launch |
 //! | `/fhir`, `/fhir/…` | a protected resource: any method, a token required |
 //!
 //! Its other half is the resource server: [`Issuer::api`] is a small one, [`Issuer::check`] makes your own fake API a
@@ -75,8 +77,7 @@
 //!
 //! # What it does not do
 //!
-//! - Authorization code, device and token exchange grants; client assertions (`private_key_jwt`); introspection;
-//!   metadata (RFC 8414). It has one client.
+//! - Authorization code and device grants; RSA; introspection. It has one client.
 //! - TLS and HTTP/2.
 //! - Verify signatures when it checks a token: it remembers what it issued, the newest 65,536. Whoever wants to verify them
 //!   has the key set.
@@ -87,6 +88,7 @@ mod answer;
 mod api;
 #[cfg(test)]
 mod ask;
+mod assertion;
 mod builder;
 mod client;
 mod clock;
@@ -99,6 +101,7 @@ mod grant;
 mod issuer;
 mod key;
 mod listen;
+mod metadata;
 mod mint;
 mod request;
 mod script;

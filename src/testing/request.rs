@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::Uri;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap};
 use http::request::Parts;
 
 /// A request that the token endpoint received, kept to assert what was sent; see [`Issuer::requests`](super::Issuer::requests).
@@ -12,6 +13,7 @@ use http::request::Parts;
 #[derive(Clone)]
 pub struct TokenRequest {
     headers: HeaderMap,
+    base: String,
     query: Option<String>,
     params: Vec<(String, String)>,
 }
@@ -20,6 +22,7 @@ impl TokenRequest {
     /// Any bytes make a request; whether it is a proper one is decided later.
     pub(super) fn new(parts: Parts, body: &[u8]) -> Self {
         Self {
+            base: base(&parts.uri, &parts.headers),
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             params: form_urlencoded::parse(body).into_owned().collect(),
@@ -56,6 +59,11 @@ impl TokenRequest {
         &self.headers
     }
 
+    /// The URL that the issuer was reached at, without a path.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(super) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.params.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
@@ -81,7 +89,8 @@ impl TokenRequest {
     }
 
     fn has_secret_in_query(&self) -> bool {
-        const SECRET: [&str; 4] = ["client_secret", "client_assertion", "password", "refresh_token"];
+        const SECRET: [&str; 6] =
+            ["client_secret", "client_assertion", "assertion", "password", "refresh_token", "subject_token"];
         let query = self.query.as_deref().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes()).any(|(name, _)| SECRET.contains(&Cow::as_ref(&name)))
     }
@@ -96,6 +105,14 @@ impl TokenRequest {
             .collect();
         names.sort_unstable();
         names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+}
+
+/// In process a request has its whole URL, on loopback the `Host` header.
+pub(super) fn base(uri: &Uri, headers: &HeaderMap) -> String {
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => format!("{scheme}://{authority}"),
+        _ => format!("http://{}", headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()),
     }
 }
 

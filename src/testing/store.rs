@@ -75,6 +75,12 @@ impl Store {
         }
     }
 
+    /// The subject and the scope of a token that was not revoked.
+    pub(super) fn alive(&self, token: &str) -> Option<(String, String)> {
+        let access = self.access.get(token).filter(|access| !access.revoked && !access.session.has_ended())?;
+        Some((access.session.subject.clone(), access.scope.clone()))
+    }
+
     /// The newest access token of this subject.
     pub(super) fn newest_of(&self, subject: &str) -> Option<(&str, &Access)> {
         let mut newest_first = self.access.order.iter().rev();

@@ -19,7 +19,10 @@ use serde_json::json;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Error, FixedToken, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
-    grant::{ClientAuth, Credentials, HttpClient, HttpService, PasswordGrantBuilder},
+    grant::{
+        Assertion, AuthorizationServer, ClientAuth, ClientCredentials, Credentials, HttpClient, HttpService, JwtBearer,
+        Metadata, PasswordGrantBuilder, RefreshToken, Secret, SigningKey, TokenExchange, token_type,
+    },
     source::from_fn,
     testing::{Failure, Issuer, RefreshTokens},
 };
@@ -290,7 +293,7 @@ async fn a_wrong_setting_shows_no_secret() {
     }
     captured.show_error(&AccessToken::new("hidden-token with a space").unwrap_err());
     captured.show(&(HttpClient::builder(), HttpClient::builder().build().unwrap()));
-    captured.assert_clean("PasswordGrantBuilder");
+    captured.assert_clean("GrantBuilder");
 }
 
 /// With the real client, whose own errors and log lines are in the chain.
@@ -320,4 +323,90 @@ async fn a_real_client_shows_no_secret() {
     let error = obtained(&captured, builder(&url, PASSWORD).build().unwrap()).await.unwrap_err();
     assert!(error.is_connect());
     captured.assert_clean("could not be reached");
+}
+
+/// Errors and redirects that repeat what was sent, then a token and its revocation.
+async fn fails_and_then_not(captured: &Captured, issuer: &Issuer, source: &impl TokenSource) {
+    for failure in ["hidden-subject", "hidden-actor", "hidden-first", "hidden-grant", "hidden-assertion"] {
+        let answer = json!({ "error": failure, "error_description": failure });
+        issuer.answer_next(answer);
+        captured.show_error(&source.obtain(Reason::First).await.unwrap_err());
+        issuer.fail_next(1, Failure::Redirect(format!("https://elsewhere.test/{failure}")));
+        let error = source.obtain(Reason::First).await.unwrap_err();
+        let sent = issuer.last_request().unwrap();
+        let secret = sent.params().iter().any(|(_, value)| value == failure);
+        if secret {
+            captured.show_error(&error);
+        }
+        let secrets = ["client_assertion", "assertion"].map(|name| sent.param(name));
+        secrets.into_iter().flatten().for_each(|secret| captured.hide(secret));
+    }
+    issuer
+        .answer_next(json!({ "access_token": "hidden-access", "token_type": "Bearer", "refresh_token": "hidden-next",
+        "issued_token_type": "hidden-type" }));
+    let token = source.obtain(Reason::First).await.unwrap();
+    captured.show(&(token.clone(), source.revoke(&token).await.map_err(|error| captured.show_error(&error))));
+}
+
+/// Everything that the other grants hold or send: keys, assertions, tokens of others, refresh tokens.
+#[tokio::test(start_paused = true)]
+async fn no_grant_shows_what_it_sends() {
+    const TOKEN: &str = "https://issuer.test/token";
+    const KEY: &str = include_str!("../../examples/data/client-key.pem");
+
+    let (captured, _logging) = Captured::logging();
+    KEY.lines().filter(|line| !line.starts_with("---")).for_each(|line| captured.hide(line));
+    let issuer = issuer();
+    let key = || SigningKey::pem(KEY).key_id("client-key");
+    let assertion = || Assertion::new("client1", "user1", key()).claim("note", "hidden-claim");
+    let auths = || {
+        [
+            ClientAuth::assertion(assertion()),
+            ClientAuth::private_key_jwt("client1", key()),
+            ClientAuth::client_secret_jwt("client1", format!("{CLIENT_SECRET}{CLIENT_SECRET}{CLIENT_SECRET}")),
+            ClientAuth::assertion_from("client1", "hidden-assertion"),
+            ClientAuth::secret("client1", CLIENT_SECRET),
+            ClientAuth::post("client1", Secret::from_fn(async || Ok(CLIENT_SECRET.into()))),
+        ]
+    };
+    captured.show(&(key(), assertion(), auths(), Secret::from(CLIENT_SECRET), Secret::from_fn(async || Ok("".into()))));
+    captured.show(&(AuthorizationServer::issuer("https://u:hidden-u@a.test"), AuthorizationServer::from("hidden-url")));
+    captured.show(&Metadata::discover_with(issuer.service(), "https://issuer.test").await.unwrap());
+
+    for auth in auths() {
+        let bearer = JwtBearer::builder(TOKEN).client_auth(auth.clone()).signed(assertion());
+        let given = JwtBearer::builder(TOKEN).client_auth(auth.clone()).assertion("hidden-grant");
+        let exchange = TokenExchange::builder(TOKEN)
+            .client_auth(auth.clone())
+            .subject_token("hidden-subject", token_type::JWT)
+            .actor_token("hidden-actor", token_type::JWT);
+        let refresh = RefreshToken::builder(TOKEN)
+            .client_auth(auth.clone())
+            .refresh_token("hidden-first")
+            .revocation_url("https://issuer.test/revoke?key=hidden-revoke")
+            .on_rotation(async |_| Err("hidden-save".into()));
+        let client = ClientCredentials::builder(TOKEN).client_auth(auth);
+        captured.show(&(&bearer, &given, &exchange, &refresh, &client));
+        let http = || issuer.service();
+        let sources = (
+            bearer.build_with(http()).unwrap(),
+            given.build_with(http()).unwrap(),
+            exchange.build_with(http()).unwrap(),
+            refresh.build_with(http()).unwrap(),
+            client.build_with(http()).unwrap(),
+        );
+        captured.show(&sources);
+        fails_and_then_not(&captured, &issuer, &sources.0).await;
+        fails_and_then_not(&captured, &issuer, &sources.1).await;
+        fails_and_then_not(&captured, &issuer, &sources.2).await;
+        fails_and_then_not(&captured, &issuer, &sources.3).await;
+        fails_and_then_not(&captured, &issuer, &sources.4).await;
+        captured.show(&sources);
+    }
+    for wrong in ["-----BEGIN PRIVATE KEY-----\nhidden-key\n-----END PRIVATE KEY-----", "hidden-key"] {
+        let auth = ClientAuth::private_key_jwt("client1", SigningKey::pem(wrong));
+        let error = ClientCredentials::builder(TOKEN).client_auth(auth).build_with(issuer.service()).unwrap_err();
+        captured.show_error(&error);
+    }
+    captured.assert_clean("could not be saved");
 }

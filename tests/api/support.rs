@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Debug,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -111,6 +112,13 @@ pub(crate) async fn settled<T: TokenSource>(cache: &TokenCache<T>) {
     while cache.status().renewing {
         tokio::task::yield_now().await;
     }
+}
+
+/// A path for a file of this test alone.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{:x}", std::process::id(), fastrand::u64(..)));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
 }
 
 /// A wall clock that stands still until it is told to jump.

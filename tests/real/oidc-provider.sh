@@ -9,6 +9,7 @@ start)
   rm -rf "$dir"
   mkdir -p "$dir"
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out "$dir/backend.pem" 2>/dev/null
+  openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$dir/backend-rsa.pem" 2>/dev/null
   cp "$here/node/oidc-provider.mjs" "$STATE/node"
   spawn oidc-provider node "$STATE/node/oidc-provider.mjs" "$dir"
   await oidc-provider "$OIDC_PROVIDER_JWKS_URL"

@@ -10,7 +10,7 @@ const issuer = env.OIDC_PROVIDER_ISSUER;
 const ttl = Number(env.REAL_TTL);
 const audience = 'urn:example:api';
 const users = { [env.REAL_USERNAME]: env.REAL_PASSWORD, [env.REAL_WEIRD_USERNAME]: env.REAL_WEIRD_PASSWORD };
-const backendKey = createPublicKey(createPrivateKey(readFileSync(env.OIDC_PROVIDER_KEY_FILE)));
+const publicKey = (file) => createPublicKey(createPrivateKey(readFileSync(file))).export({ format: 'jwk' });
 
 const client = (client_id, client_secret, settings) => ({
   client_id,
@@ -22,15 +22,22 @@ const client = (client_id, client_secret, settings) => ({
   scope: 'read write',
   ...settings,
 });
+// The key's name is the client's.
+const withKey = (id, file, alg) => client(id, undefined, {
+  token_endpoint_auth_method: 'private_key_jwt',
+  token_endpoint_auth_signing_alg: alg,
+  jwks: { keys: [{ ...publicKey(file), kid: id, use: 'sig', alg }] },
+});
 const clients = [
   client(env.REAL_CLIENT_ID, env.REAL_CLIENT_SECRET),
   client(env.REAL_WEIRD_CLIENT_ID, env.REAL_WEIRD_CLIENT_SECRET),
   client('post', env.REAL_CLIENT_SECRET, { token_endpoint_auth_method: 'client_secret_post' }),
   client('nogrant', 'secret', { grant_types: ['client_credentials'] }),
-  client(env.OIDC_PROVIDER_KEY_CLIENT_ID, undefined, {
-    token_endpoint_auth_method: 'private_key_jwt',
-    token_endpoint_auth_signing_alg: 'ES384',
-    jwks: { keys: [{ ...backendKey.export({ format: 'jwk' }), kid: 'backend', use: 'sig', alg: 'ES384' }] },
+  withKey(env.OIDC_PROVIDER_KEY_CLIENT_ID, env.OIDC_PROVIDER_KEY_FILE, 'ES384'),
+  withKey(env.OIDC_PROVIDER_RSA_CLIENT_ID, env.OIDC_PROVIDER_RSA_KEY_FILE, 'RS384'),
+  client(env.OIDC_PROVIDER_HMAC_CLIENT_ID, env.OIDC_PROVIDER_HMAC_CLIENT_SECRET, {
+    token_endpoint_auth_method: 'client_secret_jwt',
+    token_endpoint_auth_signing_alg: 'HS256',
   }),
 ];
 
@@ -78,7 +85,7 @@ function withNewKey() {
     clients,
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: `key-${Date.now()}`, use: 'sig', alg: 'RS256' }] },
     scopes: ['read', 'write'],
-    enabledJWA: { clientAuthSigningAlgValues: ['ES384'] },
+    enabledJWA: { clientAuthSigningAlgValues: ['ES384', 'RS384', 'HS256'] },
     findAccount: async (ctx, id) => (id in users ? { accountId: id, claims: async () => ({ sub: id }) } : undefined),
     rotateRefreshToken: true,
     issueRefreshToken: async () => true,

@@ -1,0 +1,90 @@
+//! A secret in a file that somebody else may change at any time.
+
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    str,
+    sync::Arc,
+};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// No key and no token is larger.
+const LARGEST: u64 = 1 << 16;
+
+/// The file's text, without one line end.
+pub(crate) async fn read(path: Arc<PathBuf>) -> Result<SecretString, Error> {
+    let shown = Arc::clone(&path);
+    let reading = tokio::task::spawn_blocking(move || read_now(&path)).await;
+    let read = reading.map_err(|_| Error::no_runtime())?;
+    read.map_err(|error| Error::unreadable(format!("the file {} cannot be read ({error})", shown.display())))
+}
+
+fn read_now(path: &Path) -> io::Result<SecretString> {
+    let file = File::open(path)?;
+    // All of it at once: a buffer that grows leaves its old copies behind.
+    let length = file.metadata()?.len().min(LARGEST);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1));
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 64 KiB"));
+    }
+    let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if text.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(text.into())
+}
+
+/// Changes with the file: one `stat`, which follows symbolic links, and no reading.
+pub(crate) fn version(path: &Path) -> u64 {
+    let Ok(found) = fs::metadata(path) else { return 0 };
+    let mut hash = DefaultHasher::new();
+    (found.modified().ok(), found.len()).hash(&mut hash);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (found.dev(), found.ino()).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn trimmed(text: &[u8]) -> Option<String> {
+        let path = std::env::temp_dir().join(format!("tower-bearer-{}-{}", std::process::id(), fastrand::u64(..)));
+        fs::write(&path, text).unwrap();
+        let read = read_now(&path);
+        fs::remove_file(&path).unwrap();
+        read.ok().map(|secret| secret.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn one_line_end_is_not_part_of_the_secret() {
+        for (text, secret) in [
+            ("s3cret", Some("s3cret")),
+            ("s3cret\n", Some("s3cret")),
+            ("s3cret\r\n", Some("s3cret")),
+            ("s3cret\n\n", Some("s3cret\n")),
+            (" s3cret ", Some(" s3cret ")),
+            ("s3cret\r", Some("s3cret\r")),
+            ("", None),
+            ("\n", None),
+        ] {
+            assert_eq!(trimmed(text.as_bytes()).as_deref(), secret, "{text:?}");
+        }
+        assert_eq!(trimmed(b"\xff"), None);
+        assert_eq!(trimmed(&vec![b'a'; 1 << 16]).map(|secret| secret.len()), Some(1 << 16));
+        assert_eq!(trimmed(&vec![b'a'; (1 << 16) + 1]), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The client credentials grant (RFC 6749 §4.4).
+
+use crate::{
+    error::Error,
+    grant::{
+        Grant, GrantBuilder,
+        flow::{Flow, kind::Refresh},
+        form::{At, Form},
+    },
+};
+
+/// Gets tokens for the client itself, with no user (RFC 6749 §4.4).
+///
+/// ```
+/// use tower_bearer::grant::{ClientAuth, ClientCredentials, Secret};
+///
+/// # fn sdk() -> Result<(), tower_bearer::Error> {
+/// # #[cfg(feature = "client")] {
+/// let source = ClientCredentials::builder("https://auth.example.org/oauth2/token")
+///     .client_auth(ClientAuth::basic("client-id", Secret::env("CLIENT_SECRET")))
+///     .scope("system/Observation.rs")
+///     .build()?;
+/// # }
+/// # Ok(()) }
+/// ```
+pub type ClientCredentials<C> = Grant<ClientCredentialsFlow, C>;
+
+/// Settings of [`ClientCredentials`]; each method states its default.
+pub type ClientCredentialsBuilder = GrantBuilder<ClientCredentialsFlow>;
+
+/// Nothing but the client's authentication: see [`ClientCredentials`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientCredentialsFlow;
+
+impl Flow for ClientCredentialsFlow {
+    const GRANT_TYPE: &'static str = "client_credentials";
+    const REFRESH: Refresh = Refresh::Never;
+
+    async fn fill(&self, _form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl Grant<ClientCredentialsFlow, ()> {
+    /// SMART Backend Services: client credentials with a signed assertion (SMART App Launch 2.2, "SMART Backend Services"
+    /// and "Client Authentication: Asymmetric").
+    ///
+    /// The key is RSA (RS384) or P-384 (ES384) and has a [`key_id`](crate::grant::SigningKey::key_id). The assertion lives
+    /// 150 s, less than the 5 min allowed, and is for the token URL. A scope is required: `system/…`.
+    ///
+    /// ```
+    /// use tower_bearer::grant::{AuthorizationServer, ClientCredentials, Secret, SigningKey};
+    ///
+    /// # fn sdk() -> Result<(), tower_bearer::Error> {
+    /// # #[cfg(feature = "client")] {
+    /// let server = AuthorizationServer::smart("https://fhir.example.org/r4");
+    /// let key = SigningKey::pem(Secret::file("/run/secrets/key.pem")).key_id("2026-01");
+    /// let source = ClientCredentials::backend_services(server, "client-id", key)
+    ///     .scope("system/Observation.rs")
+    ///     .build()?;
+    /// # }
+    /// # Ok(()) }
+    /// ```
+    pub fn backend_services(
+        server: impl Into<crate::grant::AuthorizationServer>,
+        client_id: impl Into<String>,
+        key: crate::grant::SigningKey,
+    ) -> ClientCredentialsBuilder {
+        let auth = crate::grant::ClientAuth::private_key_jwt(client_id, key.for_backend_services());
+        Self::builder(server).client_auth(auth)
+    }
+}

@@ -1,0 +1,179 @@
+//! A grant as a source of tokens: refresh token first, then what the grant itself has.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::{
+    error::Error,
+    grant::{
+        builder::GrantBuilder,
+        endpoint::Endpoint,
+        flow::{Flow, Refresh},
+        form::{At, Form},
+        granted::Granted,
+        http_service::HttpService,
+        params::Params,
+        server::AuthorizationServer,
+    },
+    source::{Narrowing, Reason, TokenSource},
+    token::AccessToken,
+};
+
+/// A grant at an authorization server, over the HTTP client `C`. Each has a name, such as
+/// [`PasswordGrant`](crate::grant::PasswordGrant).
+pub struct Grant<F, C> {
+    endpoint: Endpoint<C>,
+    flow: F,
+    params: Params,
+    /// Locked for a whole exchange: two uses of one refresh token at once look like theft to a server that rotates them.
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// A refresh token, and which credentials it goes back to.
+#[derive(Default)]
+struct Kept {
+    refresh_token: Option<SecretString>,
+    is_saved: bool,
+    version: u64,
+}
+
+impl<F: Flow> Grant<F, ()> {
+    /// A grant at this server: its token URL, or an [`AuthorizationServer`] that is found by its metadata.
+    pub fn builder(server: impl Into<AuthorizationServer>) -> GrantBuilder<F> {
+        GrantBuilder::new(server.into())
+    }
+}
+
+impl<F: Flow, C: HttpService> Grant<F, C> {
+    pub(crate) fn new(endpoint: Endpoint<C>, flow: F, params: Params) -> Self {
+        Self { endpoint, flow, params, kept: Arc::default() }
+    }
+
+    async fn exchange(&self, kept: &mut Kept) -> Result<Granted, Error> {
+        let server = self.endpoint.metadata().await?;
+        let at = self.endpoint.at(&server);
+        if let Some(refresh_token) = &kept.refresh_token {
+            match self.by_refresh_token(refresh_token, &at).await {
+                Ok(granted) => return Ok(granted),
+                Err(error) if !is_dead(F::REFRESH, &error) => return Err(error),
+                Err(error) => {
+                    kept.refresh_token = None;
+                    // What it began with is used up, and its second use would look like theft.
+                    if F::REFRESH == Refresh::Only {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, "refresh token refused, using the grant itself");
+                }
+            }
+        }
+        let mut form = self.form(F::GRANT_TYPE, |_| true);
+        self.flow.fill(&mut form, &at).await?;
+        let granted = self.endpoint.token(form, &at).await?;
+        if F::NAMES_ITS_TYPE && granted.issued_token_type.is_none() {
+            return Err(Error::not_a_token("it has no issued_token_type (RFC 8693 §2.2.1)"));
+        }
+        Ok(granted)
+    }
+
+    async fn by_refresh_token(&self, refresh_token: &SecretString, at: &At<'_>) -> Result<Granted, Error> {
+        // Without a scope it means the one that was granted, which may be less than was asked for (RFC 6749 §6).
+        let mut form = self.form("refresh_token", |name| name != "scope" || F::REFRESH == Refresh::Only);
+        form.append("refresh_token", refresh_token.expose_secret());
+        self.endpoint.token(form, at).await
+    }
+
+    fn form(&self, grant_type: &str, wanted: impl Fn(&str) -> bool) -> Form {
+        let mut form = Form::new();
+        form.append("grant_type", grant_type);
+        self.params.fill(&mut form, wanted);
+        form
+    }
+
+    /// Saves a refresh token that is nowhere but here.
+    async fn save(&self, kept: &mut Kept) {
+        if let Some(refresh_token) = kept.refresh_token.as_ref().filter(|_| !kept.is_saved) {
+            kept.is_saved = self.flow.save(refresh_token).await;
+        }
+    }
+
+    async fn revoke_both(&self, token: &AccessToken) -> Result<(), Error> {
+        let mut kept = self.kept.lock().await;
+        let server = self.endpoint.metadata().await?;
+        // Both are tried: a server that does not revoke the one may revoke the other.
+        let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.at(&server)).await;
+        let refresh_token = match &kept.refresh_token {
+            Some(refresh_token) => Some(refresh_token.clone()),
+            None => self.flow.first_refresh_token().await?,
+        };
+        if let Some(refresh_token) = refresh_token {
+            let at = self.endpoint.at(&server);
+            self.endpoint.revoke(refresh_token.expose_secret(), "refresh_token", &at).await?;
+            kept.refresh_token = None;
+        }
+        access
+    }
+}
+
+impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
+    async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        let mut kept = self.kept.lock().await;
+        let version = self.flow.version();
+        if kept.version != version {
+            *kept = Kept { version, ..Kept::default() };
+        }
+        self.save(&mut kept).await;
+        let granted = self.exchange(&mut kept).await?;
+        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != Refresh::Never) {
+            let is_same = kept.refresh_token.as_ref().is_some_and(|old| old.expose_secret() == new.expose_secret());
+            kept.is_saved = is_same && kept.is_saved;
+            // Here first: the renewal's deadline may end the saving.
+            kept.refresh_token = Some(new);
+            self.save(&mut kept).await;
+        }
+        Ok(granted.token)
+    }
+
+    fn credentials_version(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (self.flow.version(), self.endpoint.auth.version()).hash(&mut hash);
+        hash.finish()
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
+        let mut params = self.params.clone();
+        params.narrow(to);
+        // One refresh token is one, whatever it is used for: narrowed uses of it take turns, and its rotations are theirs.
+        let kept = if F::REFRESH == Refresh::Only { Arc::clone(&self.kept) } else { Arc::default() };
+        Some(Self { endpoint: self.endpoint.clone(), flow: self.flow.clone(), params, kept })
+    }
+
+    /// RFC 7009 §2.1: the access token, and the refresh token that would bring the next one.
+    async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        self.revoke_both(token).await
+    }
+}
+
+/// Whether the refresh token is of no more use. After other failures it may still be good, and the grant itself would meet
+/// the same trouble.
+fn is_dead(refresh: Refresh, error: &Error) -> bool {
+    match refresh {
+        Refresh::Only => error.oauth_code() == Some("invalid_grant"),
+        _ => !error.is_transient() && error.oauth_code() != Some("invalid_client"),
+    }
+}
+
+impl<F: fmt::Debug, C> fmt::Debug for Grant<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("flow", &self.flow)
+            .field("endpoint", &self.endpoint)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! Less than a source's whole authority, for one purpose.
+
+use crate::error::Error;
+
+/// A scope and resources to ask for instead of a source's own: part of a token's identity, for who keeps several.
+///
+/// The order of scope tokens and of resources says nothing (RFC 6749 §3.3, RFC 8707 §2), so two that differ only in it are
+/// equal.
+///
+/// ```
+/// use tower_bearer::source::Narrowing;
+///
+/// let one = Narrowing::new().with_scope("user/Patient.rs user/Observation.rs")?;
+/// let other = Narrowing::new().with_scope("user/Observation.rs user/Patient.rs")?;
+/// assert_eq!(one, other);
+/// assert!(Narrowing::new().with_resource("/relative").is_err());
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Narrowing {
+    scope: Option<Box<str>>,
+    resources: Vec<Box<str>>,
+}
+
+impl Narrowing {
+    /// To nothing less yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// To this scope, space-delimited. Default: the source's own.
+    ///
+    /// # Errors
+    /// When it is empty or has characters that RFC 6749 §3.3 does not allow.
+    pub fn with_scope(mut self, scope: &str) -> Result<Self, Error> {
+        check_scope(scope)?;
+        let mut tokens: Vec<_> = scope.split(' ').filter(|token| !token.is_empty()).collect();
+        if tokens.is_empty() {
+            return Err(Error::config("the scope is empty: leave it out, or name what is needed"));
+        }
+        tokens.sort_unstable();
+        tokens.dedup();
+        self.scope = Some(tokens.join(" ").into());
+        Ok(self)
+    }
+
+    /// To this resource, with those before. Default: the source's own.
+    ///
+    /// # Errors
+    /// When it is no absolute URI, or has a fragment (RFC 8707 §2).
+    pub fn with_resource(mut self, resource: &str) -> Result<Self, Error> {
+        check_resource(resource)?;
+        if let Err(at) = self.resources.binary_search_by(|known| (**known).cmp(resource)) {
+            self.resources.insert(at, resource.into());
+        }
+        Ok(self)
+    }
+
+    /// The scope, if it is another one than the source's.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// The resources; none are the source's own.
+    #[must_use]
+    pub fn resources(&self) -> &[Box<str>] {
+        &self.resources
+    }
+}
+
+/// RFC 6749 §3.3.
+pub(crate) fn check_scope(scope: &str) -> Result<(), Error> {
+    if scope.bytes().any(|b| !matches!(b, b' '..=b'~') || b == b'"' || b == b'\\') {
+        return Err(Error::config("the scope has characters that RFC 6749 §3.3 does not allow"));
+    }
+    Ok(())
+}
+
+/// RFC 8707 §2.
+pub(crate) fn check_resource(resource: &str) -> Result<(), Error> {
+    if resource.contains('#') || !is_absolute(resource) {
+        return Err(Error::config("a resource is an absolute URI without a fragment (RFC 8707 §2)"));
+    }
+    Ok(())
+}
+
+fn is_absolute(uri: &str) -> bool {
+    uri.split_once(':').is_some_and(|(scheme, rest)| {
+        !rest.is_empty()
+            && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6749 §3.3, RFC 8707 §2.
+    #[test]
+    fn the_order_says_nothing_and_repetition_neither() {
+        let scope = |scope: &str| Narrowing::new().with_scope(scope).unwrap();
+        assert_eq!(scope("b a  b"), scope("a b"));
+        assert_ne!(scope("a"), scope("A"));
+        let resources = |all: &[&str]| all.iter().fold(Narrowing::new(), |to, one| to.with_resource(one).unwrap());
+        assert_eq!(resources(&["urn:b", "urn:a", "urn:b"]), resources(&["urn:a", "urn:b"]));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        for scope in ["", " ", "a\"b", "a\\b", "\u{e4}", "a\nb"] {
+            assert!(Narrowing::new().with_scope(scope).is_err(), "{scope:?}");
+        }
+        for resource in ["", "api", "/api", "https://a.test/#x", ":x", "a:"] {
+            assert!(Narrowing::new().with_resource(resource).is_err(), "{resource:?}");
+        }
+    }
+}

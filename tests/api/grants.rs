@@ -1,0 +1,316 @@
+//! The grants beside the password grant, and what all of them share.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_bearer::{
+    AccessToken, BoxTokenSource, Error, FixedToken, PasswordGrant, Reason, TokenSource,
+    grant::{
+        ClientAuth, ClientCredentials, JwtBearer, RefreshToken, RefreshTokenBuilder, Secret, TokenExchange,
+        TokenExchangeBuilder, token_type,
+    },
+    source::Narrowing,
+    testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenRequest},
+};
+
+const URL: &str = "https://issuer.test/token";
+
+fn basic() -> ClientAuth {
+    ClientAuth::basic("client1", "client-secret")
+}
+
+async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
+    source.obtain(Reason::First).await
+}
+
+fn last(issuer: &Issuer) -> TokenRequest {
+    issuer.last_request().unwrap()
+}
+
+fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
+    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+}
+
+fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
+    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
+}
+
+/// What a user's own client is given: the answer to a password.
+async fn signed_in(issuer: &Issuer) -> Value {
+    let form = "grant_type=password&username=user1&password=user-password";
+    let request = Request::post(URL)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", "Basic Y2xpZW50MTpjbGllbnQtc2VjcmV0")
+        .body(Full::<Bytes>::from(form))
+        .unwrap();
+    let answer = issuer.service().oneshot(request).await.unwrap();
+    serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+fn text(answer: &Value, name: &str) -> String {
+    answer[name].as_str().unwrap().to_owned()
+}
+
+fn client_credentials(issuer: &Issuer) -> ClientCredentials<IssuerService> {
+    ClientCredentials::builder(URL).client_auth(basic()).build_with(issuer.service()).unwrap()
+}
+
+fn refresh(first: impl Into<Secret>) -> RefreshTokenBuilder {
+    RefreshToken::builder(URL).client_auth(basic()).refresh_token(first)
+}
+
+fn exchange(subject: impl Into<Secret>) -> TokenExchangeBuilder {
+    TokenExchange::builder(URL).client_auth(basic()).subject_token(subject, token_type::ACCESS_TOKEN)
+}
+
+/// RFC 6749 §4.4.2.
+#[tokio::test]
+async fn client_credentials_send_nothing_of_a_user() {
+    let issuer = Issuer::new();
+    assert!(accepted(&issuer, &obtain(&client_credentials(&issuer)).await.unwrap()));
+    assert_eq!(last(&issuer).params(), [("grant_type".to_owned(), "client_credentials".to_owned())]);
+}
+
+/// RFC 6749 §4.4.3: it should not come, and some send it.
+#[tokio::test]
+async fn a_refresh_token_beside_client_credentials_is_not_used() {
+    let issuer = Issuer::new();
+    let source = client_credentials(&issuer);
+    issuer.amend_next(json!({ "refresh_token": "superfluous" }));
+    for _ in 0..2 {
+        obtain(&source).await.unwrap();
+    }
+    assert_eq!((issuer.counts().client_credentials, issuer.counts().refresh_token), (2, 0));
+}
+
+/// RFC 6749 §6.
+#[tokio::test]
+async fn a_refresh_token_from_elsewhere_is_rotated_and_each_new_one_saved() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let first = text(&signed_in(&issuer).await, "refresh_token");
+    let saved = Arc::new(Mutex::new(Vec::new()));
+    let shelf = Arc::clone(&saved);
+    let builder = refresh(&first).on_rotation(move |new| {
+        shelf.lock().unwrap().push(new.expose_secret().to_owned());
+        async { Ok(()) }
+    });
+    let source = builder.build_with(issuer.service()).unwrap();
+    for _ in 0..3 {
+        assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+    }
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (1, 3));
+    let saved = saved.lock().unwrap().clone();
+    let sent = |n: usize| issuer.requests()[n].param("refresh_token").unwrap().to_owned();
+    assert_eq!((sent(1), sent(2), sent(3)), (first, saved[0].clone(), saved[1].clone()));
+    // A restart goes on with what was saved last.
+    obtain(&refresh(&saved[2]).build_with(issuer.service()).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let first = text(&signed_in(&issuer).await, "refresh_token");
+    let (full, saved) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
+    let (disk, shelf) = (Arc::clone(&full), Arc::clone(&saved));
+    let builder = refresh(first).on_rotation(move |new| {
+        let is_full = disk.load(SeqCst);
+        if !is_full {
+            shelf.lock().unwrap().push(new.expose_secret().to_owned());
+        }
+        async move { if is_full { Err("the disk is full".into()) } else { Ok(()) } }
+    });
+    let source = builder.build_with(issuer.service()).unwrap();
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()), "the access token is good");
+    full.store(false, SeqCst);
+    issuer.fail_next(1, Failure::Status(503));
+    obtain(&source).await.unwrap_err();
+    assert_eq!(saved.lock().unwrap().len(), 1, "the one that was not saved, before it is used");
+    obtain(&source).await.unwrap();
+    assert_eq!(saved.lock().unwrap().len(), 2);
+}
+
+/// RFC 9700 §4.14.2: the one it began with is used up, and must not be sent again.
+#[tokio::test]
+async fn a_refusal_never_makes_a_used_refresh_token_come_back() {
+    for (trouble, sent_again) in [
+        (Failure::Status(403), true),
+        (Failure::Status(503), true),
+        (Failure::OAuth(401, "invalid_client"), true),
+        (Failure::OAuth(400, "invalid_scope"), true),
+        (Failure::OAuth(400, "invalid_grant"), false),
+    ] {
+        let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+        let source = refresh(text(&signed_in(&issuer).await, "refresh_token")).build_with(issuer.service()).unwrap();
+        obtain(&source).await.unwrap();
+        issuer.fail_next(1, trouble.clone());
+        obtain(&source).await.unwrap_err();
+        assert_eq!(issuer.counts().token_requests, 3, "one refresh for one attempt");
+        let next = obtain(&source).await;
+        assert_eq!(next.is_ok(), sent_again, "{trouble:?}");
+        assert!(next.map_or_else(|error| error.is_terminal(), |token| accepted(&issuer, &token)));
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_not_rotated_is_used_again_and_again() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Kept).build();
+    let source = refresh(text(&signed_in(&issuer).await, "refresh_token"));
+    let source = source.on_rotation(async |_| panic!("nothing is new")).build_with(issuer.service()).unwrap();
+    try_join_all((0..5).map(|_| obtain(&source))).await.unwrap();
+    assert_eq!(issuer.counts().refresh_token, 5);
+}
+
+/// RFC 8693 §2.1.
+#[tokio::test]
+async fn a_token_is_exchanged_for_another_one() {
+    let issuer = Issuer::new();
+    let (subject, actor) = (signed_in(&issuer).await, signed_in(&issuer).await);
+    let source = exchange(text(&subject, "access_token"))
+        .actor_token(text(&actor, "access_token"), token_type::ACCESS_TOKEN)
+        .requested_token_type(token_type::ACCESS_TOKEN)
+        .scope("user/Patient.rs")
+        .audience("https://a.test")
+        .audience("https://b.test")
+        .resource("https://c.test/fhir")
+        .build_with(issuer.service())
+        .unwrap();
+    let token = obtain(&source).await.unwrap();
+    assert!(accepted(&issuer, &token));
+    assert_eq!(token.scope(), Some("user/Patient.rs"));
+    let request = last(&issuer);
+    for (name, value) in [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", &text(&subject, "access_token")),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("actor_token", &text(&actor, "access_token")),
+        ("actor_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("resource", "https://c.test/fhir"),
+    ] {
+        assert_eq!(values(&request, name), [value]);
+    }
+    assert_eq!(values(&request, "audience"), ["https://a.test", "https://b.test"]);
+}
+
+/// RFC 8693 §2.2.1.
+#[tokio::test]
+async fn an_exchange_that_brings_no_bearer_token_or_does_not_name_its_type_is_an_error() {
+    let issuer = Issuer::new();
+    let source = exchange(text(&signed_in(&issuer).await, "access_token")).build_with(issuer.service()).unwrap();
+    for (amended, says) in [
+        (json!({ "issued_token_type": null }), "issued_token_type"),
+        (json!({ "issued_token_type": 1 }), "issued_token_type"),
+        (json!({ "token_type": "N_A" }), "N_A"),
+    ] {
+        issuer.amend_next(amended);
+        let error = obtain(&source).await.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains(says), "{error}");
+    }
+    obtain(&source).await.unwrap();
+}
+
+/// RFC 7521 §4.1, RFC 7523 §2.1: an assertion of somebody else's, asked for each time.
+#[tokio::test]
+async fn an_assertion_from_elsewhere_is_sent_as_it_is() {
+    let issuer = Issuer::builder().client_authentication(ClientAuthentication::None).build();
+    issuer.answer_next(json!({ "access_token": "t", "token_type": "Bearer" }));
+    let source = JwtBearer::builder(URL)
+        .client_auth(ClientAuth::none("client1"))
+        .assertion(Secret::from_fn(async || Ok("an.asser.tion".into())))
+        .build_with(issuer.service())
+        .unwrap();
+    obtain(&source).await.unwrap();
+    assert_eq!(last(&issuer).grant_type(), Some("urn:ietf:params:oauth:grant-type:jwt-bearer"));
+    assert_eq!(values(&last(&issuer), "assertion"), ["an.asser.tion"]);
+    let error = obtain(&source).await.unwrap_err();
+    assert_eq!(error.oauth_code(), Some("invalid_grant"), "the issuer looks at it");
+}
+
+/// RFC 7521 §4.2: the client's id goes beside an assertion that somebody else makes.
+#[tokio::test]
+async fn a_client_assertion_from_elsewhere_is_sent_with_the_clients_id() {
+    let issuer = Issuer::new();
+    issuer.answer_next(json!({ "access_token": "t", "token_type": "Bearer" }));
+    let auth = ClientAuth::assertion_from("client1", "pro.jec.ted");
+    let source = ClientCredentials::builder(URL).client_auth(auth).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    for (name, value) in [
+        ("client_id", "client1"),
+        ("client_assertion", "pro.jec.ted"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+    ] {
+        assert_eq!(values(&last(&issuer), name), [value]);
+    }
+    assert_eq!((last(&issuer).header("authorization"), last(&issuer).param("client_secret")), (None, None));
+}
+
+#[test]
+fn a_grant_says_what_it_lacks() {
+    let http = Issuer::new().service();
+    let error = JwtBearer::builder(URL).client_auth(basic()).build_with(http.clone()).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`assertion`"), "{error}");
+    let error = RefreshToken::builder(URL).client_auth(basic()).build_with(http.clone()).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`refresh_token`"), "{error}");
+    let error = TokenExchange::builder(URL).client_auth(basic()).build_with(http.clone()).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`subject_token`"), "{error}");
+    let error = ClientCredentials::builder(URL).client_auth(basic()).audience("a").audience("b").build_with(http);
+    assert!(error.unwrap_err().to_string().contains("`audience`"), "only an exchange repeats it");
+}
+
+/// RFC 6749 §3.3, RFC 8707 §2.
+#[tokio::test]
+async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
+    let issuer = Issuer::new();
+    let source = ClientCredentials::builder(URL).client_auth(basic()).resource("https://all.test").param("x", "1");
+    let source = source.build_with(issuer.service()).unwrap();
+    let to = Narrowing::new().with_scope("user/Patient.rs").unwrap();
+    let to = to.with_resource("https://b.test").unwrap().with_resource("https://a.test").unwrap();
+    for narrowed in [
+        BoxTokenSource::new(source.narrowed(&to).unwrap()),
+        BoxTokenSource::new(source).narrowed(&to).expect("a box carries it through"),
+    ] {
+        assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));
+        assert_eq!(values(&last(&issuer), "scope"), ["user/Patient.rs"]);
+        assert_eq!(values(&last(&issuer), "resource"), ["https://a.test", "https://b.test"]);
+        assert_eq!(values(&last(&issuer), "x"), ["1"]);
+    }
+    let nothing_less = BoxTokenSource::new(FixedToken::new("t").unwrap());
+    assert!(nothing_less.narrowed(&to).is_none());
+}
+
+/// RFC 6749 §6: what a refresh token brings is no broader than what was granted with it.
+#[tokio::test]
+async fn a_narrowed_password_grant_has_a_refresh_token_of_its_own() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let source = PasswordGrant::builder(URL).client_auth(basic()).credentials("user1", "user-password");
+    let source = source.build_with(issuer.service()).unwrap();
+    let narrowed = source.narrowed(&Narrowing::new().with_scope("user/Patient.rs").unwrap()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(obtain(&source).await.unwrap().scope(), Some("user/Patient.rs user/Observation.rs"));
+        assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));
+    }
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 2));
+}
+
+/// RFC 6749 §6: one refresh token, used for several scopes by turns; a rotated one goes on with all that was granted.
+#[tokio::test]
+async fn narrowed_uses_of_one_refresh_token_take_turns() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let source = refresh(text(&signed_in(&issuer).await, "refresh_token")).build_with(issuer.service()).unwrap();
+    let narrowed = source.narrowed(&Narrowing::new().with_scope("user/Patient.rs").unwrap()).unwrap();
+    for _ in 0..10 {
+        let (all, one) = futures::join!(obtain(&source), obtain(&narrowed));
+        assert_eq!(all.unwrap().scope(), Some("user/Patient.rs user/Observation.rs"));
+        assert_eq!(one.unwrap().scope(), Some("user/Patient.rs"));
+    }
+    assert_eq!(issuer.counts().refresh_token, 20);
+}

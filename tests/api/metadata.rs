@@ -1,0 +1,297 @@
+//! Finding an authorization server by what it says of itself (RFC 8414).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tower::{BoxError, ServiceExt, service_fn};
+use tower_bearer::{
+    AccessToken, Error, Reason, TokenCache, TokenSource,
+    grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata, SigningKey},
+    testing::{ClientAuthentication, Failure, Issuer},
+};
+
+const ISSUER: &str = "https://issuer.test";
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A host with these documents, each by its URL, and what it was asked for.
+fn host(documents: &[(&str, Value)]) -> (impl HttpService, Asked) {
+    let asked = Asked::default();
+    let log = Arc::clone(&asked);
+    let documents: HashMap<_, _> = documents.iter().map(|(url, json)| ((*url).to_owned(), json.to_string())).collect();
+    let service = service_fn(move |request: Request<Full<Bytes>>| {
+        assert_eq!(request.method(), "GET");
+        let url = request.uri().to_string();
+        let found = documents.get(&url).cloned();
+        log.lock().unwrap().push(url);
+        async move {
+            let answer = Response::builder().header("content-type", "application/json");
+            let answer = answer.status(if found.is_some() { 200 } else { 404 });
+            Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(found.unwrap_or_default()))?)
+        }
+    });
+    (service, asked)
+}
+
+fn document(issuer: &str) -> Value {
+    json!({ "issuer": issuer, "token_endpoint": "https://issuer.test/token", "jwks_uri": "https://issuer.test/jwks" })
+}
+
+async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
+    source.obtain(Reason::First).await
+}
+
+/// RFC 8414 §3.1, and OpenID Connect Discovery 1.0 §4.1 after it.
+#[tokio::test]
+async fn the_document_is_looked_for_where_the_standards_put_it() {
+    for (issuer, first, second) in [
+        (
+            "https://a.test",
+            "https://a.test/.well-known/oauth-authorization-server",
+            "https://a.test/.well-known/openid-configuration",
+        ),
+        (
+            "https://a.test/t/1",
+            "https://a.test/.well-known/oauth-authorization-server/t/1",
+            "https://a.test/t/1/.well-known/openid-configuration",
+        ),
+        (
+            "https://a.test/t/",
+            "https://a.test/.well-known/oauth-authorization-server/t",
+            "https://a.test/t/.well-known/openid-configuration",
+        ),
+    ] {
+        let (http, asked) = host(&[(first, document(issuer))]);
+        Metadata::discover_with(http, issuer).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [first]);
+        let (http, asked) = host(&[(second, document(issuer))]);
+        Metadata::discover_with(http, issuer).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [first, second]);
+    }
+}
+
+/// SMART App Launch 2.2: below the FHIR server's base URL, and its `issuer` is another.
+#[tokio::test]
+async fn a_fhir_server_names_its_authorization_server() {
+    for base in ["https://fhir.test/r4", "https://fhir.test/r4/"] {
+        let mut smart = document("https://somebody.test");
+        smart.as_object_mut().unwrap().remove("issuer");
+        for smart in [smart, document("https://somebody.test")] {
+            let (http, _) = host(&[("https://fhir.test/r4/.well-known/smart-configuration", smart)]);
+            let server = Metadata::discover_smart_with(http, base).await.unwrap();
+            assert_eq!(server.token_endpoint(), "https://issuer.test/token");
+            assert_eq!(server.client_auth_methods().count(), 0, "it has no default");
+        }
+    }
+}
+
+/// RFC 8414 §2.
+#[tokio::test]
+async fn what_is_said_can_be_read() {
+    let server = Metadata::discover_with(Issuer::new().service(), ISSUER).await.unwrap();
+    assert_eq!(server.issuer(), Some(ISSUER));
+    assert_eq!(server.token_endpoint(), "https://issuer.test/token");
+    assert_eq!(server.revocation_endpoint(), Some("https://issuer.test/revoke"));
+    assert_eq!(server.jwks_uri(), Some("https://issuer.test/jwks"));
+    assert_eq!(server.client_auth_methods().collect::<Vec<_>>(), ["client_secret_basic"]);
+    assert!(server.grant_types().iter().any(|grant| grant == "client_credentials"));
+    assert_eq!(server.scopes(), ["user/Patient.rs", "user/Observation.rs"]);
+}
+
+/// RFC 8414 §3.3: to the letter.
+#[tokio::test]
+async fn the_metadata_of_another_issuer_is_not_used() {
+    let url = "https://issuer.test/.well-known/oauth-authorization-server";
+    for other in ["https://issuer.test/", "https://ISSUER.test", "https://evil.test", "http://issuer.test", ""] {
+        let (http, asked) =
+            host(&[(url, document(other)), ("https://issuer.test/.well-known/openid-configuration", document(ISSUER))]);
+        let error = Metadata::discover_with(http, ISSUER).await.unwrap_err();
+        assert!(error.to_string().contains("§3.3"), "{error}");
+        assert_eq!(asked.lock().unwrap().len(), 1, "and no other place is tried");
+    }
+    let (http, _) = host(&[(url, json!({ "token_endpoint": "https://issuer.test/token" }))]);
+    assert!(Metadata::discover_with(http, ISSUER).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_no_metadata_is_an_error() {
+    let url = "https://issuer.test/.well-known/oauth-authorization-server";
+    for (name, wrong) in [
+        ("token_endpoint", Value::Null),
+        ("token_endpoint", json!(1)),
+        ("token_endpoint", json!("/token")),
+        ("token_endpoint", json!("http://issuer.test/token")),
+        ("token_endpoint", json!("https://user:hidden@issuer.test/token")),
+        ("token_endpoint", json!("file:///etc/passwd")),
+        ("revocation_endpoint", json!("http://issuer.test/hidden")),
+        ("jwks_uri", json!("http://issuer.test/hidden")),
+        ("token_endpoint_auth_methods_supported", json!("private_key_jwt")),
+        ("x", serde_json::from_str(&format!("{}1{}", "[".repeat(100), "]".repeat(100))).unwrap()),
+    ] {
+        let mut document = document(ISSUER);
+        document[name] = wrong;
+        let (http, _) = host(&[(url, document)]);
+        let error = Metadata::discover_with(http, ISSUER).await.unwrap_err();
+        assert!(error.is_transient() || error.status().is_some(), "{name}: {error:?}");
+        assert!(error.to_string().contains("metadata") && !error.to_string().contains("hidden"), "{error}");
+    }
+    let (http, _) = host(&[]);
+    assert_eq!(Metadata::discover_with(http, ISSUER).await.unwrap_err().status().unwrap(), 404);
+    for wrong in ["issuer.test", "http://issuer.test", "https://issuer.test?x=1", "https://issuer.test/#x"] {
+        let (http, asked) = host(&[]);
+        assert!(Metadata::discover_with(http, wrong).await.unwrap_err().is_config(), "{wrong}");
+        assert!(asked.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_not_asked_at_the_other_place() {
+    let count = Arc::new(Mutex::new(0));
+    let asked = Arc::clone(&count);
+    let http = service_fn(move |_: Request<Full<Bytes>>| {
+        *asked.lock().unwrap() += 1;
+        async {
+            Response::builder()
+                .status(503)
+                .header("retry-after", "9")
+                .body(Full::<Bytes>::default())
+                .map_err(BoxError::from)
+        }
+    });
+    let error = Metadata::discover_with(http, ISSUER).await.unwrap_err();
+    assert_eq!((*count.lock().unwrap(), error.retry_in().map(|wait| wait.as_secs())), (1, Some(9)));
+}
+
+#[tokio::test]
+async fn a_grant_looks_its_server_up_once_and_not_before_it_needs_it() {
+    let issuer = Issuer::new();
+    let known = Metadata::discover_with(issuer.service(), ISSUER).await.unwrap();
+    for (server, lookups) in [
+        (AuthorizationServer::issuer(ISSUER), 1),
+        (AuthorizationServer::smart("https://issuer.test/fhir"), 1),
+        (AuthorizationServer::from(known), 0),
+    ] {
+        let before = issuer.counts().metadata;
+        let make = || {
+            let auth = ClientAuth::secret("client1", "client-secret");
+            ClientCredentials::builder(server.clone()).client_auth(auth).build_with(issuer.service()).unwrap()
+        };
+        let (one, other) = (make(), make());
+        assert_eq!(issuer.counts().metadata, before);
+        for source in [&one, &one, &other] {
+            obtain(source).await.unwrap();
+        }
+        assert_eq!(issuer.counts().metadata - before, lookups, "what was cloned shares it");
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_gone_is_looked_up_again() {
+    let issuer = Issuer::new();
+    let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
+    let source =
+        source.client_auth(ClientAuth::basic("client1", "client-secret")).build_with(issuer.service()).unwrap();
+    for (failure, again) in [
+        (Failure::Status(404), 1),
+        (Failure::Outage, 1),
+        (Failure::Redirect("https://b.test/token".into()), 1),
+        (Failure::Status(503), 0),
+        (Failure::OAuth(400, "invalid_scope"), 0),
+    ] {
+        obtain(&source).await.unwrap();
+        let before = issuer.counts().metadata;
+        issuer.fail_next(1, failure);
+        obtain(&source).await.unwrap_err();
+        obtain(&source).await.unwrap();
+        assert_eq!(issuer.counts().metadata - before, again);
+    }
+}
+
+/// RFC 8414 §2: a list that is left out is `client_secret_basic`.
+#[tokio::test]
+async fn an_authentication_that_the_server_does_not_take_is_told_before_it_is_sent() {
+    let key = || SigningKey::pem(include_str!("../../examples/data/client-key.pem"));
+    let auths = || {
+        [
+            ("client_secret_basic", ClientAuth::basic("client1", "client-secret")),
+            ("client_secret_basic", ClientAuth::basic_raw("client1", "client-secret")),
+            ("client_secret_post", ClientAuth::post("client1", "client-secret")),
+            ("private_key_jwt", ClientAuth::private_key_jwt("client1", key())),
+            ("client_secret_jwt", ClientAuth::client_secret_jwt("client1", "a client secret of 32 bytes or so")),
+        ]
+    };
+    for offered in ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "absent"] {
+        let mut document = document(ISSUER);
+        if offered != "absent" {
+            document["token_endpoint_auth_methods_supported"] = json!([offered, "hidden"]);
+        }
+        for (method, auth) in auths() {
+            let (http, asked) =
+                host(&[("https://issuer.test/.well-known/oauth-authorization-server", document.clone())]);
+            let source = ClientCredentials::builder(Metadata::discover_with(http.clone(), ISSUER).await.unwrap());
+            // What is not refused goes on to a host that takes no POST.
+            let source = source.client_auth(auth).build_with(service_fn(|_: Request<Full<Bytes>>| async {
+                Ok::<_, BoxError>(Response::builder().status(500).body(Full::<Bytes>::default())?)
+            }));
+            let error = obtain(&source.unwrap()).await.unwrap_err();
+            let is_taken = method == offered || (offered == "absent" && method == "client_secret_basic");
+            assert_eq!(error.is_config(), !is_taken, "{method} where {offered}: {error}");
+            if !is_taken {
+                assert!(error.to_string().contains(method) && !error.to_string().contains("hidden"), "{error}");
+            }
+            assert_eq!(asked.lock().unwrap().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_authentication_that_is_not_taken_is_looked_up_again() {
+    let (basic, post) = (Issuer::new(), Issuer::builder().client_authentication(ClientAuthentication::Post).build());
+    let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
+    let source = source.client_auth(ClientAuth::basic("client1", "client-secret"));
+    let lookups = post.clone();
+    let changing = service_fn(move |request: Request<Full<Bytes>>| {
+        // Of the one kind at first, of the other from then on.
+        let issuer = if lookups.counts().metadata == 0 { &lookups } else { &basic };
+        issuer.service().oneshot(request)
+    });
+    let source = source.build_with(changing).unwrap();
+    assert!(obtain(&source).await.unwrap_err().is_config());
+    obtain(&source).await.unwrap();
+    assert_eq!(post.counts().metadata, 1);
+}
+
+#[tokio::test]
+async fn a_secret_goes_the_way_that_the_server_offers() {
+    for (accepts, in_body) in [
+        (ClientAuthentication::Basic, false),
+        (ClientAuthentication::Either, false),
+        (ClientAuthentication::Post, true),
+    ] {
+        let issuer = Issuer::builder().client_authentication(accepts).build();
+        let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
+        let source = source.client_auth(ClientAuth::secret("client1", "client-secret"));
+        obtain(&source.build_with(issuer.service()).unwrap()).await.unwrap();
+        assert_eq!(issuer.last_request().unwrap().param("client_secret").is_some(), in_body);
+    }
+}
+
+/// With the real client, over HTTP.
+#[tokio::test]
+async fn a_server_on_loopback_is_found_by_the_ready_made_client() {
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let base = server.url("");
+    let base = base.trim_end_matches('/');
+    assert_eq!(Metadata::discover(base).await.unwrap().token_endpoint(), server.token_url());
+    for found in [AuthorizationServer::issuer(base), AuthorizationServer::smart(server.url("/fhir"))] {
+        let source = ClientCredentials::builder(found).client_auth(ClientAuth::basic("client1", "client-secret"));
+        TokenCache::new(source.build().unwrap()).token().await.unwrap();
+    }
+}

@@ -1,0 +1,189 @@
+//! Revocation (RFC 7009), by the cache.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use tower::{BoxError, ServiceExt, service_fn};
+use tower_bearer::{
+    AccessToken, BoxTokenSource, FixedToken, PasswordGrant, TokenCache,
+    grant::{AuthorizationServer, ClientAuth, HttpService, PasswordGrantBuilder, RefreshToken},
+    testing::{Issuer, IssuerService, RefreshTokens},
+};
+
+const TOKEN: &str = "https://issuer.test/token";
+const REVOKE: &str = "https://issuer.test/revoke";
+
+fn issuer() -> Issuer {
+    Issuer::builder().refresh_tokens(RefreshTokens::Kept).build()
+}
+
+fn builder(server: impl Into<AuthorizationServer>) -> PasswordGrantBuilder {
+    PasswordGrant::builder(server)
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+}
+
+fn cache<C: HttpService>(http: C) -> TokenCache<PasswordGrant<C>> {
+    TokenCache::new(builder(TOKEN).revocation_url(REVOKE).build_with(http).unwrap())
+}
+
+fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
+    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
+}
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// An issuer whose revocation endpoint answers with this instead, if anything, and what that was asked.
+fn revoking(issuer: &Issuer, answer: Option<(u16, &'static str, &'static str)>) -> (impl HttpService, Asked) {
+    let asked = Asked::default();
+    let (issuer, log) = (issuer.service(), Arc::clone(&asked));
+    let service = service_fn(move |request: Request<Full<Bytes>>| {
+        let (issuer, log): (IssuerService, _) = (issuer.clone(), Arc::clone(&log));
+        async move {
+            if request.uri().path() != "/revoke" {
+                return issuer.oneshot(request).await.map_err(BoxError::from);
+            }
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            log.lock().unwrap().push(String::from_utf8(body.to_vec())?);
+            match answer {
+                None => issuer.oneshot(Request::from_parts(head, Full::from(body))).await.map_err(BoxError::from),
+                Some((status, body, header)) => Ok(Response::builder()
+                    .status(status)
+                    .header("content-type", "application/json")
+                    .header("retry-after", header)
+                    .body(Full::from(body))?),
+            }
+        }
+    });
+    (service, asked)
+}
+
+/// RFC 7009 §2.1.
+#[tokio::test]
+async fn the_access_token_and_its_refresh_token_are_revoked() {
+    let issuer = issuer();
+    let (http, asked) = revoking(&issuer, None);
+    let cache = cache(http);
+    let token = cache.token().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert!(!accepted(&issuer, &token));
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0], format!("token={}&token_type_hint=access_token", token.secret()));
+    assert!(asked[1].ends_with("&token_type_hint=refresh_token"));
+    assert!(!cache.status().is_ready());
+    assert!(accepted(&issuer, &cache.token().await.unwrap()));
+    assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 0), "the refresh token is gone");
+}
+
+/// RFC 7009 §2.2: an unknown token is no error.
+#[tokio::test]
+async fn revoking_twice_or_before_the_first_token_is_no_error() {
+    let issuer = issuer();
+    let cache = cache(issuer.service());
+    cache.revoke().await.unwrap();
+    assert_eq!(issuer.counts().revocations, 0);
+    cache.token().await.unwrap();
+    cache.revoke().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert_eq!(issuer.counts().revocations, 3);
+}
+
+/// RFC 7009 §2.2.1.
+#[tokio::test]
+async fn a_revocation_endpoint_that_would_not_is_an_error_and_the_token_is_forgotten() {
+    for (status, body, retry_after, code) in [
+        (503, "", "7", None),
+        (400, r#"{"error":"unsupported_token_type"}"#, "", Some("unsupported_token_type")),
+        (401, r#"{"error":"invalid_client"}"#, "", Some("invalid_client")),
+        (404, "<html>", "", None),
+        (302, "", "", None),
+    ] {
+        let (http, _) = revoking(&issuer(), Some((status, body, retry_after)));
+        let cache = cache(http);
+        cache.token().await.unwrap();
+        let error = cache.revoke().await.unwrap_err();
+        assert!(error.to_string().contains("the revocation endpoint"), "{error}");
+        assert_eq!((error.oauth_code(), error.retry_in()), (code, (status == 503).then_some(Duration::from_secs(7))));
+        assert_eq!((error.is_transient(), cache.status().is_ready()), (matches!(status, 302 | 503), false), "{status}");
+    }
+}
+
+/// Some servers revoke no JWTs; the refresh token goes all the same.
+#[tokio::test]
+async fn an_access_token_that_cannot_be_revoked_does_not_save_the_refresh_token() {
+    let (http, asked) = revoking(&issuer(), Some((400, r#"{"error":"unsupported_token_type"}"#, "")));
+    let cache = cache(http);
+    cache.token().await.unwrap();
+    assert!(cache.revoke().await.unwrap_err().to_string().contains("JWTs"));
+    assert_eq!(asked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_token_of_ones_own_is_revoked_whether_it_was_used_or_not() {
+    let issuer = issuer();
+    let (http, asked) = revoking(&issuer, None);
+    let source = RefreshToken::builder(TOKEN)
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .refresh_token("the-first-one")
+        .revocation_url(REVOKE)
+        .build_with(http)
+        .unwrap();
+    let source = BoxTokenSource::new(source);
+    let token = AccessToken::new("t").unwrap();
+    tower_bearer::TokenSource::revoke(&source, &token).await.unwrap();
+    assert!(asked.lock().unwrap()[1].contains("the-first-one"));
+}
+
+#[tokio::test]
+async fn where_to_revoke_comes_from_the_metadata_or_is_asked_for() {
+    let issuer = issuer();
+    let found = builder(AuthorizationServer::issuer("https://issuer.test")).build_with(issuer.service()).unwrap();
+    let cache = TokenCache::new(found);
+    let token = cache.token().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert!(!accepted(&issuer, &token));
+
+    let cache = TokenCache::new(builder(TOKEN).build_with(issuer.service()).unwrap());
+    cache.token().await.unwrap();
+    let error = cache.revoke().await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`revocation_url`"), "{error}");
+    assert!(!cache.status().is_ready());
+
+    let wrong = builder(TOKEN).revocation_url("http://issuer.test/revoke").build_with(issuer.service());
+    assert!(wrong.unwrap_err().to_string().contains("revocation URL"));
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_revoke_says_so() {
+    let cache = TokenCache::new(FixedToken::new("t").unwrap());
+    cache.token().await.unwrap();
+    assert!(cache.revoke().await.unwrap_err().is_config());
+    assert!(!cache.status().is_ready());
+}
+
+/// Its token would outlive the revocation.
+#[tokio::test]
+async fn a_renewal_under_way_is_waited_for_and_its_token_revoked() {
+    let issuer = issuer();
+    let cache = cache(issuer.service());
+    let gate = issuer.hold();
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.token().await }
+    });
+    while issuer.counts().token_requests == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut revoking = tokio_test::task::spawn(cache.revoke());
+    assert!(revoking.poll().is_pending());
+    gate.release();
+    revoking.await.unwrap();
+    assert!(!accepted(&issuer, &waiting.await.unwrap().unwrap()));
+}

@@ -1,0 +1,149 @@
+//! Secrets from where people keep them.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use tower_bearer::{
+    PasswordGrant, Reason, TokenCache, TokenSource,
+    grant::{ClientAuth, ClientCredentials, JwtBearer, PasswordGrantBuilder, Secret},
+    testing::{Issuer, IssuerService},
+};
+
+use crate::support::scratch;
+
+const URL: &str = "https://issuer.test/token";
+
+fn builder(password: Secret) -> PasswordGrantBuilder {
+    PasswordGrant::builder(URL)
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", password)
+}
+
+fn grant(issuer: &Issuer, password: Secret) -> PasswordGrant<IssuerService> {
+    builder(password).build_with(issuer.service()).unwrap()
+}
+
+/// As Kubernetes does it: the file is a link into a folder that is a link, which is replaced by renaming.
+#[cfg(unix)]
+fn mount(folder: &Path, version: &str, password: &str) {
+    use std::os::unix::fs::symlink;
+    fs::create_dir_all(folder.join(version)).unwrap();
+    fs::write(folder.join(version).join("password"), password).unwrap();
+    symlink(version, folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    if !folder.join("password").exists() {
+        symlink("..data/password", folder.join("password")).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_mounted_secret_that_is_swapped_ends_the_wait_after_a_refusal() {
+    let file = scratch("password");
+    let folder = file.parent().unwrap();
+    mount(folder, "..v1", "user-wassword\n");
+    let issuer = Issuer::new();
+    let cache = TokenCache::new(grant(&issuer, Secret::file(&file)));
+    assert_eq!(cache.token().await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    for _ in 0..100 {
+        assert!(cache.token().await.unwrap_err().is_backing_off());
+    }
+    // Of the same length, and within the same instant for all that a test can do.
+    mount(folder, "..v2", "user-password\n");
+    cache.token().await.unwrap();
+    assert_eq!(issuer.counts().password, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_is_rewritten_ends_the_wait_too() {
+    let file = scratch("secret");
+    fs::write(&file, "wrong").unwrap();
+    let issuer = Issuer::new();
+    let auth = ClientAuth::basic("client1", Secret::file(&file));
+    let source = ClientCredentials::builder(URL).client_auth(auth).build_with(issuer.service()).unwrap();
+    let cache = TokenCache::new(source);
+    assert_eq!(cache.token().await.unwrap_err().oauth_code(), Some("invalid_client"));
+    fs::write(&file, "client-secret\r\n").unwrap();
+    cache.token().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_is_read_for_each_token_request_and_never_kept() {
+    let file = scratch("assertion");
+    let issuer = Issuer::new();
+    let source = JwtBearer::builder(URL).client_auth(ClientAuth::basic("client1", "client-secret"));
+    let source = source.assertion(Secret::file(&file)).build_with(issuer.service()).unwrap();
+    for assertion in ["first", "second"] {
+        fs::write(&file, format!("{assertion}\n")).unwrap();
+        source.obtain(Reason::First).await.unwrap_err();
+        assert_eq!(issuer.last_request().unwrap().param("assertion"), Some(assertion));
+    }
+}
+
+#[tokio::test]
+async fn name_and_password_may_both_be_files() {
+    let (name, password) = (scratch("username"), scratch("password"));
+    fs::write(&name, "user1\n").unwrap();
+    fs::write(&password, "user-password\n").unwrap();
+    let issuer = Issuer::new();
+    let grant = builder("".into()).credentials(Secret::file(&name), Secret::file(&password));
+    let grant = grant.build_with(issuer.service()).unwrap();
+    grant.obtain(Reason::First).await.unwrap();
+    let before = grant.credentials_version();
+    fs::write(&name, "user10\n").unwrap();
+    assert_ne!(grant.credentials_version(), before);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_and_what_is_there_is_not_shown() {
+    let issuer = Issuer::new();
+    let missing = scratch("no-such-file");
+    let error = grant(&issuer, Secret::file(&missing)).obtain(Reason::First).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("no-such-file"), "{error}");
+    assert!(error.to_string().contains("No such file"), "{error}");
+
+    let error = grant(&issuer, Secret::env("TOWER_BEARER_NOT_SET")).obtain(Reason::First).await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("TOWER_BEARER_NOT_SET is not set"), "{error}");
+
+    let empty = scratch("empty");
+    fs::write(&empty, "\n").unwrap();
+    let error = grant(&issuer, Secret::file(&empty)).obtain(Reason::First).await.unwrap_err();
+    assert!(error.to_string().contains("it is empty"), "{error}");
+
+    let bytes = scratch("bytes");
+    fs::write(&bytes, b"hidden\xff").unwrap();
+    let error = grant(&issuer, Secret::file(&bytes)).obtain(Reason::First).await.unwrap_err();
+    assert!(error.to_string().contains("not UTF-8") && !error.to_string().contains("hidden"), "{error}");
+    assert_eq!(issuer.counts().token_requests, 0);
+}
+
+#[tokio::test]
+async fn an_environment_variable_is_read() {
+    // Set by cargo for every test.
+    let name = env!("CARGO_PKG_NAME");
+    let issuer = Issuer::builder().user("user1", name).build();
+    grant(&issuer, Secret::env("CARGO_PKG_NAME")).obtain(Reason::First).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_function_is_asked_for_each_token_request() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let vault = Secret::from_fn(move || {
+        let first = count.fetch_add(1, SeqCst) == 0;
+        async move { if first { Err("the vault is sealed".into()) } else { Ok("client-secret".into()) } }
+    });
+    let issuer = Issuer::new();
+    let source = ClientCredentials::builder(URL).client_auth(ClientAuth::basic("client1", vault));
+    let source = source.build_with(issuer.service()).unwrap();
+    assert_eq!(asked.load(SeqCst), 0);
+    assert!(source.obtain(Reason::First).await.unwrap_err().is_transient());
+    source.obtain(Reason::First).await.unwrap();
+    assert_eq!((asked.load(SeqCst), issuer.counts().token_requests), (2, 1));
+}
