@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION, request};
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION, request};
 
 use crate::{
     cache::TokenCache,
     error::Error,
     guard::Guard,
-    insufficiency::{InsufficientScope, InsufficientUserAuthentication},
+    insufficiency::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes},
     recursion::Renewing,
     rejection::{Rule, Verdict},
     replay::Replay,
-    source::TokenSource,
+    source::{Narrowing, TokenSource},
+    token::AccessToken,
 };
 
 /// Put into a request's extensions, it makes the layer pass the request on as it is, wherever it goes: no token, no retry.
@@ -33,6 +34,7 @@ pub(crate) struct Context<T, R> {
     pub(crate) rule: Rule,
     pub(crate) keep_existing: bool,
     pub(crate) guard: Guard,
+    pub(crate) check_scopes: bool,
 }
 
 /// What the layer does with a request.
@@ -40,6 +42,16 @@ pub(crate) enum Admission {
     Attach,
     Pass,
     Refuse(Error),
+}
+
+impl<T: TokenSource, R: Clone> Context<T, R> {
+    /// The same for a request that asks for a narrowed token, with the cache of those.
+    ///
+    /// # Errors
+    /// When the source cannot be narrowed.
+    pub(crate) fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
+        Ok(Self { cache: self.cache.narrowed(to)?, ..self.clone() })
+    }
 }
 
 impl<T: TokenSource, R> Context<T, R> {
@@ -63,19 +75,35 @@ impl<T: TokenSource, R> Context<T, R> {
         Admission::Attach
     }
 
+    /// Whether a request may be sent with this token, as far as the scopes that it declares go.
+    ///
+    /// # Errors
+    /// When the token plainly lacks one.
+    pub(crate) fn check(&self, required: Option<&RequiredScopes>, token: &AccessToken) -> Result<(), Error> {
+        let missing = required.filter(|_| self.check_scopes).and_then(|required| required.missing_from(token));
+        missing.map_or(Ok(()), |missing| Err(Error::missing_scopes(&missing)))
+    }
+
     /// The verdict on an answer. What the API says that is missing goes into the answer's extensions.
-    pub(crate) fn judge<B>(&self, answer: &mut Response<B>, generation: u64) -> Verdict {
+    pub(crate) fn judge<B>(
+        &self,
+        answer: &mut Response<B>,
+        generation: u64,
+        required: Option<&RequiredScopes>,
+    ) -> Verdict {
         let verdict = self.rule.judge(answer.status(), answer.headers());
+        let forbidden = required.is_some() && answer.status() == StatusCode::FORBIDDEN;
         match verdict {
-            Verdict::InsufficientScope => {
-                let missing = InsufficientScope::read(answer.headers(), self.cache.scope_of(generation));
-                answer.extensions_mut().insert(missing);
-            }
             Verdict::InsufficientUserAuthentication => {
                 let missing = InsufficientUserAuthentication::read(answer.headers());
                 answer.extensions_mut().insert(missing);
             }
-            Verdict::Accepted | Verdict::Rejected => {}
+            Verdict::Accepted | Verdict::Rejected if !forbidden => {}
+            _ => {
+                let granted = self.cache.scopes_of(generation);
+                let missing = InsufficientScope::read(answer.headers(), required, granted);
+                answer.extensions_mut().insert(missing);
+            }
         }
         verdict
     }
@@ -112,6 +140,7 @@ impl<T, R: Clone> Clone for Context<T, R> {
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
             guard: self.guard.clone(),
+            check_scopes: self.check_scopes,
         }
     }
 }
@@ -124,6 +153,7 @@ impl<T, R: fmt::Debug> fmt::Debug for Context<T, R> {
             .field("rule", &self.rule)
             .field("keep_existing", &self.keep_existing)
             .field("guard", &self.guard)
+            .field("check_scopes", &self.check_scopes)
             .finish()
     }
 }

@@ -53,6 +53,7 @@ enum Kind {
     Recursion,
     NoRuntime,
     Insecure(String),
+    MissingScope(String),
     BackingOff { last: Error, retry_in: Duration },
 }
 
@@ -138,6 +139,16 @@ impl Error {
         matches!(self.0.kind, Kind::Insecure(_))
     }
 
+    /// The scope that a request [declared](crate::RequiredScopes) and its token plainly lacks, space-delimited, where the layer
+    /// [checks](crate::BearerAuthLayer::check_scopes) that. The request was not sent.
+    #[must_use]
+    pub fn missing_scope(&self) -> Option<&str> {
+        match &self.0.kind {
+            Kind::MissingScope(missing) => Some(missing),
+            _ => None,
+        }
+    }
+
     /// Whether the token source panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
@@ -192,6 +203,11 @@ impl Error {
     pub(crate) fn insecure(scheme: Option<&str>, host: Option<&str>) -> Self {
         let to = format!("{}://{}", scheme.unwrap_or("(no scheme)"), host.unwrap_or("(no host)"));
         Self::build(Kind::Insecure(to), FailureClass::Terminal)
+    }
+
+    /// The token plainly lacks what the request needs.
+    pub(crate) fn missing_scopes(missing: &impl fmt::Display) -> Self {
+        Self::build(Kind::MissingScope(missing.to_string()), FailureClass::Terminal)
     }
 
     /// There is a list of origins, and the request does not say its own.
@@ -376,6 +392,11 @@ impl fmt::Display for Error {
                 f,
                 "the request to {to} was not sent, because anybody on the way could read its token: use https (only http to \
                  loopback is exempt), or allow_plain_http(true) where the way is private by other means"
+            ),
+            Kind::MissingScope(missing) => write!(
+                f,
+                "the request needs {missing}, which its token was not granted: ask for that scope, or have it allowed to the \
+                 user and the client"
             ),
             Kind::BackingOff { last, retry_in } => {
                 write!(f, "{last} (the token source is left alone for another {retry_in:.1?})")

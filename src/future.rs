@@ -17,6 +17,7 @@ use crate::{
     context::{Context, Kept, attach},
     drain::Drain,
     error::Error,
+    insufficiency::RequiredScopes,
     outcome::{NotRetried, Outcome},
     rejection::Verdict,
     replay::Replay,
@@ -47,10 +48,11 @@ pin_project! {
 }
 
 /// What is known of the first attempt.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct First {
     pub(crate) generation: u64,
     pub(crate) waited: bool,
+    pub(crate) required: Option<RequiredScopes>,
 }
 
 /// A request that has its token, and waits to be sent.
@@ -109,9 +111,15 @@ where
         Self { state: State::Failed { error }, first: First::default(), context: None }
     }
 
-    pub(crate) fn waiting(token: Renewal, service: S, request: Request<B>, context: Arc<Context<T, R>>) -> Self {
+    pub(crate) fn waiting(
+        token: Renewal,
+        service: S,
+        request: Request<B>,
+        required: Option<RequiredScopes>,
+        context: Arc<Context<T, R>>,
+    ) -> Self {
         let state = State::Waiting { token, service, request };
-        Self { state, first: First { generation: 0, waited: true }, context: Some(context) }
+        Self { state, first: First { generation: 0, waited: true, required }, context: Some(context) }
     }
 
     pub(crate) fn sending(
@@ -165,6 +173,7 @@ where
                         let response = service.call(attach(request, token.header_value()));
                         State::Resending { response, generation: token.generation() }
                     } else {
+                        context.check(this.first.required.as_ref(), &token)?;
                         this.first.generation = token.generation();
                         let (request, kept) = context.keep(request);
                         let response = service.call(attach(request, token.header_value()));
@@ -180,14 +189,14 @@ where
                         unreachable!("the state was just seen")
                     };
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
-                    match context.after_first(answer, retry, *this.first) {
+                    match context.after_first(answer, retry, this.first) {
                         Next::Return(answer) => return Poll::Ready(Ok(answer)),
                         Next::Await { token, mut retry, rejected } => {
                             context.replay.pause(&mut retry.kept.body);
                             State::Renewing { token, retry, rejected }
                         }
                         Next::Resend { token, retry, rejected } => {
-                            match context.resend(retry, token, rejected, *this.first) {
+                            match context.resend(retry, token, rejected, this.first) {
                                 Ok(second) => second,
                                 Err(rejected) => return Poll::Ready(Ok(rejected)),
                             }
@@ -207,7 +216,7 @@ where
                         Ok(token) if token.generation() == this.first.generation => {
                             Err(this.first.pass_on(rejected, NotRetried::SameToken))
                         }
-                        Ok(token) => context.resend(retry, token, rejected, *this.first),
+                        Ok(token) => context.resend(retry, token, rejected, this.first),
                     };
                     match second {
                         Ok(second) => second,
@@ -227,7 +236,7 @@ where
                 StateProj::Resending { response, generation } => {
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let Some(context) = this.context.as_ref() else { unreachable!("only `Passing` has no context") };
-                    context.after_second(&mut answer, *generation);
+                    context.after_second(&mut answer, *generation, this.first);
                     let outcome = Outcome::new(*generation, this.first.waited, true, None);
                     answer.extensions_mut().insert(outcome);
                     return Poll::Ready(Ok(answer));
@@ -255,9 +264,9 @@ impl<T: TokenSource, R> Context<T, R> {
         &self,
         mut answer: Response<ResB>,
         retry: Option<Retry<S, K>>,
-        first: First,
+        first: &First,
     ) -> Next<S, K, Response<ResB>> {
-        let why_not = match self.judge(&mut answer, first.generation) {
+        let why_not = match self.judge(&mut answer, first.generation, first.required.as_ref()) {
             Verdict::Accepted => {
                 if !answer.status().is_server_error() {
                     self.cache.accepted(first.generation);
@@ -295,8 +304,8 @@ impl<T: TokenSource, R> Context<T, R> {
     }
 
     /// Tells the cache how the second attempt went; its answer is final in any case.
-    fn after_second<ResB>(&self, answer: &mut Response<ResB>, generation: u64) {
-        match self.judge(answer, generation) {
+    fn after_second<ResB>(&self, answer: &mut Response<ResB>, generation: u64, first: &First) {
+        match self.judge(answer, generation, first.required.as_ref()) {
             Verdict::Rejected => self.cache.retried(generation, false),
             _ if answer.status().is_server_error() => {}
             _ => {
@@ -313,7 +322,7 @@ impl<T: TokenSource, R> Context<T, R> {
         retry: Retry<S, R::Kept>,
         token: AccessToken,
         rejected: Response<ResB>,
-        first: First,
+        first: &First,
     ) -> Result<StateOf<S, B, ResB, R>, Response<ResB>>
     where
         S: Service<Request<B>>,
@@ -335,7 +344,7 @@ impl<T: TokenSource, R> Context<T, R> {
 
 impl First {
     /// The answer to the first attempt, with the reason why there is no second.
-    fn pass_on<ResB>(self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
+    fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
         tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
         answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
         answer

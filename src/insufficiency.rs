@@ -1,49 +1,90 @@
 //! What an API says that is missing, when the token itself is good.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use crate::challenge::Challenge;
+use crate::{challenge::Challenge, scope::Scopes, token::AccessToken};
 
 pub(crate) const SCOPE: &str = "insufficient_scope";
 pub(crate) const AUTHENTICATION: &str = "insufficient_user_authentication";
 
-/// Which scope a request needs (RFC 6750 §3.1).
+/// Put into a request's extensions, it tells which scopes the request needs.
 ///
-/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_scope`; by a rule of
-/// one's own, of any that it gives that [`Verdict`](crate::Verdict). The first and the second attempt are alike in this.
+/// A 403 to it then comes with an [`InsufficientScope`], whatever the API says of the reason. And with
+/// [`check_scopes`](crate::BearerAuthLayer::check_scopes), a request whose token plainly lacks them is not sent.
+///
+/// ```
+/// use tower_bearer::RequiredScopes;
+///
+/// let request = http::Request::get("https://api.example.org/fhir/Observation?patient=1")
+///     .extension(RequiredScopes::new("patient/Observation.rs".parse()?))
+///     .body(())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequiredScopes(Arc<Scopes>);
+
+impl RequiredScopes {
+    /// These are needed, all of them. Keep it for a kind of request: a clone costs next to nothing.
+    #[must_use]
+    pub fn new(scopes: Scopes) -> Self {
+        Self(Arc::new(scopes))
+    }
+
+    /// What a token plainly lacks of them: nothing, if it does not say which it has.
+    pub(crate) fn missing_from(&self, token: &AccessToken) -> Option<Scopes> {
+        let granted = token.scopes().filter(|granted| !granted.is_empty())?;
+        // Asked first, because it allocates nothing.
+        (!granted.covers(&self.0)).then(|| self.0.missing_from(granted))
+    }
+}
+
+/// Which scope a request needs (RFC 6750 §3.1), beside what its token was granted.
+///
+/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_scope`; of any 403 to a
+/// request with [`RequiredScopes`]; by a rule of one's own, of any that it gives that [`Verdict`](crate::Verdict). The
+/// first and the second attempt are alike in this.
 ///
 /// ```
 /// use tower_bearer::InsufficientScope;
 ///
 /// fn advice<B>(response: &http::Response<B>) -> Option<String> {
-///     let missing = response.extensions().get::<InsufficientScope>()?;
-///     Some(format!("ask for {}, not only {}", missing.required()?, missing.granted().unwrap_or("the default")))
+///     let insufficient = response.extensions().get::<InsufficientScope>()?;
+///     Some(format!("ask for {} as well", insufficient.missing()?))
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InsufficientScope {
     required: Option<String>,
-    granted: Option<Box<str>>,
+    granted: Option<Scopes>,
 }
 
 impl InsufficientScope {
-    pub(crate) fn read(headers: &HeaderMap, granted: Option<Box<str>>) -> Self {
-        Self { required: param(headers, SCOPE, "scope"), granted }
+    pub(crate) fn read(headers: &HeaderMap, declared: Option<&RequiredScopes>, granted: Option<Scopes>) -> Self {
+        let declared = || declared.map(|declared| declared.0.to_string());
+        Self { required: param(headers, SCOPE, "scope").or_else(declared), granted }
     }
 
-    /// The scope that the API asks for, space-delimited, if it says so (RFC 6750 §3).
+    /// The scope that the API asks for, space-delimited, if it says so (RFC 6750 §3); else the one that the request declared.
     #[must_use]
     pub fn required(&self) -> Option<&str> {
         self.required.as_deref()
     }
 
-    /// The scope of the token that was sent, if its issuer told it and the token was not replaced since; see
-    /// [`AccessToken::scope`](crate::AccessToken::scope).
+    /// The scopes of the token that was sent, if they are known and the token was not replaced since; see
+    /// [`AccessToken::scopes`](crate::AccessToken::scopes).
     #[must_use]
-    pub fn granted(&self) -> Option<&str> {
-        self.granted.as_deref()
+    pub fn granted(&self) -> Option<&Scopes> {
+        self.granted.as_ref()
+    }
+
+    /// What is required and was not granted, if both are known. Empty where the token has it all, and it is the user or the
+    /// client who may not.
+    #[must_use]
+    pub fn missing(&self) -> Option<Scopes> {
+        let required: Scopes = self.required.as_ref()?.parse().ok()?;
+        Some(required.missing_from(self.granted.as_ref()?))
     }
 }
 
@@ -109,7 +150,7 @@ mod tests {
     }
 
     fn required(lines: &[&'static str]) -> Option<String> {
-        InsufficientScope::read(&headers(lines), None).required
+        InsufficientScope::read(&headers(lines), None, None).required
     }
 
     fn authentication(line: &'static str) -> (Vec<String>, Option<Duration>) {

@@ -68,7 +68,8 @@ impl<T: TokenSource> BearerAuthLayer<T> {
     #[must_use]
     pub fn with_cache(cache: TokenCache<T>) -> Self {
         let guard = Guard::default();
-        Self { context: Context { cache, replay: CloneBody, rule: Rule::Standard, keep_existing: false, guard } }
+        let (rule, replay) = (Rule::Standard, CloneBody);
+        Self { context: Context { cache, replay, rule, keep_existing: false, guard, check_scopes: false } }
     }
 }
 
@@ -76,8 +77,8 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// Keeps bodies for the second attempt in this way. Default: [`CloneBody`].
     #[must_use]
     pub fn replay<N>(self, replay: N) -> BearerAuthLayer<T, N> {
-        let Context { cache, rule, keep_existing, guard, .. } = self.context;
-        BearerAuthLayer { context: Context { cache, replay, rule, keep_existing, guard } }
+        let Context { cache, rule, keep_existing, guard, check_scopes, .. } = self.context;
+        BearerAuthLayer { context: Context { cache, replay, rule, keep_existing, guard, check_scopes } }
     }
 
     /// Never sends a request twice: for bodies that cannot be cloned, and for callers who retry themselves. A rejected
@@ -138,6 +139,15 @@ impl<T, R> BearerAuthLayer<T, R> {
     #[must_use]
     pub fn allow_plain_http(mut self, allow: bool) -> Self {
         self.context.guard.plain_http = allow;
+        self
+    }
+
+    /// Refuses a request whose token plainly lacks the scopes that it declares, by [`RequiredScopes`](crate::RequiredScopes):
+    /// an [error](crate::Error::missing_scope) at once instead of a 403 later. A token that does not say what it was granted is
+    /// sent. Default: off.
+    #[must_use]
+    pub fn check_scopes(mut self, check: bool) -> Self {
+        self.context.check_scopes = check;
         self
     }
 

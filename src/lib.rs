@@ -32,7 +32,7 @@ pub use context::SkipBearerAuth;
 pub use error::{Error, FailureClass};
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
-pub use insufficiency::{InsufficientScope, InsufficientUserAuthentication};
+pub use insufficiency::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes};
 pub use layer::BearerAuthLayer;
 pub use outcome::{NotRetried, Outcome};
 pub use rejection::Verdict;

@@ -54,7 +54,7 @@ where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     S::Error: Into<BoxError>,
     T: TokenSource,
-    R: Replay<B>,
+    R: Replay<B> + Clone,
     ResB: Body,
 {
     type Response = Response<ResB>;
@@ -67,33 +67,49 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let context = &self.context;
-        match context.admit(&request) {
+        match self.context.admit(&request) {
             Admission::Pass => ResponseFuture::passing(self.inner.call(request)),
             Admission::Refuse(error) => self.refuse(error),
-            Admission::Attach => match context.cache.look() {
-                Ok(Look::Hit(token)) => {
-                    let (request, kept) = context.keep(request);
-                    let first = First { generation: token.generation(), waited: false };
-                    let request = attach(request, token.header_value());
-                    let Some(kept) = kept else {
-                        return ResponseFuture::sending(self.inner.call(request), None, first, Arc::clone(context));
-                    };
-                    // The instance that was polled ready is the one that is called, and called again for the retry:
-                    // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
-                    let mut service = self.take_ready();
-                    let response = service.call(request);
-                    ResponseFuture::sending(response, Some(Retry { service, kept }), first, Arc::clone(&self.context))
-                }
-                Ok(Look::Wait(awaited)) => {
-                    // Whatever the ready instance reserved (a permit, a slot) is given up while we wait: the token's own
-                    // request may need it.
-                    drop(self.take_ready());
-                    let token = Box::pin(self.context.cache.clone().arrival(awaited));
-                    ResponseFuture::waiting(token, self.inner.clone(), request, Arc::clone(&self.context))
-                }
-                Err(error) => self.refuse(error),
-            },
+            Admission::Attach => self.attach(request).unwrap_or_else(|error| self.refuse(error)),
+        }
+    }
+}
+
+impl<S, T, R> BearerAuth<S, T, R> {
+    /// Sends a request with a token, as soon as there is one.
+    fn attach<B, ResB>(&mut self, request: Request<B>) -> Result<ResponseFuture<S, B, ResB, T, R>, Error>
+    where
+        S: Service<Request<B>, Response = Response<ResB>> + Clone,
+        T: TokenSource,
+        R: Replay<B> + Clone,
+    {
+        let context = match request.extensions().get() {
+            None => Arc::clone(&self.context),
+            Some(narrowing) => Arc::new(self.context.narrowed(narrowing)?),
+        };
+        let required = request.extensions().get().cloned();
+        match context.cache.look()? {
+            Look::Hit(token) => {
+                context.check(required.as_ref(), &token)?;
+                let (request, kept) = context.keep(request);
+                let first = First { generation: token.generation(), waited: false, required };
+                let request = attach(request, token.header_value());
+                let Some(kept) = kept else {
+                    return Ok(ResponseFuture::sending(self.inner.call(request), None, first, context));
+                };
+                // The instance that was polled ready is the one that is called, and called again for the retry:
+                // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
+                let mut service = self.take_ready();
+                let response = service.call(request);
+                Ok(ResponseFuture::sending(response, Some(Retry { service, kept }), first, context))
+            }
+            Look::Wait(awaited) => {
+                // Whatever the ready instance reserved (a permit, a slot) is given up while we wait: the token's own
+                // request may need it.
+                drop(self.take_ready());
+                let token = Box::pin(context.cache.clone().arrival(awaited));
+                Ok(ResponseFuture::waiting(token, self.inner.clone(), request, required, context))
+            }
         }
     }
 }

@@ -3,18 +3,24 @@
 #[path = "api/support.rs"]
 mod support;
 
-#[path = "api/connection.rs"]
-mod connection;
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/connection.rs"]
+mod connection;
 #[path = "api/floors.rs"]
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/grants.rs"]
+mod grants;
 #[path = "api/judging.rs"]
 mod judging;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/middleware.rs"]
 mod middleware;
+#[path = "api/narrowing.rs"]
+mod narrowing;
 #[path = "api/order.rs"]
 mod order;
 #[path = "api/order_bodies.rs"]
@@ -27,10 +33,6 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
-#[path = "api/grants.rs"]
-mod grants;
-#[path = "api/metadata.rs"]
-mod metadata;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -45,14 +47,16 @@ mod renewal_rejections;
 mod replay;
 #[path = "api/replay_model.rs"]
 mod replay_model;
+#[path = "api/required_scopes.rs"]
+mod required_scopes;
 #[path = "api/retry.rs"]
 mod retry;
+#[path = "api/revocation.rs"]
+mod revocation;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[path = "api/scopes_model.rs"]
 mod scopes_model;
-#[path = "api/revocation.rs"]
-mod revocation;
 #[path = "api/scripted.rs"]
 mod scripted;
 #[path = "api/secret_places.rs"]

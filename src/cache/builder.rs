@@ -99,6 +99,13 @@ impl<T: TokenSource> TokenCacheBuilder<T> {
         self
     }
 
+    /// How many [narrowed](TokenCache::narrowed) tokens are kept at most, each with a cache of its own; the one that was unused
+    /// for longest makes room. Default: 64.
+    pub fn most_narrowed(mut self, most: usize) -> Self {
+        self.settings.most_narrowed = most;
+        self
+    }
+
     /// Makes the cache. Nothing is asked for before the first request.
     pub fn build(self) -> TokenCache<T> {
         TokenCache::with_settings(self.source, self.settings)

@@ -7,6 +7,7 @@ mod budget;
 mod builder;
 mod entry;
 mod flight;
+mod narrowed;
 mod settings;
 mod state;
 mod status;

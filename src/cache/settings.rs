@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    cache::{backoff::Backoff, budget::RejectionBudget},
+    cache::{backoff::Backoff, budget::RejectionBudget, state::Refusal},
     clock::{self, WallClock},
     error::FailureClass,
     token::{AccessToken, Lifetime},
@@ -47,6 +47,9 @@ pub(crate) struct Settings {
     pub(crate) retry_after_most: Duration,
     pub(crate) rejections: RejectionBudget,
     pub(crate) wall_clock: WallClock,
+    pub(crate) most_narrowed: usize,
+    /// Shared with the caches of the narrowed source, since its credentials are the same.
+    pub(crate) refusal: Refusal,
 }
 
 impl Default for Settings {
@@ -63,6 +66,8 @@ impl Default for Settings {
             retry_after_most: 10 * MINUTE,
             rejections: RejectionBudget::default(),
             wall_clock: clock::system(),
+            most_narrowed: 64,
+            refusal: Refusal::default(),
         }
     }
 }

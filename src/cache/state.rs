@@ -1,6 +1,9 @@
 //! What a cache remembers under its lock: everything that the hot path does not need.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -20,10 +23,15 @@ pub(crate) struct State {
     pub(crate) failing: Option<Failing>,
     pub(crate) budget: Account,
     pub(crate) renewals: u64,
+    pub(crate) refusal: Refusal,
 }
 
+/// The last refusal of credentials that several caches share, so that each wrong password is tried once, not once a cache.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusal(Arc<Mutex<Option<Failing>>>);
+
 /// Failures in a row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failing {
     pub(crate) error: Error,
     /// By class: an outage between two refusals is no reason to ask sooner after the second.
@@ -34,7 +42,14 @@ pub(crate) struct Failing {
 
 impl State {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { newest: None, rejected: false, failing: None, budget: Account::new(settings.rejections), renewals: 0 }
+        Self {
+            newest: None,
+            rejected: false,
+            failing: None,
+            budget: Account::new(settings.rejections),
+            renewals: 0,
+            refusal: settings.refusal.clone(),
+        }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -52,12 +67,8 @@ impl State {
 
     /// The error for a caller who needs the source while it is left alone.
     pub(crate) fn blocked(&self, now: Instant, credentials_version: u64) -> Option<Error> {
-        let failing = self.failing.as_ref()?;
-        let wait = failing.wait(now)?;
-        // Only refusals are worth looking at the credentials for: an outage does not end with a new password.
-        let renewed_credentials =
-            failing.error.class() != FailureClass::Transient && credentials_version != failing.credentials_version;
-        (!renewed_credentials).then(|| Error::backing_off(&failing.error, wait))
+        let own = self.failing.as_ref().and_then(|failing| failing.blocks(now, credentials_version));
+        own.or_else(|| self.refusal.get()?.blocks(now, credentials_version))
     }
 
     /// Notes a new token, which is returned with its generation.
@@ -68,6 +79,7 @@ impl State {
         self.newest = Some(token.clone());
         self.rejected = false;
         self.failing = None;
+        self.refusal.set(None);
         self.renewals += 1;
         token
     }
@@ -90,12 +102,38 @@ impl State {
         *of_class = of_class.saturating_add(1);
         let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);
         let wait = settings.backoff(error.class()).wait(*of_class).max(asked).min(LONGEST);
-        self.failing = Some(Failing { error: error.clone(), times, until: now + wait, credentials_version });
+        let failing = Failing { error: error.clone(), times, until: now + wait, credentials_version };
+        // A scope or a resource that is refused says nothing of another one.
+        if error.class() != FailureClass::Transient
+            && !matches!(error.oauth_code(), Some("invalid_scope" | "invalid_target"))
+        {
+            self.refusal.set(Some(failing.clone()));
+        }
+        self.failing = Some(failing);
         wait
     }
 }
 
+impl Refusal {
+    fn get(&self) -> Option<Failing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, failing: Option<Failing>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+    }
+}
+
 impl Failing {
+    /// The error for a caller, while the source is left alone.
+    fn blocks(&self, now: Instant, credentials_version: u64) -> Option<Error> {
+        let wait = self.wait(now)?;
+        // Only refusals are worth looking at the credentials for: an outage does not end with a new password.
+        let renewed_credentials =
+            self.error.class() != FailureClass::Transient && credentials_version != self.credentials_version;
+        (!renewed_credentials).then(|| Error::backing_off(&self.error, wait))
+    }
+
     pub(crate) fn times(&self) -> u32 {
         self.times.iter().fold(0, |sum, times| sum.saturating_add(*times))
     }

@@ -23,13 +23,15 @@ use crate::{
         builder::TokenCacheBuilder,
         entry::Entry,
         flight::{Boarded, Flight, Pilot, Ticket},
+        narrowed::Narrowed,
         settings::Settings,
         state::{Failing, State},
         status::{Age, CacheStatus},
     },
     error::Error,
     recursion::{self, Renewing},
-    source::{Reason, TokenSource},
+    scope::Scopes,
+    source::{Narrowing, Reason, TokenSource},
     token::AccessToken,
 };
 
@@ -58,6 +60,7 @@ struct Shared<T> {
     /// Whether acceptances are being watched: a copy of the budget's state for the hot path.
     limited: AtomicBool,
     flight: Flight<State, Renewed>,
+    narrowed: Narrowed<T>,
 }
 
 /// So many renewals in a row may be lost to one who waits.
@@ -111,7 +114,8 @@ impl<T: TokenSource> TokenCache<T> {
     pub(crate) fn with_settings(source: T, settings: Settings) -> Self {
         let flight = Flight::new(State::new(&settings));
         let (current, limited) = (ArcSwapOption::empty(), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { source, settings, current, limited, flight }) }
+        let narrowed = Narrowed::new(settings.most_narrowed);
+        Self { shared: Arc::new(Shared { source, settings, current, limited, flight, narrowed }) }
     }
 
     /// The token to use now: the one at hand, or the next one. For what the layer does not reach: a WebSocket's first
@@ -127,6 +131,34 @@ impl<T: TokenSource> TokenCache<T> {
             Look::Hit(token) => Ok(token),
             Look::Wait(awaited) => self.clone().arrival(awaited).await,
         }
+    }
+
+    /// The cache of the same source's token for less: this scope, for these resources (RFC 8707). A token of its own, with the
+    /// same settings; all who narrow this cache or a clone of it to the same share it. A request that carries a
+    /// [`Narrowing`] among its extensions has its token from here.
+    ///
+    /// As many are kept as [set](TokenCacheBuilder::most_narrowed). Credentials that were refused for one are not tried
+    /// for another; otherwise each fails and recovers by itself.
+    ///
+    /// ```
+    /// use tower_bearer::{Error, TokenCache, TokenSource, source::Narrowing};
+    ///
+    /// fn read_only<T: TokenSource>(cache: &TokenCache<T>) -> Result<TokenCache<T>, Error> {
+    ///     cache.narrowed(&Narrowing::new().with_scope("system/*.rs")?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the source cannot be narrowed; see [`TokenSource::narrowed`].
+    pub fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
+        let shared = &self.shared;
+        if let Some(cache) = shared.narrowed.get(to) {
+            return Ok(cache);
+        }
+        let source = shared.source.narrowed(to).ok_or_else(|| {
+            Error::config("this token source cannot be narrowed: let it implement `TokenSource::narrowed`")
+        })?;
+        Ok(shared.narrowed.add(to, &Self::with_settings(source, shared.settings.clone())))
     }
 
     /// Tells that an API rejected `token`. If it is still the newest one, it is no longer served and its renewal begins
@@ -149,7 +181,7 @@ impl<T: TokenSource> TokenCache<T> {
     }
 
     /// Forgets the token and every failure, so that the next request asks the source: after an operator has mended what
-    /// was wrong. A renewal that is under way goes on.
+    /// was wrong. A renewal that is under way goes on. The same for those that it was [narrowed](Self::narrowed) to.
     pub fn reset(&self) {
         let shared = &self.shared;
         shared.flight.board(|state, _| {
@@ -159,11 +191,13 @@ impl<T: TokenSource> TokenCache<T> {
             *state = State { newest, renewals, ..State::new(&shared.settings) };
             ((), false)
         });
+        shared.settings.refusal.set(None);
+        shared.narrowed.all().iter().for_each(Self::reset);
     }
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
-    /// A grant revokes its refresh token as well. A renewal that is under way is waited for first, since it brings another
+    /// A grant revokes its refresh token as well, and the cache those that it was [narrowed](Self::narrowed) to. A renewal that is under way is waited for first, since it brings another
     /// token; but a request that comes later gets a new one, so stop the traffic before:
     ///
     /// ```no_run
@@ -185,6 +219,12 @@ impl<T: TokenSource> TokenCache<T> {
     /// # Cancel safety
     /// Dropped midway, the token is forgotten and may be revoked or not.
     pub async fn revoke(&self) -> Result<(), Error> {
+        let narrowed = self.shared.narrowed.all();
+        let all = narrowed.iter().chain([self]).map(Self::revoke_own);
+        futures_util::future::join_all(all).await.into_iter().collect()
+    }
+
+    async fn revoke_own(&self) -> Result<(), Error> {
         let shared = &self.shared;
         if let Boarded::Joined(mut renewal) = shared.flight.board(|_, under_way| ((), under_way)).1 {
             self.bounded(renewal.arrival()).await;
@@ -343,11 +383,11 @@ impl<T: TokenSource> TokenCache<T> {
         }
     }
 
-    /// The scope that a token was granted, while it is the one being served.
-    pub(crate) fn scope_of(&self, generation: u64) -> Option<Box<str>> {
+    /// The scopes that a token was granted, while it is the one being served.
+    pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
         let current = self.shared.current.load();
-        let token = &current.as_ref().filter(|entry| entry.token.generation() == generation)?.token;
-        token.scope().map(Into::into)
+        let entry = current.as_ref().filter(|entry| entry.token.generation() == generation)?;
+        entry.token.scopes().cloned()
     }
 
     /// Whether this cache is waiting for the very task that asks.

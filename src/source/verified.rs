@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
-    source::token_source::{Reason, TokenSource},
+    source::{
+        narrowing::Narrowing,
+        token_source::{Reason, TokenSource},
+    },
     token::AccessToken,
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
@@ -39,6 +42,11 @@ const KEYS_LIVE: Duration = Duration::from_secs(3600);
 /// ```
 pub struct Verified<T, K> {
     source: T,
+    check: Arc<Check<K>>,
+}
+
+/// Shared with sources that are narrowed.
+struct Check<K> {
     verifier: Verifier,
     provider: K,
     keys: Mutex<Option<(Instant, Arc<KeySet>)>>,
@@ -47,9 +55,11 @@ pub struct Verified<T, K> {
 impl<T, K> Verified<T, K> {
     /// Verifies the tokens of `source` with the keys of `provider`.
     pub fn new(source: T, verifier: Verifier, provider: K) -> Self {
-        Self { source, verifier, provider, keys: Mutex::new(None) }
+        Self { source, check: Arc::new(Check { verifier, provider, keys: Mutex::new(None) }) }
     }
+}
 
+impl<K> Check<K> {
     /// The keys at hand, if they are young enough.
     fn kept(&self) -> Option<Arc<KeySet>> {
         let kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +67,7 @@ impl<T, K> Verified<T, K> {
     }
 }
 
-impl<T, K: KeyProvider> Verified<T, K> {
+impl<K: KeyProvider> Check<K> {
     async fn verify(&self, token: &AccessToken) -> Result<(), Error> {
         let kept = self.kept().map(|keys| self.verifier.verify(token, &keys));
         let verdict = match kept {
@@ -79,12 +89,20 @@ impl<T, K: KeyProvider> Verified<T, K> {
 impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
     async fn obtain(&self, why: Reason) -> Result<AccessToken, Error> {
         let token = self.source.obtain(why).await?;
-        self.verify(&token).await?;
+        self.check.verify(&token).await?;
         Ok(token)
     }
 
     fn credentials_version(&self) -> u64 {
         self.source.credentials_version()
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
+        Some(Self { source: self.source.narrowed(to)?, check: Arc::clone(&self.check) })
+    }
+
+    fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
+        self.source.revoke(token)
     }
 }
 
@@ -92,7 +110,7 @@ impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified")
             .field("source", &self.source)
-            .field("verifier", &self.verifier)
+            .field("verifier", &self.check.verifier)
             .finish_non_exhaustive()
     }
 }

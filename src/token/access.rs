@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -52,6 +52,7 @@ struct Inner {
     issued_wall: SystemTime,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
+    scopes: OnceLock<Option<Scopes>>,
     generation: u64,
 }
 
@@ -81,6 +82,7 @@ impl AccessToken {
             issued_wall: clock::wall_now(),
             refresh_in: None,
             scope: None,
+            scopes: OnceLock::new(),
             generation: 0,
         })))
     }
@@ -100,7 +102,10 @@ impl AccessToken {
     /// Sets the granted scope (RFC 6749 §3.3). Default: unknown.
     #[must_use]
     pub fn with_scope(self, scope: impl Into<Box<str>>) -> Self {
-        self.with(|inner| inner.scope = Some(scope.into()))
+        self.with(|inner| {
+            inner.scope = Some(scope.into());
+            inner.scopes = OnceLock::new();
+        })
     }
 
     /// Sets the time of day at issue by the issuer's own clock (its `Date`), for a JWT with an `exp` and no `iat`.
@@ -160,14 +165,15 @@ impl AccessToken {
         self.0.scope.as_deref()
     }
 
-    /// The granted scopes: those of the issuer's answer (RFC 6749 §5.1), else those that a JWT claims. Read anew at each
-    /// call; `None` when neither tells, or when what it tells is no scope.
+    /// The granted scopes: those of the issuer's answer (RFC 6749 §5.1), else those that a JWT claims. Read when first asked
+    /// for; `None` when neither tells, or when what it tells is no scope.
     #[must_use]
-    pub fn scopes(&self) -> Option<Scopes> {
-        match self.scope() {
+    pub fn scopes(&self) -> Option<&Scopes> {
+        let read = || match self.scope() {
             Some(scope) => scope.parse().ok(),
             None => self.claims::<Claims>()?.scopes,
-        }
+        };
+        self.0.scopes.get_or_init(read).as_ref()
     }
 
     /// What a JWT claims, as [`Claims`] or a type of your own. Read anew at each call, and **not verified**.
@@ -260,9 +266,10 @@ mod tests {
     #[test]
     fn the_scopes_of_the_answer_count_before_those_that_a_jwt_claims() {
         let token = jwt(r#"{"scope":"claimed"}"#);
-        assert_eq!(token.scopes(), "claimed".parse().ok());
-        assert_eq!(token.clone().with_scope("granted").scopes(), "granted".parse().ok());
-        assert_eq!(token.clone().with_scope("").scopes(), "".parse().ok());
+        let claimed: Option<Scopes> = "claimed".parse().ok();
+        assert_eq!(token.scopes(), claimed.as_ref());
+        assert_eq!(token.clone().with_scope("granted").scopes().unwrap().to_string(), "granted");
+        assert_eq!(token.clone().with_scope("").scopes().unwrap().to_string(), "");
         assert_eq!(token.with_scope("no\nscope").scopes(), None);
         assert_eq!(AccessToken::new("opaque").unwrap().scopes(), None);
     }
