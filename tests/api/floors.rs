@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[&[&str]] = &[
     &["error", "clock"],
     &["challenge", "drain", "origin", "recursion", "outcome", "scope"],
-    &["token", "guard", "insufficiency"],
-    &["rejection", "verify"],
+    &["token", "guard"],
+    &["insufficiency", "verify"],
+    &["rejection"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
     &["cache", "grant"],
     &["context"],
