@@ -8,6 +8,8 @@ mod builder;
 mod entry;
 mod flight;
 mod narrowed;
+mod renewal;
+mod requests;
 mod settings;
 mod state;
 mod status;
@@ -19,4 +21,4 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use token_cache::{AfterRejection, Look};
+pub(crate) use requests::{AfterRejection, Look};

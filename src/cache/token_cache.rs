@@ -1,4 +1,4 @@
-//! The cache: what callers ask it, and the renewal that runs apart from them.
+//! The cache, and what its users ask it.
 
 use std::{
     fmt,
@@ -7,31 +7,28 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwapOption;
-use futures_util::FutureExt;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout},
-};
-use tracing::Instrument;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     cache::{
         builder::TokenCacheBuilder,
         entry::Entry,
-        flight::{Boarded, Flight, Pilot, Ticket},
+        flight::{Boarded, Flight},
         narrowed::Narrowed,
+        renewal::Renewed,
+        requests::Look,
         settings::Settings,
         state::{Failing, State},
         status::{Age, CacheStatus},
     },
     error::Error,
-    recursion::{self, Renewing},
+    recursion::Renewing,
     scope::Scopes,
-    source::{Narrowing, Reason, TokenSource},
+    source::{Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -49,55 +46,18 @@ use crate::{
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
 pub struct TokenCache<T> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
 }
 
-struct Shared<T> {
-    source: T,
-    settings: Settings,
+pub(crate) struct Shared<T> {
+    pub(crate) source: T,
+    pub(crate) settings: Settings,
     /// The token to serve. Written only under the flight's lock; the hot path reads it without one.
-    current: ArcSwapOption<Entry>,
+    pub(crate) current: ArcSwapOption<Entry>,
     /// Whether acceptances are being watched: a copy of the budget's state for the hot path.
-    limited: AtomicBool,
-    flight: Flight<State, Renewed>,
+    pub(crate) limited: AtomicBool,
+    pub(crate) flight: Flight<State, Renewed>,
     narrowed: Narrowed<T>,
-}
-
-/// So many renewals in a row may be lost to one who waits.
-const MOST_LOST: u32 = 8;
-
-type Renewed = Result<AccessToken, Error>;
-
-/// What a request finds.
-pub(crate) enum Look {
-    /// A token to send it with.
-    Hit(AccessToken),
-    /// One is being fetched.
-    Wait(Awaited),
-}
-
-/// What a rejected request is to do.
-pub(crate) enum AfterRejection {
-    /// There is a newer token already.
-    Newer(AccessToken),
-    /// One is being fetched.
-    Wait(Awaited),
-    /// Too many fresh tokens were rejected: pass the rejection on.
-    BudgetSpent,
-    /// The source is being left alone after this failure.
-    Failed(Error),
-}
-
-/// A renewal that is under way in a task of its own.
-#[derive(Debug)]
-pub(crate) struct Awaited(Ticket<Renewed>);
-
-/// What looking at the state under the lock decided.
-enum Decision {
-    Serve(AccessToken),
-    Wait,
-    BudgetSpent,
-    Fail(Error),
 }
 
 impl<T: TokenSource> TokenCache<T> {
@@ -272,117 +232,6 @@ impl<T: TokenSource> TokenCache<T> {
         shared.flight.board(status).0
     }
 
-    /// The hot path: a fresh token is read without a lock.
-    pub(crate) fn look(&self) -> Result<Look, Error> {
-        let now = Instant::now();
-        let shared = &self.shared;
-        if let Some(entry) = &*shared.current.load()
-            && !entry.is_stale(now)
-            && !entry.is_expired(now, self.wall_now())
-            // While limited, a rejected token is served during its own renewal; not to that renewal.
-            && !(shared.limited.load(Ordering::Relaxed) && self.is_renewed_here())
-        {
-            return Ok(Look::Hit(entry.token.clone()));
-        }
-        self.look_again()
-    }
-
-    /// Looks under the lock, and sees to it that a renewal is under way where one is due.
-    fn look_again(&self) -> Result<Look, Error> {
-        if self.is_renewed_here() {
-            return Err(Error::recursion());
-        }
-        let shared = &self.shared;
-        let (version, wall) = (self.credentials_version(), self.wall_now());
-        let (decision, boarded) = shared.flight.board(|state, under_way| {
-            let now = Instant::now();
-            match &*shared.current.load() {
-                Some(entry) if !entry.is_expired(now, wall) => {
-                    let renew = entry.is_stale(now) && !under_way && state.blocked(now, version).is_none();
-                    (Decision::Serve(entry.token.clone()), renew)
-                }
-                _ => want(state, under_way, version, now),
-            }
-        });
-        match (decision, self.depart(boarded)) {
-            // Also where nothing can renew it: outside a runtime.
-            (Decision::Serve(token), _) => Ok(Look::Hit(token)),
-            (Decision::Fail(error), _) | (_, Err(error)) => Err(error),
-            (_, Ok(Some(awaited))) => Ok(Look::Wait(awaited)),
-            (_, Ok(None)) => unreachable!("a decision to wait asks for a place"),
-        }
-    }
-
-    /// A first attempt that carried this generation was rejected.
-    pub(crate) fn rejected(&self, generation: u64) -> AfterRejection {
-        if self.is_renewed_here() {
-            return AfterRejection::Failed(Error::recursion());
-        }
-        let shared = &self.shared;
-        let (version, wall) = (self.credentials_version(), self.wall_now());
-        let (decision, boarded) = shared.flight.board(|state, under_way| {
-            let now = Instant::now();
-            let current = shared.current.load();
-            if generation != state.generation() {
-                // A late rejection of a token that was replaced since.
-                return match &*current {
-                    Some(entry) if !entry.is_expired(now, wall) => (Decision::Serve(entry.token.clone()), false),
-                    _ => want(state, under_way, version, now),
-                };
-            }
-            let limited = state.budget.is_limited();
-            if !under_way && !state.rejected {
-                let accepted = current.as_ref().and_then(|entry| entry.accepted_at());
-                let may_renew = state.budget.may_renew(accepted, now);
-                shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
-                if !may_renew {
-                    return (Decision::BudgetSpent, false);
-                }
-            }
-            state.rejected = true;
-            if !limited {
-                // While limited it is still served: other endpoints may well accept it.
-                shared.current.store(None);
-            }
-            want(state, under_way, version, now)
-        });
-        match (decision, self.depart(boarded)) {
-            (_, Err(error)) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
-            (Decision::Serve(token), _) => AfterRejection::Newer(token),
-            (Decision::Wait, Ok(Some(awaited))) => AfterRejection::Wait(awaited),
-            (Decision::BudgetSpent | Decision::Wait, _) => AfterRejection::BudgetSpent,
-        }
-    }
-
-    /// A retry that carried this generation was accepted, or rejected.
-    pub(crate) fn retried(&self, generation: u64, accepted: bool) {
-        self.shared.flight.board(|state, _| {
-            if state.generation() == generation {
-                state.budget.retried(accepted, Instant::now());
-                self.shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
-            }
-            ((), false)
-        });
-    }
-
-    /// An API accepted this generation. Reads one flag unless the budget is limited.
-    pub(crate) fn accepted(&self, generation: u64) {
-        if self.shared.limited.load(Ordering::Relaxed)
-            && let Some(entry) = &*self.shared.current.load()
-            && entry.token.generation() == generation
-        {
-            entry.note_accepted(Instant::now());
-        }
-    }
-
-    /// The token to send in the place of one that had to wait, if a newer one has come since.
-    pub(crate) fn newest(&self, waited: AccessToken) -> AccessToken {
-        match &*self.shared.current.load() {
-            Some(entry) if entry.token.generation() > waited.generation() => entry.token.clone(),
-            _ => waited,
-        }
-    }
-
     /// The scopes that a token was granted, while it is the one being served.
     pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
         let current = self.shared.current.load();
@@ -390,128 +239,18 @@ impl<T: TokenSource> TokenCache<T> {
         entry.token.scopes().cloned()
     }
 
-    /// Whether this cache is waiting for the very task that asks.
-    pub(crate) fn is_renewed_here(&self) -> bool {
-        recursion::is_renewing(self.id())
-    }
-
     /// An address that is this cache's alone while any clone of it lives.
     pub(crate) fn id(&self) -> usize {
         Arc::as_ptr(&self.shared).cast::<()>() as usize
     }
 
-    /// Waits for a renewal. Should its task be lost with its runtime, another one is begun; not for ever, because the
-    /// runtime in which this is polled may itself be shut down.
-    pub(crate) async fn arrival(self, mut awaited: Awaited) -> Renewed {
-        for _ in 0..MOST_LOST {
-            match self.bounded(awaited.0.arrival()).await {
-                Some(Some(renewed)) => return renewed,
-                Some(None) => {}
-                None => {
-                    self.shared.flight.give_up(&awaited.0);
-                    return Err(Error::timeout(self.shared.settings.renewal_deadline));
-                }
-            }
-            match self.look_again()? {
-                Look::Hit(token) => return Ok(token),
-                Look::Wait(next) => awaited = next,
-            }
-        }
-        Err(Error::no_runtime())
-    }
-
-    /// A renewal keeps its deadline itself, in its task; but that is in the runtime of whoever began it, which may not be
-    /// driven any more, or blocked. So those who wait have an eye on it too, a second later.
-    async fn bounded<F: Future>(&self, arrival: F) -> Option<F::Output> {
-        if Handle::try_current().is_err() {
-            return Some(arrival.await);
-        }
-        let deadline = self.shared.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
-        timeout(deadline, arrival).await.ok()
-    }
-
     /// The source's version of its credentials; it is somebody else's code, which may panic.
-    fn credentials_version(&self) -> u64 {
+    pub(crate) fn credentials_version(&self) -> u64 {
         catch_unwind(AssertUnwindSafe(|| self.shared.source.credentials_version())).unwrap_or(0)
     }
 
-    fn wall_now(&self) -> SystemTime {
+    pub(crate) fn wall_now(&self) -> SystemTime {
         (self.shared.settings.wall_clock)()
-    }
-
-    /// Sends a flight that has just begun on its way, in a task that no caller can cancel.
-    fn depart(&self, boarded: Boarded<Renewed>) -> Result<Option<Awaited>, Error> {
-        let (ticket, pilot) = match boarded {
-            Boarded::Stayed => return Ok(None),
-            Boarded::Joined(ticket) => return Ok(Some(Awaited(ticket))),
-            Boarded::Began(ticket, pilot) => (ticket, pilot),
-        };
-        let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
-        let renewal = Renewing::scope(self.id(), self.clone().renew(pilot));
-        // Not a part of the request that happened to begin it, which may be over long before.
-        let span = tracing::debug_span!(parent: None, "renew token");
-        span.follows_from(tracing::Span::current());
-        runtime.spawn(renewal.instrument(span));
-        Ok(Some(Awaited(ticket)))
-    }
-
-    async fn renew(self, pilot: Pilot<Renewed>) {
-        let shared = &*self.shared;
-        let credentials_version = self.credentials_version();
-        let why = shared.flight.board(|state, _| (state.reason(), false)).0;
-        let began = Instant::now();
-        tracing::debug!(reason = reason_name(&why), "asking for a token");
-        let deadline = shared.settings.renewal_deadline;
-        let attempt = AssertUnwindSafe(async { timeout(deadline, shared.source.obtain(why)).await });
-        let obtained = match attempt.catch_unwind().await {
-            Ok(Ok(obtained)) => obtained,
-            Ok(Err(_)) => Err(Error::timeout(deadline)),
-            Err(_) => Err(Error::panicked()),
-        };
-        let (now, wall) = (Instant::now(), self.wall_now());
-        let took = now - began;
-        // Logged after landing: a subscriber may ask the cache, or take its time, and must not do so under the lock.
-        match obtained {
-            Ok(token) => {
-                let (mut generation, mut expires_in) = (0, Duration::ZERO);
-                shared.flight.land(pilot, |state| {
-                    let token = state.issued(token, now);
-                    shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
-                    let entry = Entry::new(token.clone(), &shared.settings, wall);
-                    (generation, expires_in) = (token.generation(), entry.expires_in(now, wall));
-                    shared.current.store(Some(Arc::new(entry)));
-                    Ok(token)
-                });
-                tracing::info!(generation, ?expires_in, ?took, "token issued");
-            }
-            Err(error) => {
-                let mut wait = Duration::ZERO;
-                shared.flight.land(pilot, |state| {
-                    wait = state.failed(&error, credentials_version, now, &shared.settings);
-                    Err(error.clone())
-                });
-                tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "no token");
-            }
-        }
-    }
-}
-
-/// A place on the renewal, unless the source is being left alone.
-fn want(state: &State, under_way: bool, credentials_version: u64, now: Instant) -> (Decision, bool) {
-    if under_way {
-        return (Decision::Wait, true);
-    }
-    match state.blocked(now, credentials_version) {
-        Some(error) => (Decision::Fail(error), false),
-        None => (Decision::Wait, true),
-    }
-}
-
-fn reason_name(reason: &Reason) -> &'static str {
-    match reason {
-        Reason::First => "first",
-        Reason::Ageing => "ageing",
-        Reason::Rejected(_) => "rejected",
     }
 }
 
