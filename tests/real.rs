@@ -8,6 +8,8 @@
 
 #[path = "real/grants.rs"]
 mod grants;
+#[path = "real/uploads.rs"]
+mod uploads;
 
 use std::{
     env,
