@@ -3,16 +3,20 @@
 #[path = "api/support.rs"]
 mod support;
 
-#[path = "api/connection.rs"]
-mod connection;
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/connection.rs"]
+mod connection;
 #[path = "api/floors.rs"]
 mod floors;
 #[path = "api/grant.rs"]
 mod grant;
+#[path = "api/grants.rs"]
+mod grants;
 #[path = "api/judging.rs"]
 mod judging;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/middleware.rs"]
 mod middleware;
 #[path = "api/order.rs"]
@@ -27,10 +31,6 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
-#[path = "api/grants.rs"]
-mod grants;
-#[path = "api/metadata.rs"]
-mod metadata;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -47,12 +47,12 @@ mod replay;
 mod replay_model;
 #[path = "api/retry.rs"]
 mod retry;
+#[path = "api/revocation.rs"]
+mod revocation;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[path = "api/scopes_model.rs"]
 mod scopes_model;
-#[path = "api/revocation.rs"]
-mod revocation;
 #[path = "api/scripted.rs"]
 mod scripted;
 #[path = "api/secret_places.rs"]

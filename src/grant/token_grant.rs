@@ -40,6 +40,8 @@ pub struct Grant<F, C> {
 struct Kept {
     refresh_token: Option<SecretString>,
     is_saved: bool,
+    /// The one of the user's own that it began with, where that may change.
+    first: Option<SecretString>,
     version: u64,
 }
 
@@ -95,6 +97,20 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         form
     }
 
+    /// Other credentials have a refresh token of their own.
+    async fn notice_change(&self, kept: &mut Kept) -> Result<(), Error> {
+        let version = self.flow.version();
+        if kept.version != version {
+            let first = self.flow.first_refresh_token().await?;
+            // The same one, written once more, is used up: its second use would look like theft.
+            if first.is_none() || !is_same(kept.first.as_ref(), first.as_ref()) {
+                *kept = Kept { refresh_token: first.clone(), is_saved: true, first, version };
+            }
+            kept.version = version;
+        }
+        Ok(())
+    }
+
     /// Saves a refresh token that is nowhere but here.
     async fn save(&self, kept: &mut Kept) {
         if let Some(refresh_token) = kept.refresh_token.as_ref().filter(|_| !kept.is_saved) {
@@ -123,15 +139,11 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
         let mut kept = self.kept.lock().await;
-        let version = self.flow.version();
-        if kept.version != version {
-            *kept = Kept { version, ..Kept::default() };
-        }
+        self.notice_change(&mut kept).await?;
         self.save(&mut kept).await;
         let granted = self.exchange(&mut kept).await?;
         if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != Refresh::Never) {
-            let is_same = kept.refresh_token.as_ref().is_some_and(|old| old.expose_secret() == new.expose_secret());
-            kept.is_saved = is_same && kept.is_saved;
+            kept.is_saved = is_same(kept.refresh_token.as_ref(), Some(&new)) && kept.is_saved;
             // Here first: the renewal's deadline may end the saving.
             kept.refresh_token = Some(new);
             self.save(&mut kept).await;
@@ -157,6 +169,10 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
         self.revoke_both(token).await
     }
+}
+
+fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(ExposeSecret::expose_secret) == other.map(ExposeSecret::expose_secret)
 }
 
 /// Whether the refresh token is of no more use. After other failures it may still be good, and the grant itself would meet

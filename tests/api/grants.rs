@@ -1,8 +1,11 @@
 //! The grants beside the password grant, and what all of them share.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use bytes::Bytes;
@@ -21,6 +24,8 @@ use tower_bearer::{
     source::Narrowing,
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenRequest},
 };
+
+use crate::support::scratch;
 
 const URL: &str = "https://issuer.test/token";
 
@@ -158,6 +163,29 @@ async fn a_refusal_never_makes_a_used_refresh_token_come_back() {
         assert_eq!(next.is_ok(), sent_again, "{trouble:?}");
         assert!(next.map_or_else(|error| error.is_terminal(), |token| accepted(&issuer, &token)));
     }
+}
+
+/// RFC 9700 §4.14.2: a file that is written once more holds the token that is used up, unless it is another one.
+#[tokio::test]
+async fn only_another_refresh_token_in_the_file_is_a_new_beginning() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let file = scratch("refresh-token");
+    let write = |token: &str| {
+        fs::write(file.with_extension("new"), token).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    let first = text(&signed_in(&issuer).await, "refresh_token");
+    write(&first);
+    let source = refresh(Secret::file(&file)).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    write(&format!("{first}\n"));
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+    fs::remove_file(&file).unwrap();
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+    let other = text(&signed_in(&issuer).await, "refresh_token");
+    write(&other);
+    obtain(&source).await.unwrap();
+    assert_eq!(last(&issuer).param("refresh_token"), Some(&*other));
 }
 
 #[tokio::test]
