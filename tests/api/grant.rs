@@ -546,6 +546,8 @@ fn a_wrong_setting_is_told_before_anything_is_sent() {
         (builder("http://127.0.0.1.example.org/token"), "https"),
         (builder("http://localhost.example.org/token"), "https"),
         (builder("https://user:hidden@example.org/token"), "ClientAuth"),
+        (builder("https://example.org/token#hidden"), "fragment"),
+        (set().revocation_url("https://example.org/revoke#hidden"), "fragment"),
         (set().scope("a").scope("b"), "`scope`"),
         (set().param("x", "1").param("x", "2"), "`x`"),
         (set().audience("a").param("audience", "b"), "`audience`"),

@@ -128,6 +128,8 @@ async fn what_is_no_metadata_is_an_error() {
         ("token_endpoint", json!("/token")),
         ("token_endpoint", json!("http://issuer.test/token")),
         ("token_endpoint", json!("https://user:hidden@issuer.test/token")),
+        ("token_endpoint", json!("http://127.0.0.1:2375/hidden")),
+        ("token_endpoint", json!("https://issuer.test/token#hidden")),
         ("token_endpoint", json!("file:///etc/passwd")),
         ("revocation_endpoint", json!("http://issuer.test/hidden")),
         ("jwks_uri", json!("http://issuer.test/hidden")),
