@@ -290,8 +290,11 @@ fn a_grant_says_what_it_lacks() {
     assert!(error.is_config() && error.to_string().contains("`refresh_token`"), "{error}");
     let error = TokenExchange::builder(URL).client_auth(basic()).build_with(http.clone()).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("`subject_token`"), "{error}");
-    let error = ClientCredentials::builder(URL).client_auth(basic()).audience("a").audience("b").build_with(http);
-    assert!(error.unwrap_err().to_string().contains("`audience`"), "only an exchange repeats it");
+    let error = ClientCredentials::builder(URL).client_auth(basic()).audience("a").audience("b");
+    let error = error.build_with(http.clone()).unwrap_err();
+    assert!(error.to_string().contains("`audience`"), "only an exchange repeats it");
+    let error = exchange("t").requested_token_type(token_type::JWT).param("requested_token_type", "x").build_with(http);
+    assert!(error.unwrap_err().to_string().contains("`requested_token_type`"), "it would be sent twice");
 }
 
 /// RFC 6749 §3.3, RFC 8707 §2.
