@@ -105,6 +105,7 @@ async fn an_assertion_with_anything_wrong_is_refused() {
         Assertion::new("client1", "client2", key()),
         about_client(key()).lifetime(Duration::ZERO),
         about_client(key()).lifetime(Duration::from_secs(301 + 5)),
+        about_client(key()).lifetime(Duration::MAX),
         about_client(key()).claim("nbf", now + 100),
         about_client(key()).claim("iat", now + 100),
         about_client(key()).claim("jti", ""),
