@@ -207,7 +207,7 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (SigningKey::pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"), "unencrypted PEM"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::ES256), "ES256"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::RS384), "RS384"),
-        (SigningKey::pem(RSA).algorithm(SigningAlgorithm::HS256), "HS256"),
+        (SigningKey::pem(RSA).algorithm(SigningAlgorithm::EdDSA), "EdDSA"),
     ] {
         let error = client(&Issuer::new(), ClientAuth::private_key_jwt("client1", key)).unwrap_err();
         assert!(error.is_config() && error.to_string().contains(says), "{says}: {error}");
