@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http::Request;
 use http_body_util::{BodyExt, Full};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_bearer::{
-    AccessToken, BoxTokenSource, Error, FixedToken, PasswordGrant, Reason, TokenSource,
+    BoxTokenSource, FixedToken, PasswordGrant, TokenSource,
     grant::{
         ClientAuth, ClientCredentials, JwtBearer, RefreshToken, RefreshTokenBuilder, Secret, TokenExchange,
         TokenExchangeBuilder, token_type,
@@ -25,7 +25,7 @@ use tower_bearer::{
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenRequest},
 };
 
-use crate::support::scratch;
+use crate::support::{accepted, obtain, scratch, values};
 
 const URL: &str = "https://issuer.test/token";
 
@@ -33,20 +33,8 @@ fn basic() -> ClientAuth {
     ClientAuth::basic("client1", "client-secret")
 }
 
-async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
-    source.obtain(Reason::First).await
-}
-
 fn last(issuer: &Issuer) -> TokenRequest {
     issuer.last_request().unwrap()
-}
-
-fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
-    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
-}
-
-fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
-    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
 }
 
 /// What a user's own client is given: the answer to a password.
@@ -297,7 +285,7 @@ fn a_grant_says_what_it_lacks() {
     assert!(error.unwrap_err().to_string().contains("`requested_token_type`"), "it would be sent twice");
 }
 
-/// RFC 6749 §3.3, RFC 8707 §2.
+/// RFC 6749 §3.3, RFC 8707 §2, RFC 9700 §2.3.
 #[tokio::test]
 async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let issuer = Issuer::new();

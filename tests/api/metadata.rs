@@ -11,10 +11,12 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_bearer::{
-    AccessToken, Error, Reason, TokenCache, TokenSource,
+    TokenCache,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata, SigningKey},
     testing::{ClientAuthentication, Failure, Issuer},
 };
+
+use crate::support::obtain;
 
 const ISSUER: &str = "https://issuer.test";
 
@@ -41,10 +43,6 @@ fn host(documents: &[(&str, Value)]) -> (impl HttpService, Asked) {
 
 fn document(issuer: &str) -> Value {
     json!({ "issuer": issuer, "token_endpoint": "https://issuer.test/token", "jwks_uri": "https://issuer.test/jwks" })
-}
-
-async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
-    source.obtain(Reason::First).await
 }
 
 /// RFC 8414 §3.1, and OpenID Connect Discovery 1.0 §4.1 after it.
