@@ -192,6 +192,25 @@ async fn a_grant_looks_its_server_up_once_and_not_before_it_needs_it() {
 }
 
 #[tokio::test]
+async fn what_one_grant_allows_of_a_shared_server_another_need_not() {
+    let mut document = document(ISSUER);
+    document["token_endpoint"] = json!("http://issuer.test/token");
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let body = if request.method() == "GET" { document.to_string() } else { "{}".to_owned() };
+        let answer = Response::builder().header("content-type", "application/json");
+        async move { Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?) }
+    });
+    let server = AuthorizationServer::issuer(ISSUER);
+    let grant = |plain_http| {
+        let builder = ClientCredentials::builder(server.clone()).client_auth(ClientAuth::basic("c", "s"));
+        builder.allow_plain_http(plain_http).build_with(http.clone()).unwrap()
+    };
+    assert!(obtain(&grant(true)).await.unwrap_err().to_string().contains("access_token"), "it was asked");
+    let error = obtain(&grant(false)).await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_endpoint_that_is_gone_is_looked_up_again() {
     let issuer = Issuer::new();
     let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
