@@ -40,7 +40,8 @@ pub struct Grant<F, C> {
 struct Kept {
     refresh_token: Option<SecretString>,
     is_saved: bool,
-    /// The one of the user's own that it began with, where that may change.
+    is_refused: bool,
+    /// The one of the user's own that it began with.
     first: Option<SecretString>,
     version: u64,
 }
@@ -63,13 +64,13 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         if let Some(refresh_token) = &kept.refresh_token {
             match self.by_refresh_token(refresh_token, &at).await {
                 Ok(granted) => return Ok(granted),
-                Err(error) if !is_dead(F::REFRESH, &error) => return Err(error),
+                Err(error) if F::REFRESH == Refresh::Only => {
+                    kept.is_refused = error.oauth_code() == Some("invalid_grant");
+                    return Err(error);
+                }
+                Err(error) if !is_dead(&error) => return Err(error),
                 Err(error) => {
                     kept.refresh_token = None;
-                    // What it began with is used up, and its second use would look like theft.
-                    if F::REFRESH == Refresh::Only {
-                        return Err(error);
-                    }
                     tracing::debug!(%error, "refresh token refused, using the grant itself");
                 }
             }
@@ -100,13 +101,14 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     /// Other credentials have a refresh token of their own.
     async fn notice_change(&self, kept: &mut Kept) -> Result<(), Error> {
         let version = self.flow.version();
-        if kept.version != version {
+        let is_new = F::REFRESH == Refresh::Only && kept.first.is_none();
+        if is_new || kept.is_refused || kept.version != version {
             let first = self.flow.first_refresh_token().await?;
-            // The same one, written once more, is used up: its second use would look like theft.
+            // The same one, read once more, is used up: its second use would look like theft.
             if first.is_none() || !is_same(kept.first.as_ref(), first.as_ref()) {
-                *kept = Kept { refresh_token: first.clone(), is_saved: true, first, version };
+                *kept = Kept { refresh_token: first.clone(), is_saved: true, first, ..Kept::default() };
             }
-            kept.version = version;
+            (kept.is_refused, kept.version) = (false, version);
         }
         Ok(())
     }
@@ -177,11 +179,8 @@ fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
 
 /// Whether the refresh token is of no more use. After other failures it may still be good, and the grant itself would meet
 /// the same trouble.
-fn is_dead(refresh: Refresh, error: &Error) -> bool {
-    match refresh {
-        Refresh::Only => error.oauth_code() == Some("invalid_grant"),
-        _ => !error.is_transient() && error.oauth_code() != Some("invalid_client"),
-    }
+fn is_dead(error: &Error) -> bool {
+    !error.is_transient() && error.oauth_code() != Some("invalid_client")
 }
 
 impl<F: fmt::Debug, C> fmt::Debug for Grant<F, C> {

@@ -134,23 +134,41 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
 /// RFC 9700 §4.14.2: the one it began with is used up, and must not be sent again.
 #[tokio::test]
 async fn a_refusal_never_makes_a_used_refresh_token_come_back() {
-    for (trouble, sent_again) in [
-        (Failure::Status(403), true),
-        (Failure::Status(503), true),
-        (Failure::OAuth(401, "invalid_client"), true),
-        (Failure::OAuth(400, "invalid_scope"), true),
-        (Failure::OAuth(400, "invalid_grant"), false),
+    for trouble in [
+        Failure::Status(403),
+        Failure::Status(503),
+        Failure::OAuth(401, "invalid_client"),
+        Failure::OAuth(400, "invalid_scope"),
+        Failure::OAuth(400, "invalid_grant"),
     ] {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
         let source = refresh(text(&signed_in(&issuer).await, "refresh_token")).build_with(issuer.service()).unwrap();
         obtain(&source).await.unwrap();
-        issuer.fail_next(1, trouble.clone());
+        issuer.fail_next(1, trouble);
         obtain(&source).await.unwrap_err();
         assert_eq!(issuer.counts().token_requests, 3, "one refresh for one attempt");
-        let next = obtain(&source).await;
-        assert_eq!(next.is_ok(), sent_again, "{trouble:?}");
-        assert!(next.map_or_else(|error| error.is_terminal(), |token| accepted(&issuer, &token)));
+        assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
     }
+}
+
+#[tokio::test]
+async fn after_a_refusal_another_refresh_token_is_looked_for_in_its_place() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let vault = Arc::new(Mutex::new(text(&signed_in(&issuer).await, "refresh_token")));
+    let opened = Arc::clone(&vault);
+    let place = Secret::from_fn(move || {
+        let kept = opened.lock().unwrap().clone();
+        async { Ok(kept.into()) }
+    });
+    let source = refresh(place).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    issuer.revoke_all();
+    for _ in 0..2 {
+        assert_eq!(obtain(&source).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+        assert_ne!(last(&issuer).param("refresh_token"), Some(&**vault.lock().unwrap()), "it is used up");
+    }
+    *vault.lock().unwrap() = text(&signed_in(&issuer).await, "refresh_token");
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
 }
 
 /// RFC 9700 §4.14.2: a file that is written once more holds the token that is used up, unless it is another one.
