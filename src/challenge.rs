@@ -317,6 +317,7 @@ mod tests {
         assert_eq!(challenges[0].params().count(), 0);
     }
 
+    /// RFC 9110 §11.1, §11.2.
     #[test]
     fn schemes_and_names_are_case_insensitive_and_kept_as_written() {
         let challenges = Challenge::parse(b"bearer ERROR=invalid_token");
@@ -327,6 +328,7 @@ mod tests {
         assert_eq!(challenges[0].params().next(), Some(("ERROR", "invalid_token")));
     }
 
+    /// RFC 9110 §11.2, §5.6.4.
     #[test]
     fn tokens_and_quoted_strings_are_the_same_value() {
         assert_eq!(read_back("Bearer realm=\"x\""), read_back("Bearer realm=x"));
@@ -351,6 +353,7 @@ mod tests {
         assert_eq!(title.as_deref(), Some(r#"Login to "apps""#));
     }
 
+    /// RFC 9110 §5.6.4.
     #[test]
     fn escapes_may_stand_before_any_character() {
         let challenges = Challenge::parse(br#"A x="\a\\\,\"", y=z"#);
@@ -374,6 +377,7 @@ mod tests {
         assert_eq!(challenges[0].param("max_age"), Some("5"));
     }
 
+    /// RFC 9110 §5.6.1.
     #[test]
     fn empty_list_members_are_skipped() {
         assert_eq!(read_back(", , Bearer , ,"), ["Bearer"]);
@@ -391,6 +395,7 @@ mod tests {
         );
     }
 
+    /// RFC 9110 §5.3, §11.6.1.
     #[test]
     fn field_lines_are_one_list() {
         let mut headers = HeaderMap::new();
@@ -402,6 +407,7 @@ mod tests {
         assert_eq!(Challenge::all(&HeaderMap::new()), []);
     }
 
+    /// RFC 9110 §11.2, §11.3.
     #[test]
     fn a_token68_is_not_a_parameter() {
         let token68 = |field: &str| {

@@ -135,9 +135,11 @@ impl Page {
     }
 }
 
-/// Text of a server's, without what could move a terminal's cursor.
+/// Text of a server's, without what could move a terminal's cursor or turn the direction of writing.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -250,8 +252,11 @@ Signature
 
     #[test]
     fn no_text_of_a_token_can_command_the_terminal() {
-        let shown = seen(&jwt(&json!({ "alg": "\u{1b}[2J" }), &json!({ "a\nb": "\u{7}", "scope": "x" })), false);
-        assert!(!shown.contains(['\u{1b}', '\u{7}']) && shown.contains("a?b"), "{shown}");
+        let shown = seen(
+            &jwt(&json!({ "alg": "\u{1b}[2J" }), &json!({ "a\nb": "\u{7}", "sub": "\u{202e}nimda", "scope": "x" })),
+            false,
+        );
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']) && shown.contains("a?b"), "{shown}");
     }
 
     #[test]

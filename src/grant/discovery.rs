@@ -64,30 +64,30 @@ pub(crate) async fn issuer<C: HttpService>(asking: &Asking<C>, issuer: &str) -> 
         ))
         .at(METADATA));
     }
-    Metadata::new(said, asking.plain_http, false).map_err(|error| error.at(METADATA))
+    Metadata::new(said, &url, asking.plain_http, false).map_err(|error| error.at(METADATA))
 }
 
 /// The metadata of a FHIR server's authorization server. Its `issuer`, if any, is not the FHIR server.
 pub(crate) async fn smart<C: HttpService>(asking: &Asking<C>, fhir_base: &str) -> Result<Metadata, Error> {
-    check_fhir_base(fhir_base, asking.plain_http)?;
+    let base = check_fhir_base(fhir_base, asking.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
-    let metadata = async { Metadata::new(asking.get(&url).await?, asking.plain_http, true) };
+    let metadata = async { Metadata::new(asking.get(&url).await?, &base, asking.plain_http, true) };
     metadata.await.map_err(|error| error.at(METADATA))
 }
 
 /// RFC 8414 §2.
 pub(crate) fn check_issuer(issuer: &str, plain_http: bool) -> Result<Url, Error> {
     let url = Url::setting(issuer, "issuer", "https://auth.example.org", plain_http)?;
-    if issuer.contains(['?', '#']) {
-        return Err(Error::config("the issuer has a query or a fragment, which RFC 8414 §2 does not allow"));
+    if issuer.contains('?') {
+        return Err(Error::config("the issuer has a query, which RFC 8414 §2 does not allow"));
     }
     Ok(url)
 }
 
 pub(crate) fn check_fhir_base(fhir_base: &str, plain_http: bool) -> Result<Url, Error> {
     let url = Url::setting(fhir_base, "FHIR base URL", "https://fhir.example.org/r4", plain_http)?;
-    if fhir_base.contains(['?', '#']) {
-        return Err(Error::config("the FHIR base URL has a query or a fragment: give it without"));
+    if fhir_base.contains('?') {
+        return Err(Error::config("the FHIR base URL has a query: give it without"));
     }
     Ok(url)
 }

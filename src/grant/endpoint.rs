@@ -21,6 +21,7 @@ use crate::{
         server::AuthorizationServer,
         url::Url,
     },
+    origin,
     recursion::Renewing,
 };
 
@@ -89,6 +90,13 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     async fn post(&self, url: &Url, mut form: Form, at: &At<'_>) -> Result<Reply, Error> {
+        // A server that is shared may have been found by a grant that allows it.
+        if !self.asking.plain_http && !origin::is_private(&url.uri) {
+            return Err(Error::config(
+                "the authorization server's endpoint is plain http, which would send secrets in the clear: use \
+                 `allow_plain_http` where the way is private by other means",
+            ));
+        }
         let applied = self.auth.apply(&mut form, at).await?;
         let sent = Sent { form: form.clone(), client_secret: applied.secret };
         let mut request = Request::new(form.into_body());

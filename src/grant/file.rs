@@ -6,7 +6,10 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     str,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use secrecy::SecretString;
@@ -17,12 +20,38 @@ use crate::error::Error;
 /// No key and no token is larger.
 const LARGEST: u64 = 1 << 16;
 
-/// The file's text, without one line end.
-pub(crate) async fn read(path: Arc<PathBuf>) -> Result<SecretString, Error> {
-    let shown = Arc::clone(&path);
-    let reading = tokio::task::spawn_blocking(move || read_now(&path)).await;
-    let read = reading.map_err(|_| Error::no_runtime())?;
-    read.map_err(|error| Error::unreadable(format!("the file {} cannot be read ({error})", shown.display())))
+/// The file, and the version of it that was last seen.
+pub(crate) struct SecretFile {
+    pub(crate) path: PathBuf,
+    seen: AtomicU64,
+}
+
+impl SecretFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, seen: AtomicU64::default() }
+    }
+
+    /// The file's text, without one line end.
+    pub(crate) async fn read(self: Arc<Self>) -> Result<SecretString, Error> {
+        let file = Arc::clone(&self);
+        let reading = tokio::task::spawn_blocking(move || read_now(&file.path)).await;
+        let read = reading.map_err(|_| Error::no_runtime())?;
+        read.map_err(|error| Error::unreadable(format!("the file {} cannot be read ({error})", self.path.display())))
+    }
+
+    /// Changes with the file: one `stat`, which follows symbolic links, and no reading.
+    ///
+    /// A file that is not there has not changed. It is being replaced, or comes back as it was: neither is a reason to try a
+    /// refused password again, or to forget the refresh token that came after the one in the file.
+    pub(crate) fn version(&self) -> u64 {
+        match version_now(&self.path) {
+            Ok(version) => {
+                self.seen.store(version, Relaxed);
+                version
+            }
+            Err(_) => self.seen.load(Relaxed),
+        }
+    }
 }
 
 fn read_now(path: &Path) -> io::Result<SecretString> {
@@ -42,9 +71,8 @@ fn read_now(path: &Path) -> io::Result<SecretString> {
     Ok(text.into())
 }
 
-/// Changes with the file: one `stat`, which follows symbolic links, and no reading.
-pub(crate) fn version(path: &Path) -> u64 {
-    let Ok(found) = fs::metadata(path) else { return 0 };
+fn version_now(path: &Path) -> io::Result<u64> {
+    let found = fs::metadata(path)?;
     let mut hash = DefaultHasher::new();
     (found.modified().ok(), found.len()).hash(&mut hash);
     #[cfg(unix)]
@@ -52,7 +80,7 @@ pub(crate) fn version(path: &Path) -> u64 {
         use std::os::unix::fs::MetadataExt;
         (found.dev(), found.ino()).hash(&mut hash);
     }
-    hash.finish()
+    Ok(hash.finish())
 }
 
 #[cfg(test)]

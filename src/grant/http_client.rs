@@ -125,10 +125,10 @@ impl HttpClientBuilder {
 
 impl Service<Request<Full<Bytes>>> for HttpClient {
     type Response = Response<Incoming>;
-    type Error = HttpClientError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, HttpClientError>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, _task: &mut Context<'_>) -> Poll<Result<(), HttpClientError>> {
+    fn poll_ready(&mut self, _task: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -138,9 +138,6 @@ impl Service<Request<Full<Bytes>>> for HttpClient {
         Box::pin(async move { Ok(response.await.map_err(|_| Error::timeout(deadline))??) })
     }
 }
-
-/// An HTTP exchange that came to nothing.
-pub type HttpClientError = BoxError;
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

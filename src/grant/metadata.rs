@@ -109,11 +109,17 @@ impl Metadata {
         Self(Arc::new(Inner { token, revocation: None, said: Said::default(), unsaid_method: None }))
     }
 
+    /// What was said at `place`.
+    ///
     /// # Errors
     /// When there is no token endpoint, or an endpoint that secrets may not be sent to.
-    pub(crate) fn new(mut said: Said, plain_http: bool, is_smart: bool) -> Result<Self, Error> {
+    pub(crate) fn new(mut said: Said, place: &Url, plain_http: bool, is_smart: bool) -> Result<Self, Error> {
         let wrong = |name: &str, why: &str| Error::not_a_token(format!("its {name} {why}"));
-        let url = |name: &str, url: &str| Url::new(url, plain_http).map_err(|why| wrong(name, why));
+        let url = |name: &str, url: &str| match Url::new(url, plain_http) {
+            // A server elsewhere must not send us to the services of this machine.
+            Ok(url) if place.is_https() && !url.is_https() && !plain_http => Err(wrong(name, "is plain http")),
+            url => url.map_err(|why| wrong(name, why)),
+        };
         let token = said.token_endpoint.take().ok_or_else(|| wrong("token_endpoint", "is missing"))?;
         let token = url("token_endpoint", &token)?;
         let revocation = said.revocation_endpoint.take();

@@ -81,7 +81,7 @@ pub use flow::password::{PasswordGrant, PasswordGrantBuilder};
 pub use flow::refresh_token::{RefreshToken, RefreshTokenBuilder};
 pub use flow::token_exchange::{TokenExchange, TokenExchangeBuilder, token_type};
 #[cfg(feature = "client")]
-pub use http_client::{HttpClient, HttpClientBuilder, HttpClientError};
+pub use http_client::{HttpClient, HttpClientBuilder};
 pub use http_service::HttpService;
 pub use metadata::Metadata;
 pub use secret::Secret;

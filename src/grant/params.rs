@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Those that a grant or the client authentication sets itself.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "grant_type",
     "username",
     "password",
@@ -19,6 +19,7 @@ const OURS: [&str; 13] = [
     "subject_token_type",
     "actor_token",
     "actor_token_type",
+    "requested_token_type",
     "client_id",
     "client_secret",
     "client_assertion",

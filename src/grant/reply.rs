@@ -170,13 +170,17 @@ fn target(headers: &HeaderMap) -> String {
     location.and_then(|value| value.parse().ok()).map_or("it does not say where".to_owned(), |uri| shown(&uri))
 }
 
+/// The most characters of a URL that are shown: a server chooses how long its own are.
+const LONGEST_SHOWN: usize = 256;
+
 /// A URL without what may be secret in it.
 pub(crate) fn shown(uri: &Uri) -> String {
     let host = uri.authority().map_or_else(String::new, |authority| {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
     });
-    format!("{host}{}", uri.path().split(';').next().unwrap_or_default())
+    let path = uri.path().split(';').next().unwrap_or_default();
+    host.chars().chain(path.chars()).take(LONGEST_SHOWN).collect()
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use tower::BoxError;
 
-use crate::{error::Error, grant::file};
+use crate::{error::Error, grant::file::SecretFile};
 
 /// A password, a client secret, a private key or a token of somebody else's, or the place where it is kept.
 ///
@@ -29,7 +29,7 @@ pub struct Secret(Place);
 enum Place {
     Here(SecretString),
     Variable(Arc<str>),
-    File(Arc<PathBuf>),
+    File(Arc<SecretFile>),
     Elsewhere(Arc<dyn Fn() -> Reading + Send + Sync>),
 }
 
@@ -47,7 +47,7 @@ impl Secret {
     /// ends the wait after a refusal ([`TokenSource::credentials_version`](crate::TokenSource::credentials_version)). A
     /// symbolic link that points elsewhere is such a change: that is how Kubernetes rotates mounted secrets.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Place::File(Arc::new(path.into())))
+        Self(Place::File(Arc::new(SecretFile::new(path.into()))))
     }
 
     /// What an async function gives: a vault's client, say. Its errors count as transient.
@@ -66,7 +66,7 @@ impl Secret {
                 let why = if matches!(error, env::VarError::NotPresent) { "is not set" } else { "is not UTF-8" };
                 Error::config(format!("the environment variable {name} {why}: it has to hold a secret"))
             }),
-            Place::File(path) => file::read(Arc::clone(path)).await,
+            Place::File(file) => Arc::clone(file).read().await,
             Place::Elsewhere(read) => read().await.map_err(Error::provider),
         }
     }
@@ -74,7 +74,7 @@ impl Secret {
     /// A number that changes when the file does.
     pub(crate) fn version(&self) -> u64 {
         match &self.0 {
-            Place::File(path) => file::version(path),
+            Place::File(file) => file.version(),
             _ => 0,
         }
     }
@@ -118,7 +118,7 @@ impl fmt::Debug for Secret {
         match &self.0 {
             Place::Here(_) => f.write_str("[redacted]"),
             Place::Variable(name) => write!(f, "env({name})"),
-            Place::File(path) => write!(f, "file({})", path.display()),
+            Place::File(file) => write!(f, "file({})", file.path.display()),
             Place::Elsewhere(_) => f.write_str("from_fn"),
         }
     }

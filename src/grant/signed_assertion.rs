@@ -92,7 +92,7 @@ impl Assertion {
             ("iss".to_owned(), self.issuer.as_str().into()),
             ("sub".to_owned(), self.subject.as_str().into()),
             ("aud".to_owned(), audience.into()),
-            ("exp".to_owned(), (since + self.lifetime).as_secs().into()),
+            ("exp".to_owned(), since.saturating_add(self.lifetime).as_secs().into()),
             ("jti".to_owned(), unique(at.now).into()),
         ]);
         if self.issued_at {

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use crate::{error::Error, grant::secret::Secret};
 
-/// How to sign (RFC 7518 §3.1, RFC 8037 §3.1).
+/// In bytes, as many as the hash has (RFC 7518 §3.2).
+const LEAST_SECRET: usize = 32;
+
+/// How to sign with a private key (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the registered names say it")]
@@ -24,9 +27,6 @@ pub enum SigningAlgorithm {
     ES256,
     ES384,
     EdDSA,
-    HS256,
-    HS384,
-    HS512,
 }
 
 /// A private key that signs assertions, with the algorithm and the `kid` that go with it.
@@ -124,23 +124,20 @@ impl SigningKey {
     }
 
     fn signer(&self, secret: &str) -> Result<Box<dyn JwtSigner>, Error> {
+        if self.is_shared && secret.len() < LEAST_SECRET {
+            return Err(Error::config(
+                "the client secret is too short for HS256, which wants 32 bytes (RFC 7518 §3.2): \
+                 use a longer one, or `ClientAuth::basic`",
+            ));
+        }
         let key = if self.is_shared { EncodingKey::from_secret(secret.as_bytes()) } else { private_key(secret)? };
-        let family = key.family();
-        let candidates = match (self.algorithm, family) {
+        let candidates = match (self.algorithm, key.family()) {
+            (_, AlgorithmFamily::Hmac) => vec![Algorithm::HS256],
             (Some(algorithm), _) => vec![algorithm.into()],
             (None, AlgorithmFamily::Rsa) => vec![self.for_rsa.into()],
             // By the curve: each refuses the other's keys.
-            (None, _) => family.algorithms().to_vec(),
+            (None, family) => family.algorithms().to_vec(),
         };
-        if let (AlgorithmFamily::Hmac, Some(first)) = (family, candidates.first())
-            && secret.len() < least_secret(*first)
-        {
-            return Err(Error::config(format!(
-                "the client secret is too short for {first:?}, which wants {} bytes (RFC 7518 §3.2): \
-                 use a longer one, or `ClientAuth::basic`",
-                least_secret(*first)
-            )));
-        }
         let mut signers = candidates.iter().map(|algorithm| (aws_lc::DEFAULT_PROVIDER.signer_factory)(algorithm, &key));
         signers.find_map(Result::ok).ok_or_else(|| match self.algorithm {
             Some(algorithm) => Error::config(format!(
@@ -168,15 +165,6 @@ fn private_key(pem: &str) -> Result<EncodingKey, Error> {
     Err(Error::config(advice))
 }
 
-/// As many bytes as the hash has (RFC 7518 §3.2).
-fn least_secret(algorithm: Algorithm) -> usize {
-    match algorithm {
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        _ => 32,
-    }
-}
-
 fn unusable() -> Error {
     Error::config(
         "the private key cannot be used: give an unencrypted PEM key, RSA of at least 2048 bits, P-256, P-384 or Ed25519",
@@ -195,9 +183,6 @@ impl From<SigningAlgorithm> for Algorithm {
             SigningAlgorithm::ES256 => Self::ES256,
             SigningAlgorithm::ES384 => Self::ES384,
             SigningAlgorithm::EdDSA => Self::EdDSA,
-            SigningAlgorithm::HS256 => Self::HS256,
-            SigningAlgorithm::HS384 => Self::HS384,
-            SigningAlgorithm::HS512 => Self::HS512,
         }
     }
 }

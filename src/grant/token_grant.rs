@@ -40,6 +40,9 @@ pub struct Grant<F, C> {
 struct Kept {
     refresh_token: Option<SecretString>,
     is_saved: bool,
+    is_refused: bool,
+    /// The one of the user's own that it began with.
+    first: Option<SecretString>,
     version: u64,
 }
 
@@ -61,13 +64,13 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         if let Some(refresh_token) = &kept.refresh_token {
             match self.by_refresh_token(refresh_token, &at).await {
                 Ok(granted) => return Ok(granted),
-                Err(error) if !is_dead(F::REFRESH, &error) => return Err(error),
+                Err(error) if F::REFRESH == Refresh::Only => {
+                    kept.is_refused = error.oauth_code() == Some("invalid_grant");
+                    return Err(error);
+                }
+                Err(error) if !is_dead(&error) => return Err(error),
                 Err(error) => {
                     kept.refresh_token = None;
-                    // What it began with is used up, and its second use would look like theft.
-                    if F::REFRESH == Refresh::Only {
-                        return Err(error);
-                    }
                     tracing::debug!(%error, "refresh token refused, using the grant itself");
                 }
             }
@@ -93,6 +96,21 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         form.append("grant_type", grant_type);
         self.params.fill(&mut form, wanted);
         form
+    }
+
+    /// Other credentials have a refresh token of their own.
+    async fn notice_change(&self, kept: &mut Kept) -> Result<(), Error> {
+        let version = self.flow.version();
+        let is_new = F::REFRESH == Refresh::Only && kept.first.is_none();
+        if is_new || kept.is_refused || kept.version != version {
+            let first = self.flow.first_refresh_token().await?;
+            // The same one, read once more, is used up: its second use would look like theft.
+            if first.is_none() || !is_same(kept.first.as_ref(), first.as_ref()) {
+                *kept = Kept { refresh_token: first.clone(), is_saved: true, first, ..Kept::default() };
+            }
+            (kept.is_refused, kept.version) = (false, version);
+        }
+        Ok(())
     }
 
     /// Saves a refresh token that is nowhere but here.
@@ -123,15 +141,11 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
         let mut kept = self.kept.lock().await;
-        let version = self.flow.version();
-        if kept.version != version {
-            *kept = Kept { version, ..Kept::default() };
-        }
+        self.notice_change(&mut kept).await?;
         self.save(&mut kept).await;
         let granted = self.exchange(&mut kept).await?;
         if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != Refresh::Never) {
-            let is_same = kept.refresh_token.as_ref().is_some_and(|old| old.expose_secret() == new.expose_secret());
-            kept.is_saved = is_same && kept.is_saved;
+            kept.is_saved = is_same(kept.refresh_token.as_ref(), Some(&new)) && kept.is_saved;
             // Here first: the renewal's deadline may end the saving.
             kept.refresh_token = Some(new);
             self.save(&mut kept).await;
@@ -159,13 +173,14 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     }
 }
 
+fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(ExposeSecret::expose_secret) == other.map(ExposeSecret::expose_secret)
+}
+
 /// Whether the refresh token is of no more use. After other failures it may still be good, and the grant itself would meet
 /// the same trouble.
-fn is_dead(refresh: Refresh, error: &Error) -> bool {
-    match refresh {
-        Refresh::Only => error.oauth_code() == Some("invalid_grant"),
-        _ => !error.is_transient() && error.oauth_code() != Some("invalid_client"),
-    }
+fn is_dead(error: &Error) -> bool {
+    !error.is_transient() && error.oauth_code() != Some("invalid_client")
 }
 
 impl<F: fmt::Debug, C> fmt::Debug for Grant<F, C> {

@@ -24,10 +24,18 @@ impl Url {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("has a user in it, which belongs into `ClientAuth`");
         }
+        // It is never sent, and RFC 6749 §3.2 allows none.
+        if text.contains('#') {
+            return Err("has a fragment");
+        }
         if !plain_http && !origin::is_private(&uri) {
             return Err("is plain http, which would send secrets in the clear (only loopback addresses may be)");
         }
         Ok(Self { text: text.to_owned(), uri })
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
     }
 
     /// One that was set.

@@ -239,6 +239,7 @@ mod tests {
         assert!(!format!("{token:?} {:?}", token.header_value()).contains("s3cret"));
     }
 
+    /// RFC 7519 §4.1.4, §4.1.6.
     #[test]
     fn a_jwts_own_lifetime_needs_no_clock() {
         assert_eq!(jwt(r#"{"exp":1060.5,"iat":1000}"#).lifetime(), Lifetime::from_secs_f64(60.5));
@@ -274,6 +275,7 @@ mod tests {
         assert_eq!(AccessToken::new("opaque").unwrap().scopes(), None);
     }
 
+    /// RFC 9068 §6.
     #[test]
     fn claims_of_any_type_are_read_and_never_fail() {
         let token = jwt(r#"{"sub":"s","tenant":7}"#);
@@ -285,6 +287,7 @@ mod tests {
         }
     }
 
+    /// RFC 9068 §6.
     #[test]
     fn what_is_no_jwt_is_as_good_as_any_token() {
         for opaque in ["abc", "a.b.c", "a.b", "..."] {

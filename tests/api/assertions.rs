@@ -6,10 +6,12 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc};
 use serde_json::{Value, json};
 use tower_bearer::{
-    AccessToken, Error, Reason, TokenCache, TokenSource,
+    Error, TokenCache, TokenSource,
     grant::{Assertion, ClientAuth, ClientCredentials, JwtBearer, Secret, SigningAlgorithm, SigningKey},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService},
 };
+
+use crate::support::obtain;
 
 const URL: &str = "https://issuer.test/token";
 const P384: &str = include_str!("../../examples/data/client-key.pem");
@@ -41,10 +43,6 @@ fn client(issuer: &Issuer, auth: ClientAuth) -> Result<ClientCredentials<IssuerS
     ClientCredentials::builder(URL).client_auth(auth).build_with(issuer.service())
 }
 
-async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
-    source.obtain(Reason::First).await
-}
-
 #[expect(clippy::disallowed_methods, reason = "the issuer's clock starts by it")]
 fn now() -> SystemTime {
     SystemTime::now()
@@ -58,7 +56,7 @@ fn sent(issuer: &Issuer) -> (String, Value, Value) {
     (jwt.clone(), part(0), part(1))
 }
 
-/// RFC 7521 §4.2, RFC 7523 §2.2, §3.
+/// RFC 7521 §4.2, RFC 7523 §2.2, §3, RFC 9700 §2.5.
 #[tokio::test]
 async fn a_signed_assertion_is_all_that_authenticates_the_client() {
     let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
@@ -105,6 +103,7 @@ async fn an_assertion_with_anything_wrong_is_refused() {
         Assertion::new("client1", "client2", key()),
         about_client(key()).lifetime(Duration::ZERO),
         about_client(key()).lifetime(Duration::from_secs(301 + 5)),
+        about_client(key()).lifetime(Duration::MAX),
         about_client(key()).claim("nbf", now + 100),
         about_client(key()).claim("iat", now + 100),
         about_client(key()).claim("jti", ""),
@@ -206,7 +205,7 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (SigningKey::pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"), "unencrypted PEM"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::ES256), "ES256"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::RS384), "RS384"),
-        (SigningKey::pem(RSA).algorithm(SigningAlgorithm::HS256), "HS256"),
+        (SigningKey::pem(RSA).algorithm(SigningAlgorithm::EdDSA), "EdDSA"),
     ] {
         let error = client(&Issuer::new(), ClientAuth::private_key_jwt("client1", key)).unwrap_err();
         assert!(error.is_config() && error.to_string().contains(says), "{says}: {error}");
@@ -229,6 +228,8 @@ async fn backend_services_are_client_credentials_with_an_assertion() {
         (&json!("ES384"), &json!("client-key"), &json!("JWT"))
     );
     assert_eq!((&claims["iss"], &claims["sub"], &claims["aud"]), (&json!("client1"), &json!("client1"), &json!(URL)));
+    let ahead = claims["exp"].as_u64().unwrap() - now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!((1..=300).contains(&ahead) && !claims["jti"].as_str().unwrap().is_empty(), "{claims}");
     assert_eq!(issuer.last_request().unwrap().grant_type(), Some("client_credentials"));
 
     let rsa = ClientCredentials::backend_services(URL, "client1", SigningKey::pem(RSA).key_id("rsa"));

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -11,15 +11,20 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use serde_json::{Value, json};
-use tower::{BoxError, Layer};
+use tower::{BoxError, Layer, service_fn};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, Reason, TokenSource,
-    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, HttpService, PasswordGrantBuilder},
-    testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat, TokenRequest},
+    BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
+    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, PasswordGrantBuilder},
+    testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
-use crate::scripted::{Api, Strict, get, send};
+use crate::{
+    scripted::{Api, Strict, get, send},
+    support::{accepted, obtain, values},
+};
 
 const URL: &str = "https://issuer.test/token";
 
@@ -35,18 +40,6 @@ fn grant(issuer: &Issuer) -> PasswordGrant<IssuerService> {
 
 fn refreshing(refresh_tokens: RefreshTokens) -> Issuer {
     Issuer::builder().refresh_tokens(refresh_tokens).build()
-}
-
-async fn obtain<C: HttpService>(grant: &PasswordGrant<C>) -> Result<AccessToken, Error> {
-    grant.obtain(Reason::First).await
-}
-
-fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
-    issuer.check(&http::HeaderMap::from_iter([(http::header::AUTHORIZATION, token.header_value())])).is_accepted()
-}
-
-fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
-    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
 /// The failure of one token request that meets this.
@@ -83,6 +76,22 @@ async fn the_client_authenticates_in_exactly_one_way() {
         assert_eq!(request.param("client_secret"), in_body);
         assert_eq!(request.param("client_id"), header.is_none().then_some(id));
         assert_eq!(request.headers().get_all("content-type").iter().count(), 1);
+    }
+}
+
+/// RFC 6749 §2.3.1, §3.2.
+#[tokio::test]
+async fn a_token_request_is_a_post_to_the_very_url_with_no_secret_in_it() {
+    for auth in [ClientAuth::basic("c", "hidden"), ClientAuth::post("c", "hidden"), ClientAuth::none("c")] {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&sent);
+        let http = service_fn(move |request: Request<Full<Bytes>>| {
+            log.lock().unwrap().push((request.method().clone(), request.uri().to_string()));
+            async { Err::<Response<Full<Bytes>>, _>(BoxError::from("seen enough")) }
+        });
+        let grant = builder("https://issuer.test/token?tenant=1").client_auth(auth).build_with(http).unwrap();
+        obtain(&grant).await.unwrap_err();
+        assert_eq!(*sent.lock().unwrap(), [(Method::POST, "https://issuer.test/token?tenant=1".to_owned())]);
     }
 }
 
@@ -500,10 +509,12 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
         ("/login?next=hidden", Some("/login")),
         ("https://user:hidden@b.test/x?hidden", Some("https://b.test/x")),
         ("", None),
+        (&format!("/{}", "long".repeat(4096)), Some("/long")),
     ] {
         let error = failure(Failure::Redirect(location.to_owned())).await;
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hidden") && named.is_none_or(|named| shown.contains(named)), "{shown}");
+        assert!(shown.len() < 1000, "{}", shown.len());
     }
 }
 
@@ -546,6 +557,8 @@ fn a_wrong_setting_is_told_before_anything_is_sent() {
         (builder("http://127.0.0.1.example.org/token"), "https"),
         (builder("http://localhost.example.org/token"), "https"),
         (builder("https://user:hidden@example.org/token"), "ClientAuth"),
+        (builder("https://example.org/token#hidden"), "fragment"),
+        (set().revocation_url("https://example.org/revoke#hidden"), "fragment"),
         (set().scope("a").scope("b"), "`scope`"),
         (set().param("x", "1").param("x", "2"), "`x`"),
         (set().audience("a").param("audience", "b"), "`audience`"),

@@ -1,19 +1,22 @@
 //! The grants beside the password grant, and what all of them share.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use std::{
+    fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http::Request;
 use http_body_util::{BodyExt, Full};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_bearer::{
-    AccessToken, BoxTokenSource, Error, FixedToken, PasswordGrant, Reason, TokenSource,
+    BoxTokenSource, FixedToken, PasswordGrant, TokenSource,
     grant::{
         ClientAuth, ClientCredentials, JwtBearer, RefreshToken, RefreshTokenBuilder, Secret, TokenExchange,
         TokenExchangeBuilder, token_type,
@@ -22,26 +25,16 @@ use tower_bearer::{
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenRequest},
 };
 
+use crate::support::{accepted, obtain, scratch, values};
+
 const URL: &str = "https://issuer.test/token";
 
 fn basic() -> ClientAuth {
     ClientAuth::basic("client1", "client-secret")
 }
 
-async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
-    source.obtain(Reason::First).await
-}
-
 fn last(issuer: &Issuer) -> TokenRequest {
     issuer.last_request().unwrap()
-}
-
-fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
-    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
-}
-
-fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
-    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
 }
 
 /// What a user's own client is given: the answer to a password.
@@ -141,23 +134,64 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
 /// RFC 9700 §4.14.2: the one it began with is used up, and must not be sent again.
 #[tokio::test]
 async fn a_refusal_never_makes_a_used_refresh_token_come_back() {
-    for (trouble, sent_again) in [
-        (Failure::Status(403), true),
-        (Failure::Status(503), true),
-        (Failure::OAuth(401, "invalid_client"), true),
-        (Failure::OAuth(400, "invalid_scope"), true),
-        (Failure::OAuth(400, "invalid_grant"), false),
+    for trouble in [
+        Failure::Status(403),
+        Failure::Status(503),
+        Failure::OAuth(401, "invalid_client"),
+        Failure::OAuth(400, "invalid_scope"),
+        Failure::OAuth(400, "invalid_grant"),
     ] {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
         let source = refresh(text(&signed_in(&issuer).await, "refresh_token")).build_with(issuer.service()).unwrap();
         obtain(&source).await.unwrap();
-        issuer.fail_next(1, trouble.clone());
+        issuer.fail_next(1, trouble);
         obtain(&source).await.unwrap_err();
         assert_eq!(issuer.counts().token_requests, 3, "one refresh for one attempt");
-        let next = obtain(&source).await;
-        assert_eq!(next.is_ok(), sent_again, "{trouble:?}");
-        assert!(next.map_or_else(|error| error.is_terminal(), |token| accepted(&issuer, &token)));
+        assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
     }
+}
+
+#[tokio::test]
+async fn after_a_refusal_another_refresh_token_is_looked_for_in_its_place() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let vault = Arc::new(Mutex::new(text(&signed_in(&issuer).await, "refresh_token")));
+    let opened = Arc::clone(&vault);
+    let place = Secret::from_fn(move || {
+        let kept = opened.lock().unwrap().clone();
+        async { Ok(kept.into()) }
+    });
+    let source = refresh(place).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    issuer.revoke_all();
+    for _ in 0..2 {
+        assert_eq!(obtain(&source).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+        assert_ne!(last(&issuer).param("refresh_token"), Some(&**vault.lock().unwrap()), "it is used up");
+    }
+    *vault.lock().unwrap() = text(&signed_in(&issuer).await, "refresh_token");
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+}
+
+/// RFC 9700 §4.14.2: a file that is written once more holds the token that is used up, unless it is another one.
+#[tokio::test]
+async fn only_another_refresh_token_in_the_file_is_a_new_beginning() {
+    let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+    let file = scratch("refresh-token");
+    let write = |token: &str| {
+        fs::write(file.with_extension("new"), token).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+    };
+    let first = text(&signed_in(&issuer).await, "refresh_token");
+    write(&first);
+    let source = refresh(Secret::file(&file)).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    write(&format!("{first}\n"));
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+    fs::remove_file(&file).unwrap();
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
+    let other = text(&signed_in(&issuer).await, "refresh_token");
+    write(&other);
+    obtain(&source).await.unwrap();
+    assert_eq!(last(&issuer).param("refresh_token"), Some(&*other));
 }
 
 #[tokio::test]
@@ -262,11 +296,14 @@ fn a_grant_says_what_it_lacks() {
     assert!(error.is_config() && error.to_string().contains("`refresh_token`"), "{error}");
     let error = TokenExchange::builder(URL).client_auth(basic()).build_with(http.clone()).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("`subject_token`"), "{error}");
-    let error = ClientCredentials::builder(URL).client_auth(basic()).audience("a").audience("b").build_with(http);
-    assert!(error.unwrap_err().to_string().contains("`audience`"), "only an exchange repeats it");
+    let error = ClientCredentials::builder(URL).client_auth(basic()).audience("a").audience("b");
+    let error = error.build_with(http.clone()).unwrap_err();
+    assert!(error.to_string().contains("`audience`"), "only an exchange repeats it");
+    let error = exchange("t").requested_token_type(token_type::JWT).param("requested_token_type", "x").build_with(http);
+    assert!(error.unwrap_err().to_string().contains("`requested_token_type`"), "it would be sent twice");
 }
 
-/// RFC 6749 §3.3, RFC 8707 §2.
+/// RFC 6749 §3.3, RFC 8707 §2, RFC 9700 §2.3.
 #[tokio::test]
 async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let issuer = Issuer::new();

@@ -105,7 +105,7 @@ async fn an_insufficiency_by_a_rule_of_ones_own_is_one_without_details() {
     assert_eq!(missing(&answer).0.map(InsufficientScope::required), Some(None));
 }
 
-/// 25.
+/// 25, RFC 6750 §3.1: a challenge without a code is common.
 #[tokio::test]
 async fn a_401_without_a_bearer_challenge_is_a_rejection() {
     for says in ["", "Basic realm=\"x\"", "Negotiate", "Bearer", "Bearer realm=\"x\"", "Bearer error=expired", ",,\"="]

@@ -11,10 +11,12 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_bearer::{
-    AccessToken, Error, Reason, TokenCache, TokenSource,
+    TokenCache,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata, SigningKey},
     testing::{ClientAuthentication, Failure, Issuer},
 };
+
+use crate::support::obtain;
 
 const ISSUER: &str = "https://issuer.test";
 
@@ -41,10 +43,6 @@ fn host(documents: &[(&str, Value)]) -> (impl HttpService, Asked) {
 
 fn document(issuer: &str) -> Value {
     json!({ "issuer": issuer, "token_endpoint": "https://issuer.test/token", "jwks_uri": "https://issuer.test/jwks" })
-}
-
-async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
-    source.obtain(Reason::First).await
 }
 
 /// RFC 8414 §3.1, and OpenID Connect Discovery 1.0 §4.1 after it.
@@ -128,6 +126,8 @@ async fn what_is_no_metadata_is_an_error() {
         ("token_endpoint", json!("/token")),
         ("token_endpoint", json!("http://issuer.test/token")),
         ("token_endpoint", json!("https://user:hidden@issuer.test/token")),
+        ("token_endpoint", json!("http://127.0.0.1:2375/hidden")),
+        ("token_endpoint", json!("https://issuer.test/token#hidden")),
         ("token_endpoint", json!("file:///etc/passwd")),
         ("revocation_endpoint", json!("http://issuer.test/hidden")),
         ("jwks_uri", json!("http://issuer.test/hidden")),
@@ -189,6 +189,25 @@ async fn a_grant_looks_its_server_up_once_and_not_before_it_needs_it() {
         }
         assert_eq!(issuer.counts().metadata - before, lookups, "what was cloned shares it");
     }
+}
+
+#[tokio::test]
+async fn what_one_grant_allows_of_a_shared_server_another_need_not() {
+    let mut document = document(ISSUER);
+    document["token_endpoint"] = json!("http://issuer.test/token");
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let body = if request.method() == "GET" { document.to_string() } else { "{}".to_owned() };
+        let answer = Response::builder().header("content-type", "application/json");
+        async move { Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?) }
+    });
+    let server = AuthorizationServer::issuer(ISSUER);
+    let grant = |plain_http| {
+        let builder = ClientCredentials::builder(server.clone()).client_auth(ClientAuth::basic("c", "s"));
+        builder.allow_plain_http(plain_http).build_with(http.clone()).unwrap()
+    };
+    assert!(obtain(&grant(true)).await.unwrap_err().to_string().contains("access_token"), "it was asked");
+    let error = obtain(&grant(false)).await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn a_body_that_cannot_be_replayed_costs_the_retry_but_not_the_renewal() {
     assert_eq!(source.asked(), 2);
 }
 
-/// 28.
+/// 28, RFC 9110 §9.2.2: whatever its method, since a 401 says that nothing was done.
 #[tokio::test]
 async fn the_retried_request_is_the_first_but_for_the_token() {
     #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +67,7 @@ async fn the_retried_request_is_the_first_but_for_the_token() {
 
     let world = world([status(401)]);
     let request = Request::builder()
-        .method(Method::PUT)
+        .method(Method::POST)
         .uri("https://api.example.org/a%20b?c=d&c=e")
         .version(Version::HTTP_10)
         .header("x-repeated", "1")
@@ -85,7 +85,7 @@ async fn the_retried_request_is_the_first_but_for_the_token() {
     assert_eq!(tokens, ["Bearer t1", "Bearer t2"]);
     for mut seen in seen {
         seen.head.headers.remove("authorization");
-        assert_eq!(seen.head.method, Method::PUT);
+        assert_eq!(seen.head.method, Method::POST);
         assert_eq!(seen.head.uri, "https://api.example.org/a%20b?c=d&c=e");
         assert_eq!(seen.head.version, Version::HTTP_10);
         assert!(seen.head.headers.iter().eq(headers.iter()), "{:?}", seen.head.headers);
@@ -186,7 +186,7 @@ async fn a_future_dropped_in_any_state_leaves_the_cache_sound() {
     assert!(polls > 8, "only {polls} polls: not all states were gone through");
 }
 
-/// SPECS: what belongs to the caller stays out of it, and the other way round.
+/// RFC 6750 §2: one token a request, in one place.
 #[tokio::test]
 async fn the_layer_owns_authorization() {
     let with = || {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_bearer::{
@@ -14,6 +14,8 @@ use tower_bearer::{
     grant::{AuthorizationServer, ClientAuth, HttpService, PasswordGrantBuilder, RefreshToken},
     testing::{Issuer, IssuerService, RefreshTokens},
 };
+
+use crate::support::accepted;
 
 const TOKEN: &str = "https://issuer.test/token";
 const REVOKE: &str = "https://issuer.test/revoke";
@@ -30,10 +32,6 @@ fn builder(server: impl Into<AuthorizationServer>) -> PasswordGrantBuilder {
 
 fn cache<C: HttpService>(http: C) -> TokenCache<PasswordGrant<C>> {
     TokenCache::new(builder(TOKEN).revocation_url(REVOKE).build_with(http).unwrap())
-}
-
-fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
-    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
 }
 
 type Asked = Arc<Mutex<Vec<String>>>;

@@ -73,6 +73,21 @@ async fn a_file_that_is_rewritten_ends_the_wait_too() {
     cache.token().await.unwrap();
 }
 
+/// Each end of the wait may cost a try at a password that is still wrong.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_gone_for_a_moment_does_not_end_the_wait() {
+    let file = scratch("password");
+    fs::write(&file, "wrong").unwrap();
+    let issuer = Issuer::new();
+    let cache = TokenCache::new(grant(&issuer, Secret::file(&file)));
+    assert_eq!(cache.token().await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    for (from, to) in [("password", "password.bak"), ("password.bak", "password")] {
+        fs::rename(file.with_file_name(from), file.with_file_name(to)).unwrap();
+        assert!(cache.token().await.unwrap_err().is_backing_off());
+    }
+    assert_eq!(issuer.counts().password, 1);
+}
+
 #[tokio::test]
 async fn a_file_is_read_for_each_token_request_and_never_kept() {
     let file = scratch("assertion");

@@ -11,16 +11,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tokio::time::Instant;
 use tokio_test::task::Spawn;
 use tower::{Service, ServiceExt};
 use tower_bearer::{
-    AccessToken, Error, NotRetried, Outcome, PasswordGrant, TokenCache, TokenSource,
+    AccessToken, Error, NotRetried, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
     grant::{ClientAuth, HttpService},
     source::from_fn,
-    testing::{Issuer, IssuerService, TokenFormat},
+    testing::{Issuer, IssuerService, TokenFormat, TokenRequest},
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -44,6 +44,21 @@ pub(crate) fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
         .credentials("user1", "user-password")
         .build_with(http)
         .unwrap()
+}
+
+/// One token, as a source gives it without a cache.
+pub(crate) async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
+    source.obtain(Reason::First).await
+}
+
+/// Whether an API of the issuer's takes the token.
+pub(crate) fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
+    issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
+}
+
+/// All values of a parameter.
+pub(crate) fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
+    request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
 pub(crate) fn ask(path: &str) -> Ask {
