@@ -131,6 +131,21 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
     assert_eq!(saved.lock().unwrap().len(), 2);
 }
 
+/// Nor does one whose saving hangs or panics hold up the tokens.
+#[tokio::test(start_paused = true)]
+async fn trouble_with_saving_costs_no_token() {
+    for hangs in [true, false] {
+        let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+        let builder = refresh(text(&signed_in(&issuer).await, "refresh_token"))
+            .on_rotation(move |_| async move { if hangs { std::future::pending().await } else { panic!("no disk") } });
+        let cache = tower_bearer::TokenCache::new(builder.build_with(issuer.service()).unwrap());
+        for _ in 0..3 {
+            assert!(accepted(&issuer, &cache.token().await.unwrap()));
+            cache.reset();
+        }
+    }
+}
+
 /// RFC 9700 §4.14.2: the one it began with is used up, and must not be sent again.
 #[tokio::test]
 async fn a_refusal_never_makes_a_used_refresh_token_come_back() {

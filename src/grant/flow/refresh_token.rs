@@ -1,8 +1,10 @@
 //! The refresh token grant (RFC 6749 §6), from a refresh token that was had elsewhere.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 use tower::BoxError;
 
 use crate::{
@@ -50,6 +52,9 @@ pub struct RefreshTokenFlow {
     on_rotation: Option<OnRotation>,
 }
 
+/// A part of a renewal's deadline, so that the token request before or after it has time as well.
+const SAVING: Duration = Duration::from_secs(3);
+
 type OnRotation = Arc<dyn Fn(SecretString) -> Saving + Send + Sync>;
 type Saving = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
@@ -82,7 +87,9 @@ impl Flow for RefreshTokenFlow {
 
     async fn save(&self, refresh_token: &SecretString) -> bool {
         let Some(save) = &self.on_rotation else { return true };
-        let saved = save(refresh_token.clone()).await.is_ok();
+        // It is somebody else's code, and what goes wrong in it must not cost the tokens.
+        let saving = AssertUnwindSafe(async { timeout(SAVING, save(refresh_token.clone())).await });
+        let saved = matches!(saving.catch_unwind().await, Ok(Ok(Ok(()))));
         if !saved {
             // Without the error, which is somebody else's and may have the token in it.
             tracing::warn!("the new refresh token could not be saved; the next token request tries again");
@@ -100,8 +107,8 @@ impl GrantBuilder<RefreshTokenFlow> {
 
     /// Saves a refresh token that replaces the one before. Default: it is kept in memory only.
     ///
-    /// It is called before the access token that came along is used, within the renewal's deadline. When it fails, the
-    /// access token is used all the same, and it is called again at the next token request.
+    /// It is called before the access token that came along is used, and has 3 s. When it fails, the access token is used all
+    /// the same, and it is called again at the next token request.
     pub fn on_rotation<F, Fut>(mut self, save: F) -> Self
     where
         F: Fn(SecretString) -> Fut + Send + Sync + 'static,
