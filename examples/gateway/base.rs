@@ -42,7 +42,9 @@ impl Base {
     pub fn is_private(&self) -> bool {
         let host = self.authority.host();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        self.scheme == Scheme::HTTPS || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        self.scheme == Scheme::HTTPS
+            || host.eq_ignore_ascii_case("localhost")
+            || address.is_ok_and(|address| address.is_loopback())
     }
 
     pub fn origin(&self) -> String {

@@ -19,10 +19,12 @@ pub enum Ending {
     Timeout,
     /// Not sent, because its target is none.
     Refused,
+    /// The user did not wait for the answer, or did not finish the request.
+    Gone,
 }
 
 impl Ending {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Answered,
         Self::Waited,
         Self::Retried,
@@ -31,6 +33,7 @@ impl Ending {
         Self::Unreachable,
         Self::Timeout,
         Self::Refused,
+        Self::Gone,
     ];
 
     pub fn label(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Ending {
             Self::Unreachable => "unreachable",
             Self::Timeout => "timeout",
             Self::Refused => "refused",
+            Self::Gone => "gone",
         }
     }
 }
@@ -51,11 +55,24 @@ impl Ending {
 pub struct Counters([AtomicU64; Ending::ALL.len()]);
 
 impl Counters {
-    pub fn count(&self, ending: Ending) {
-        self.0[ending as usize].fetch_add(1, Relaxed);
+    /// Begins a request.
+    pub fn begin(&self) -> Running<'_> {
+        Running { counters: self, ending: Ending::Gone }
     }
 
     pub fn of(&self, ending: Ending) -> u64 {
         self.0[ending as usize].load(Relaxed)
+    }
+}
+
+/// A request that runs. Counted when it is dropped, in whichever way that comes about.
+pub struct Running<'a> {
+    counters: &'a Counters,
+    pub ending: Ending,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.counters.0[self.ending as usize].fetch_add(1, Relaxed);
     }
 }

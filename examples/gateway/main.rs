@@ -28,7 +28,7 @@ mod upload;
 mod upstream;
 
 use std::{
-    io::{Write, stderr, stdout},
+    io::{IsTerminal, Write, stderr, stdout},
     net::SocketAddr,
     process::ExitCode,
     str::FromStr,
@@ -102,7 +102,7 @@ fn logs() -> Result<(), Trouble> {
         }
         _ => Targets::new().with_default(LevelFilter::WARN).with_target("gateway", LevelFilter::INFO),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())
 }

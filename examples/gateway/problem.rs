@@ -20,6 +20,8 @@ pub enum Problem {
     NoToken(Option<Duration>),
     Unreachable,
     Timeout,
+    /// The request's body broke off: hardly anybody is left to read this.
+    BrokeOff,
 }
 
 impl Problem {
@@ -33,6 +35,7 @@ impl Problem {
             Self::NoToken(None) => (StatusCode::BAD_GATEWAY, "There is no token for the upstream."),
             Self::Unreachable => (StatusCode::BAD_GATEWAY, "The upstream could not be reached, or broke off."),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "The upstream did not answer in time."),
+            Self::BrokeOff => (StatusCode::BAD_REQUEST, "The request broke off."),
         };
         let title = status.canonical_reason();
         let text = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });

@@ -49,28 +49,29 @@ impl Proxy {
     }
 
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut running = self.counters.begin();
         let (began, method) = (Instant::now(), request.method().clone());
-        let (answer, ending) = match self.forward(request).await {
+        let answer = match self.forward(request).await {
             Ok(mut answer) => {
-                let ending = ending(answer.extensions().get());
+                running.ending = ending(answer.extensions().get());
                 headers::of_answer(answer.headers_mut());
                 // The other connection's.
                 *answer.version_mut() = http::Version::default();
-                (answer.map(Either::Left), ending)
+                answer.map(Either::Left)
             }
             Err(problem) => {
-                let ending = match problem {
+                running.ending = match problem {
                     Problem::Path | Problem::Tunnel => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
+                    Problem::BrokeOff => Ending::Gone,
                 };
-                (problem.answer().map(Either::Right), ending)
+                problem.answer().map(Either::Right)
             }
         };
-        self.counters.count(ending);
         // Not the path: in many APIs it names a patient.
-        tracing::debug!(%method, status = answer.status().as_u16(), ending = ending.label(), took = ?began.elapsed());
+        tracing::debug!(%method, status = answer.status().as_u16(), ending = running.ending.label(), took = ?began.elapsed());
         answer
     }
 
@@ -94,6 +95,7 @@ impl Proxy {
             // What it switches to, it was not asked for.
             Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) if progress.broke_off() => Err(Problem::BrokeOff),
             Ok(Err(error)) => Err(self.explain(&error)),
             Err(_) => {
                 tracing::warn!(bound = ?self.timeout, "no answer in time");
@@ -107,10 +109,13 @@ impl Proxy {
             tracing::warn!(error = chain(error), "the upstream failed");
             return Problem::Unreachable;
         };
-        tracing::warn!(%error, "no token");
-        // The failure itself does not know when the issuer will be asked again; the cache does.
+        // Once a request; the cache has warned once a failure.
+        tracing::debug!(%error, "no token");
+        // The failure itself does not know when the issuer will be asked again; the cache does. Where that may be now, it is
+        // soon enough.
         let retry_in = || self.cache.as_ref().and_then(|cache| cache.status().retry_in);
-        Problem::NoToken(error.retry_in().or_else(retry_in))
+        let soon = error.is_transient().then_some(Duration::ZERO);
+        Problem::NoToken(error.retry_in().or_else(retry_in).or(soon))
     }
 }
 

@@ -45,11 +45,8 @@ pub async fn keep(cache: TokenCache<BoxTokenSource>) {
             // One that may be used once is of no use here: its successors are for requests to ask for.
             Ok(_) if !cache.status().is_ready() => Duration::from_secs(60),
             Ok(_) => Duration::from_secs(1),
-            Err(error) => {
-                if !error.is_backing_off() {
-                    tracing::warn!(%error, "no token");
-                }
-                // Not the whole wait, which new credentials end.
+            // The cache logs why. Not the whole wait, which new credentials end.
+            Err(_) => {
                 let wait = cache.status().retry_in.unwrap_or_default();
                 wait.clamp(Duration::from_millis(100), Duration::from_secs(1))
             }

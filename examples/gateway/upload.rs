@@ -2,7 +2,10 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,15 +20,18 @@ pub struct Upload {
     progress: Arc<Progress>,
 }
 
-/// When something last moved.
-pub struct Progress(Mutex<Instant>);
+pub struct Progress {
+    /// When something last moved.
+    last: Mutex<Instant>,
+    broke_off: AtomicBool,
+}
 
 /// Nothing moved for too long.
 pub struct Stalled;
 
 impl Upload {
     pub fn new(body: Incoming) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress(Mutex::new(Instant::now())));
+        let progress = Arc::new(Progress { last: Mutex::new(Instant::now()), broke_off: AtomicBool::new(false) });
         (Self { body, progress: Arc::clone(&progress) }, progress)
     }
 }
@@ -44,12 +50,17 @@ impl Progress {
         }
     }
 
+    /// Whether it is the user who did not finish.
+    pub fn broke_off(&self) -> bool {
+        self.broke_off.load(Relaxed)
+    }
+
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -62,8 +73,11 @@ impl Body for Upload {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(task);
-        if frame.is_ready() {
+        if let Poll::Ready(frame) = &frame {
             self.progress.note();
+            if let Some(Err(_)) = frame {
+                self.progress.broke_off.store(true, Relaxed);
+            }
         }
         frame
     }

@@ -75,6 +75,37 @@ async fn a_rejection_that_cannot_be_mended_is_the_upstreams_own() {
     assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"theirs\"");
 }
 
+#[tokio::test]
+async fn a_user_who_goes_away_is_not_the_upstreams_failure() {
+    let upstream = Upstream::start(async |request: Request<Incoming>| {
+        let _ = request.into_body().collect().await;
+        Response::new(empty())
+    })
+    .await;
+    let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into()]).await;
+    let (hand, body) = fed();
+    hand.give("one");
+    let request = client().request(Request::post(&gateway.url).body(body).unwrap());
+    let running = tokio::spawn(request);
+    while upstream.seen() == 0 {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    drop((running, hand));
+    let gone = "gateway_requests_total{outcome=\"gone\"} 1\n";
+    while !get(&format!("{}/metrics", gateway.admin)).await.text.contains(gone) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_keeps_its_length() {
+    let upstream = Upstream::start(async |_| Response::new(whole("twelve bytes"))).await;
+    let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into()]).await;
+    let answer = send(Request::head(&gateway.url).body(empty()).unwrap()).await;
+    assert_eq!((answer.status, &answer.headers["content-length"], answer.text.as_str()), (200, &12.into(), ""));
+}
+
 /// Notes the last request's head.
 type Noted = Arc<Mutex<(Uri, HeaderMap)>>;
 
