@@ -12,5 +12,7 @@ mod process;
 mod requests;
 #[path = "gateway/sides.rs"]
 mod sides;
+#[path = "gateway/tls.rs"]
+mod tls;
 #[path = "gateway/usage.rs"]
 mod usage;

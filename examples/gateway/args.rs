@@ -39,8 +39,9 @@ A reverse proxy that puts a bearer token on every request.
   --no-auth                  pass requests on without a token, for measuring
   --help                     print this
 
-Files of secrets are read at each token request, so that they can be rotated. RUST_LOG says what is logged, to standard
-error. Standard output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
+It asks nobody who they are: whoever reaches it uses its token. Files of secrets are read at each token request, so that they
+can be rotated. RUST_LOG says what is logged, to standard error. Standard output has the addresses: `listening on http://ADDR`,
+and with --admin `admin on http://ADDR`.
 Exit status: 0 told to end, 1 it could not begin, 2 a wrong command line.
 ";
 

@@ -1,5 +1,7 @@
 //! What its operators see.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tower_bearer::testing::{Failure, Issuer};
 
@@ -43,6 +45,26 @@ async fn it_is_not_well_while_its_issuer_refuses_and_says_why() {
     {
         assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
     }
+}
+
+#[tokio::test]
+async fn it_is_well_until_its_token_expires() {
+    let issuer = Issuer::builder().lifetime(Duration::from_secs(3)).build();
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
+    assert_eq!(get(&gateway.url).await.status, 200);
+    issuer.fail_until_cleared(Failure::Status(503));
+    let health = format!("{}/healthz", gateway.admin);
+    let answer = loop {
+        let answer = get(&health).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let token = &answer.json()["token"];
+    assert_eq!((answer.status, token["age"].as_str()), (503, Some("expired")));
+    assert_eq!(get(&gateway.url).await.status, 503);
 }
 
 #[tokio::test]

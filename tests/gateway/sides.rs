@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -25,7 +26,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tower::BoxError;
 use tower_bearer::testing::Issuer;
 
@@ -43,12 +47,25 @@ impl Upstream {
         F: Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Response<Body>> + Send + 'static,
     {
+        Self::start_over(async |stream| Ok(stream), answer).await
+    }
+
+    /// Serves over what `wrap` makes of each connection.
+    pub(crate) async fn start_over<W, Wrapped, S, F, Fut>(wrap: W, answer: F) -> Self
+    where
+        W: Fn(TcpStream) -> Wrapped + Send + Sync + 'static,
+        Wrapped: Future<Output = io::Result<S>> + Send,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Response<Body>> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = wrap(stream).await else { continue };
                 let (answer, count) = (answer.clone(), Arc::clone(&count));
                 let service = service_fn(move |request| {
                     count.fetch_add(1, Relaxed);
