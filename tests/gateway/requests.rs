@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -58,6 +59,26 @@ async fn a_rejected_upload_is_mended_by_one_retry() {
     assert_eq!((upstream.seen(), issuer.counts().token_requests), (3, 2));
     let metrics = get(&format!("{}/metrics", gateway.admin)).await.text;
     assert!(metrics.contains("gateway_retries_total 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_revocation_amid_many_requests_costs_one_renewal_and_no_request() {
+    let issuer = Issuer::new();
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
+    let client = client();
+    let ask = async |number: usize| {
+        if number == 200 {
+            issuer.revoke_all();
+        }
+        let text = format!("request {number}").repeat(number);
+        let request = Request::post(&gateway.url).body(whole(text.clone())).unwrap();
+        let answer = Answer::of(client.request(request).await.unwrap()).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.text == text, "{number}");
+    };
+    stream::iter(0..400).for_each_concurrent(40, ask).await;
+    assert_eq!(issuer.counts().token_requests, 2);
 }
 
 #[tokio::test]
