@@ -1,0 +1,112 @@
+//! For those who run it: whether it is well, and what it does. Nothing here is secret, but it is not for everybody either.
+
+use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower_bearer::{CacheStatus, TokenCache, cache::Age};
+
+use crate::{counters::Ending, proxy::Proxy, serve};
+
+pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
+    let server = serve::builder();
+    loop {
+        let stream = serve::next(&listener).await;
+        let proxy = Arc::clone(&proxy);
+        let service = service_fn(move |request| {
+            let answer = answer(&request, &proxy);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::spawn(connection);
+    }
+}
+
+fn answer(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+    let (status, kind, text) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/healthz") => {
+            let (is_well, status) = health(proxy);
+            let code = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (code, "application/json", status.to_string())
+        }
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", metrics(proxy)),
+        (_, "/healthz" | "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", String::new()),
+    };
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// Whether a request that came now would be sent at once.
+fn health(proxy: &Proxy) -> (bool, Value) {
+    let draining = proxy.is_draining();
+    let Some(cache) = &proxy.cache else {
+        return (!draining, json!({ "ready": !draining, "draining": draining, "token": null }));
+    };
+    let status = cache.status();
+    let ready = status.is_ready() && !draining;
+    (ready, json!({ "ready": ready, "draining": draining, "token": token(&status) }))
+}
+
+fn token(status: &CacheStatus) -> Value {
+    let age = match status.age {
+        Age::Fresh => "fresh",
+        Age::Stale => "stale",
+        Age::Expired => "expired",
+        _ => "missing",
+    };
+    let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0);
+    json!({
+        "age": age,
+        "generation": status.generation,
+        "expires_in": seconds(status.expires_in),
+        "renewing": status.renewing,
+        "renewals": status.renewals,
+        "failures": status.failures,
+        "last_error": status.last_error.as_ref().map(ToString::to_string),
+        "retry_in": seconds(status.retry_in),
+        "rejections_limited": status.rejections_limited,
+    })
+}
+
+fn metrics(proxy: &Proxy) -> String {
+    let mut page = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| {
+        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(page, "{name}{labels} {value}");
+        }
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    let number = |count: u64| count as f64;
+
+    let labelled = Ending::ALL.map(|ending| format!("{{outcome=\"{}\"}}", ending.label()));
+    let counts = Ending::ALL.map(|ending| number(proxy.counters.of(ending)));
+    let samples: Vec<_> = labelled.iter().map(String::as_str).zip(counts).collect();
+    family("gateway_requests_total", "counter", "Requests by how they ended.", &samples);
+    let retries = number(proxy.counters.of(Ending::Retried));
+    family("gateway_retries_total", "counter", "Requests answered at the second attempt.", &[("", retries)]);
+
+    if let Some(status) = proxy.cache.as_ref().map(TokenCache::status) {
+        let left = status.expires_in.filter(|_| status.is_ready()).unwrap_or_default();
+        for (name, kind, help, value) in [
+            ("gateway_token_renewals_total", "counter", "Tokens that the issuer gave.", number(status.renewals)),
+            ("gateway_token_failures", "gauge", "Failed token requests in a row.", f64::from(status.failures)),
+            ("gateway_token_remaining_seconds", "gauge", "How long the token will be served.", left.as_secs_f64()),
+            ("gateway_token_generation", "gauge", "Which token it is, from 1.", number(status.generation)),
+            ("gateway_token_ready", "gauge", "Whether there is one.", f64::from(u8::from(status.is_ready()))),
+        ] {
+            family(name, kind, help, &[("", value)]);
+        }
+    }
+    page
+}

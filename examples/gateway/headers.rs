@@ -1,0 +1,136 @@
+//! What a proxy changes about the fields of a message (RFC 9110 §7.6).
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+        VIA,
+    },
+};
+
+/// Fields that concern one connection only, whether `Connection` names them or not.
+const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "upgrade", "connection"];
+
+/// From a user's request to the upstream's.
+pub fn of_request(headers: &mut HeaderMap, version: Version) {
+    let takes_trailers = members(headers, &TE).any(|member| member.eq_ignore_ascii_case("trailers"));
+    end_hop(headers);
+    // `Host` is made of the URL; the credentials are for us, not for the upstream; and `Expect` is answered here, by the
+    // first read of the body.
+    for name in [HOST, AUTHORIZATION, PROXY_AUTHORIZATION, EXPECT] {
+        headers.remove(name);
+    }
+    if takes_trailers {
+        // Not named in a `Connection` field: over HTTP/2 that would take it off again, and gRPC needs it.
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    join_cookies(headers);
+    headers.append(VIA, via(version));
+}
+
+/// From the upstream's answer to ours.
+pub fn of_answer(headers: &mut HeaderMap) {
+    end_hop(headers);
+}
+
+fn end_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = members(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    // A length beside it was not meant to be believed (RFC 9112 §6.3).
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// HTTP/2 may split them, HTTP/1.1 knows one line only (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_some() {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(mut joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            joined.set_sensitive(true);
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2 gateway",
+        Version::HTTP_10 => "1.0 gateway",
+        _ => "1.1 gateway",
+    })
+}
+
+/// The members of a list, without their parameters.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|member| member.split(';').next().unwrap_or_default().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let parse = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        lines.iter().map(parse).collect()
+    }
+
+    fn of(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = headers(lines);
+        of_request(&mut headers, Version::HTTP_11);
+        headers.remove(VIA);
+        headers
+    }
+
+    #[test]
+    fn what_concerns_one_connection_ends_here() {
+        let lines = [
+            ("connection", "close, X-Own"),
+            ("connection", "keep-alive;x"),
+            ("x-own", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("upgrade", "h2c"),
+            ("te", "gzip"),
+            ("x-kept", "1"),
+        ];
+        assert_eq!(of(&lines), headers(&[("x-kept", "1")]));
+        let mut answer = headers(&lines);
+        of_answer(&mut answer);
+        assert_eq!(answer, headers(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn trailers_are_still_asked_for() {
+        let kept = of(&[("te", "gzip;q=0.5, Trailers"), ("connection", "TE")]);
+        assert_eq!(kept, headers(&[("te", "trailers")]));
+    }
+
+    #[test]
+    fn credentials_and_the_old_host_are_not_passed_on() {
+        let lines =
+            [("authorization", "Basic eDp5"), ("authorization", "x"), ("proxy-authorization", "y"), ("host", "z")];
+        assert!(of(&lines).is_empty());
+    }
+
+    #[test]
+    fn cookies_become_one_line() {
+        assert_eq!(of(&[("cookie", "a=1"), ("cookie", "b=2")]), headers(&[("cookie", "a=1; b=2")]));
+    }
+
+    #[test]
+    fn via_is_added_to_what_is_there() {
+        let mut headers = headers(&[("via", "1.0 other")]);
+        of_request(&mut headers, Version::HTTP_2);
+        let all: Vec<_> = headers.get_all(VIA).iter().collect();
+        assert_eq!(all, ["1.0 other", "2 gateway"]);
+    }
+}

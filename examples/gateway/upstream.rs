@@ -1,0 +1,91 @@
+//! The client to the upstream: a hyper client, with the layer around it.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_bearer::{
+    BearerAuth, BearerAuthLayer, BoxTokenSource, TokenCache,
+    replay::{InPlace, ReplayBody, Tee},
+};
+
+use crate::{base::Base, trouble::Trouble, upload::Upload};
+
+type Https = Client<HttpsConnector<HttpConnector>, ReplayBody<Upload>>;
+
+/// Clones of either share their connections.
+pub enum Upstream {
+    Bearer(BearerAuth<Https, BoxTokenSource, Tee<InPlace>>),
+    /// For measuring what the layer costs.
+    Bare(Https),
+}
+
+impl Upstream {
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(
+        base: &Base,
+        cache: Option<&TokenCache<BoxTokenSource>>,
+        plain_http: bool,
+        ca: Option<&[u8]>,
+    ) -> Result<Self, Trouble> {
+        let client = client(ca)?;
+        let Some(cache) = cache else { return Ok(Self::Bare(client)) };
+        let layer = BearerAuthLayer::with_cache(cache.clone())
+            .replay(Tee::in_place())
+            // Every request goes there; the list keeps it so, whatever somebody changes here later.
+            .origins([base.origin()])
+            .map_err(|error| Trouble::usage(error.to_string()))?
+            .allow_plain_http(plain_http);
+        Ok(Self::Bearer(layer.layer(client)))
+    }
+
+    pub async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, BoxError> {
+        let request = request.map(ReplayBody::new);
+        match self {
+            Self::Bearer(service) => service.clone().oneshot(request).await,
+            Self::Bare(client) => Ok(client.request(request).await?),
+        }
+    }
+}
+
+fn client(ca: Option<&[u8]>) -> Result<Https, Trouble> {
+    let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Trouble::failed(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
+    // Connections that the upstream may have closed by now are not tried.
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).timer(TokioTimer::new());
+    Ok(client.build(connector))
+}
+
+fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, Trouble> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in CertificateDer::pem_slice_iter(ca.unwrap_or_default()) {
+        certificate
+            .ok()
+            .and_then(|certificate| roots.add(certificate).ok())
+            .ok_or_else(|| Trouble::usage("the --ca-file has a certificate that cannot be read"))?;
+    }
+    Ok(roots)
+}

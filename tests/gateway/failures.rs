@@ -1,0 +1,65 @@
+//! What users get when it cannot serve them.
+
+use std::{future, time::Duration};
+
+use http::Request;
+use tower_bearer::testing::{Failure, Issuer};
+
+use crate::{
+    process::{Gateway, password_grant},
+    sides::{Upstream, get, send, whole},
+};
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent() {
+    for (failure, wait) in [
+        (Failure::OAuth(400, "invalid_grant"), 55..=60),
+        (Failure::RetryAfter(503, "120".into()), 115..=120),
+        (Failure::Outage, 1..=30),
+    ] {
+        let issuer = Issuer::new();
+        issuer.fail_until_cleared(failure.clone());
+        let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::echo().await);
+        let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
+        let request = Request::post(&gateway.url).header("authorization", "Bearer theirs").body(whole("x")).unwrap();
+        let answer = send(request).await;
+
+        assert_eq!((answer.status, upstream.seen()), (503, 0), "{failure:?}");
+        let retry_after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!(wait.contains(&retry_after), "{failure:?} {retry_after}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        let problem = answer.json();
+        assert_eq!((problem["status"].as_u64(), &problem["title"]), (Some(503), &"Service Unavailable".into()));
+        assert!(!answer.text.contains("invalid_grant"), "that is for its operator: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_recovers_is_enough() {
+    let issuer = Issuer::new();
+    issuer.fail_next(1, Failure::Outage);
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
+    // Without a request in between.
+    while get(&format!("{}/healthz", gateway.admin)).await.status != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(get(&gateway.url).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_away_is_a_502() {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gateway = Gateway::start(&format!("http://{gone}"), &["--no-auth".into()]).await;
+    let answer = get(&gateway.url).await;
+    assert_eq!((answer.status, answer.json()["title"].as_str()), (502, Some("Bad Gateway")));
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_is_a_504() {
+    let upstream = Upstream::start(|_| future::pending()).await;
+    let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into(), "--timeout".into(), "1".into()]).await;
+    let answer = get(&gateway.url).await;
+    assert_eq!((answer.status, answer.json()["status"].as_u64()), (504, Some(504)));
+}

@@ -1,0 +1,83 @@
+//! An upstream that speaks HTTP/2 over TLS, as most do.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use http::{Request, Response, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio_rustls::TlsAcceptor;
+use tower_bearer::testing::Issuer;
+
+use crate::{
+    process::{Gateway, password_grant},
+    sides::{Answer, Upstream, client, fed, whole},
+};
+
+fn acceptor(data: &Path) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(data.join("localhost.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(data.join("localhost-key.pem")).unwrap();
+    let mut tls = ServerConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+#[tokio::test]
+async fn an_upload_is_mended_over_http_2_too() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let acceptor = acceptor(&data);
+    let issuer = Issuer::new();
+    let listening = issuer.listen().await.unwrap();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let (judge, note) = (issuer.clone(), Arc::clone(&heads));
+    let answer = move |request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let standing = judge.check(&head.headers);
+        note.lock().unwrap().push((head.version, head.uri, head.headers));
+        async move {
+            if standing.is_accepted() {
+                return Response::new(body.map_err(Into::into).boxed_unsync());
+            }
+            let refusal = Response::builder().status(401).header("www-authenticate", standing.challenge());
+            refusal.body(whole("no")).unwrap()
+        }
+    };
+    let upstream = Upstream::start_over(move |stream| acceptor.accept(stream), answer).await;
+    let mut args = password_grant(&listening);
+    args.extend(["--ca-file".into(), data.join("localhost.pem").display().to_string()]);
+    let base = format!("https://localhost:{}/r4", upstream.address.port());
+    let gateway = Gateway::start(&base, &args).await;
+    for revoked in [false, true] {
+        if revoked {
+            issuer.revoke_all();
+        }
+        let (hand, body) = fed();
+        hand.give("one");
+        let request = Request::post(format!("{}/Patient", gateway.url)).header("te", "trailers").body(body).unwrap();
+        let mut answer = client().request(request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_11));
+        assert_eq!(answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+        hand.give("two");
+        drop(hand);
+        assert_eq!(Answer::of(answer).await.text, "two");
+    }
+    let heads = heads.lock().unwrap();
+    assert_eq!(heads.len(), 3, "{heads:?}");
+    for (version, uri, headers) in heads.iter() {
+        assert_eq!((*version, uri.to_string()), (Version::HTTP_2, format!("{base}/Patient")));
+        assert_eq!(headers["te"], "trailers");
+        assert!(!headers.contains_key("host"), "{headers:?}");
+    }
+}
