@@ -34,10 +34,14 @@ where
             let mut state = lock(&self.shared);
             match state.turn {
                 Turn::Second => return superseded(),
-                Turn::Undecided | Turn::Given if state.rest.is_at_end() => return (Next::End, Poll::Ready(None)),
-                Turn::Undecided | Turn::Given => return (Next::Shared, wait(&mut state.first, task)),
+                Turn::Undecided if state.rest.is_at_end() => return (Next::End, Poll::Ready(None)),
+                Turn::Undecided => return (Next::Shared, wait(&mut state.first, task)),
                 Turn::First => match mem::replace(&mut state.rest, Rest::Out) {
                     Rest::Here(body) => body,
+                    Rest::Gone => {
+                        state.rest = Rest::Gone;
+                        return (Next::End, Poll::Ready(Some(Err(Broken::Lost.into()))));
+                    }
                     over => {
                         state.rest = over;
                         return (Next::End, Poll::Ready(None));
@@ -85,21 +89,18 @@ where
     }
 
     fn give_back(mut self, polled: Polled, task: &Context<'_>) -> (Next<B>, Polled) {
+        // Asked before the body leaves the baton: it may panic.
+        let is_at_end = self.body.as_ref().is_some_and(Body::is_end_stream);
         let Some(body) = self.body.take() else { return (Next::End, polled) };
         let First { shared, cap } = self.first;
-        let is_at_end = body.is_end_stream();
         let is_alone = Arc::strong_count(shared) == 1;
         let mut state = lock(shared);
-        if !state.turn.is_first() {
+        if state.turn == Turn::Second {
             state.leave_to_second(body, polled);
-            let answer = match state.turn {
-                Turn::Second => superseded(),
-                _ => (Next::Shared, wait(&mut state.first, task)),
-            };
             let waiting = state.second.take();
             drop(state);
             wake(waiting);
-            return answer;
+            return superseded();
         }
         let is_kept = match &polled {
             Poll::Ready(Some(Ok(frame))) => !is_alone && state.keep(frame, *cap),
@@ -128,7 +129,7 @@ where
 }
 
 impl<B> Drop for Baton<'_, B> {
-    /// Does something only when the poll panicked.
+    /// Does something only when the body panicked.
     fn drop(&mut self) {
         if self.body.take().is_some() {
             let mut state = lock(&self.first.shared);

@@ -7,8 +7,9 @@
 //!   at that moment stays here and is not given to the first; so no chunk is lost, and none is sent twice in one attempt.
 //! - The second attempt sends what was kept and then takes the baton for good. While it is out, the second waits, and is
 //!   woken when it comes back.
-//! - A first attempt that lost its turn before its end waits until the second begins, because its answer may still be
-//!   read; then it gets an error: it must not look finished to its server.
+//! - A first attempt that lost its turn before its end waits for the decision, because its answer may still be wanted. Is
+//!   there to be a second, it gets an error at once: it must not look finished to its server, nor keep the connection that
+//!   the second may need.
 //! - A poll that panics drops the baton, and the second attempt gets an error.
 //!
 //! Each attempt holds one handle, so that the first knows when nobody will come after it: it is alone.
@@ -35,7 +36,7 @@ pub(crate) struct State<B> {
     /// What was read, and not yet sent by the second attempt.
     pub(crate) chunks: Chunks,
     pub(crate) trailers: Option<HeaderMap>,
-    /// The first attempt waits for its turn, or for more of the body.
+    /// The first attempt waits for the decision, or for more of the body.
     pub(crate) first: Option<Waker>,
     /// The second attempt waits for the baton.
     pub(crate) second: Option<Waker>,
@@ -58,8 +59,6 @@ pub(crate) enum Turn {
     First,
     /// It is being decided whether there will be a second attempt.
     Undecided,
-    /// The second attempt has the turn, and has not begun.
-    Given,
     Second,
 }
 
@@ -102,29 +101,28 @@ impl<B> Keeper<B> {
 
     /// Gives the turn to a second attempt, if the whole body can be sent again.
     pub(crate) fn take_over(mut self) -> Option<Second<B>> {
-        let shared = self.0.take()?;
-        let mut state = lock(&shared);
+        let mut state = lock(self.0.as_ref()?);
         if matches!(state.rest, Rest::Gone) {
             return None;
         }
-        state.turn = Turn::Given;
+        state.turn = Turn::Second;
+        let waiting = state.first.take();
         drop(state);
-        Some(Second::new(shared))
+        wake(waiting);
+        self.0.take().map(Second::new)
     }
 }
 
 impl<B> Drop for Keeper<B> {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            turn(shared, Turn::Undecided, Turn::First);
+        let Some(shared) = &self.0 else { return };
+        let mut state = lock(shared);
+        if state.turn == Turn::Undecided {
+            state.turn = Turn::First;
+            let waiting = state.first.take();
+            drop(state);
+            wake(waiting);
         }
-    }
-}
-
-impl Turn {
-    /// Whether the first attempt has the turn, or may have it again.
-    pub(crate) fn is_first(self) -> bool {
-        matches!(self, Self::First | Self::Undecided)
     }
 }
 
@@ -140,17 +138,6 @@ impl<B: Body> Rest<B> {
 
 pub(crate) fn lock<B>(shared: &Mutex<State<B>>) -> MutexGuard<'_, State<B>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Passes the turn on, if it is at `from`, and wakes the first attempt.
-pub(crate) fn turn<B>(shared: &Mutex<State<B>>, from: Turn, to: Turn) {
-    let mut state = lock(shared);
-    if state.turn == from {
-        state.turn = to;
-        let waiting = state.first.take();
-        drop(state);
-        wake(waiting);
-    }
 }
 
 pub(crate) fn wait(slot: &mut Option<Waker>, task: &Context<'_>) -> Polled {
