@@ -12,7 +12,10 @@ use std::{
 use bytes::Buf;
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
 
 /// More than this is not worth a connection.
 const MOST_BYTES: usize = 32 * 1024;
@@ -45,12 +48,41 @@ impl<B: Body> Future for Drain<B> {
         let mut this = self.project();
         while let Poll::Ready(frame) = this.body.as_mut().poll_frame(task) {
             let Some(Ok(frame)) = frame else { return Poll::Ready(()) };
-            let read = frame.data_ref().map_or(0, Buf::remaining);
+            // An empty one counts too, or they could go on for ever.
+            let read = frame.data_ref().map_or(0, Buf::remaining).max(1);
             match this.left.checked_sub(read) {
                 Some(left) => *this.left = left,
                 None => return Poll::Ready(()),
             }
         }
+        if Handle::try_current().is_err() {
+            // Nobody keeps the time.
+            return Poll::Ready(());
+        }
         this.deadline.get_or_insert_with(|| Box::pin(sleep(LONGEST))).as_mut().poll(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::{FutureExt, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[test]
+    fn empty_chunks_without_end_are_not_read_for_ever() {
+        let empty = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));
+        assert_eq!(Drain::new(StreamBody::new(empty)).unwrap().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn outside_a_runtime_nothing_is_waited_for() {
+        let stalled = stream::pending::<Result<Frame<Bytes>, Infallible>>();
+        assert_eq!(Drain::new(StreamBody::new(stalled)).unwrap().now_or_never(), Some(()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Uri;
+use http::{Uri, uri::Authority};
 
 use crate::{error::Error, origin};
 
@@ -21,9 +21,11 @@ impl Guard {
     /// When it is, but must not; or when that cannot be told.
     pub(crate) fn covers(&self, uri: &Uri) -> Result<bool, Error> {
         if let Some(origins) = &self.origins {
-            let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(Error::unplaced()) };
-            if !origins.iter().any(|origin| origin.is_of(scheme, host, uri.port_u16())) {
-                tracing::debug!(scheme, host, "not one of the API's origins: no token");
+            let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+                return Err(Error::unplaced());
+            };
+            if !origins.iter().any(|origin| origin.covers(scheme, authority)) {
+                tracing::debug!(scheme, host = authority.host(), "not one of the API's origins: no token");
                 return Ok(false);
             }
         }
@@ -79,6 +81,12 @@ impl Origin {
         Ok(Self { scheme, host: host.into(), wildcard, port })
     }
 
+    fn covers(&self, scheme: &str, authority: &Authority) -> bool {
+        let port = authority.port_u16();
+        // One that is no port, such as 99999, is not the default one.
+        (port.is_some() || has_no_port(authority)) && self.is_of(scheme, authority.host(), port)
+    }
+
     /// Compared as it is, since this is asked for each request.
     fn is_of(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         scheme.eq_ignore_ascii_case(self.scheme)
@@ -99,6 +107,11 @@ impl Origin {
     }
 }
 
+fn has_no_port(authority: &Authority) -> bool {
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    matches!(place.strip_prefix(authority.host()), Some("" | ":"))
+}
+
 fn default_port(scheme: &str) -> u16 {
     if scheme == "https" { 443 } else { 80 }
 }
@@ -116,7 +129,7 @@ mod tests {
 
     fn matches(origin: &str, uri: &str) -> bool {
         let uri: Uri = uri.parse().unwrap();
-        Origin::parse(origin).unwrap().is_of(uri.scheme_str().unwrap(), uri.host().unwrap(), uri.port_u16())
+        Origin::parse(origin).unwrap().covers(uri.scheme_str().unwrap(), uri.authority().unwrap())
     }
 
     #[test]
@@ -125,6 +138,7 @@ mod tests {
             "https://api.example.org",
             "https://api.example.org/other?path=1",
             "https://api.example.org:443/",
+            "https://api.example.org:/",
             "HTTPS://API.example.ORG/",
             "https://api.example.org./",
             "https://user:pw@api.example.org/",
@@ -143,6 +157,8 @@ mod tests {
             "https://api.example.org@evil.example/",
             "https://evil.example/https://api.example.org",
             "wss://api.example.org/",
+            "https://api.example.org:99999/",
+            "https://user:443@api.example.org:99999/",
         ] {
             assert!(!matches("https://api.example.org/fhir", uri), "{uri}");
         }

@@ -179,9 +179,14 @@ impl<T: TokenSource> TokenCache<T> {
     /// # Cancel safety
     /// Dropped midway, the token is forgotten and may be revoked or not.
     pub async fn revoke(&self) -> Result<(), Error> {
+        let all = self.with_narrowed();
+        futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
+    }
+
+    /// This one last, after those that it was narrowed to, and those that they were.
+    fn with_narrowed(&self) -> Vec<Self> {
         let narrowed = self.shared.narrowed.all();
-        let all = narrowed.iter().chain([self]).map(Self::revoke_own);
-        futures_util::future::join_all(all).await.into_iter().collect()
+        narrowed.iter().flat_map(Self::with_narrowed).chain([self.clone()]).collect()
     }
 
     async fn revoke_own(&self) -> Result<(), Error> {

@@ -7,14 +7,14 @@ use crate::replay::strategy::Replay;
 pub struct CloneBody;
 
 impl<B: Clone> Replay<B> for CloneBody {
-    type Kept = B;
+    type Kept = Option<B>;
 
-    fn keep(&self, body: B) -> (B, Option<B>) {
+    fn keep(&self, body: B) -> (B, Option<Option<B>>) {
         let kept = body.clone();
-        (body, Some(kept))
+        (body, Some(Some(kept)))
     }
 
-    fn replay(&self, kept: B) -> Option<B> {
-        Some(kept)
+    fn replay(&self, kept: &mut Option<B>) -> Option<B> {
+        kept.take()
     }
 }

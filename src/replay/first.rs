@@ -34,10 +34,14 @@ where
             let mut state = lock(&self.shared);
             match state.turn {
                 Turn::Second => return superseded(),
-                Turn::Undecided | Turn::Given if state.rest.is_at_end() => return (Next::End, Poll::Ready(None)),
+                Turn::Undecided if state.rest.is_at_end() => return (Next::End, Poll::Ready(None)),
                 Turn::Undecided | Turn::Given => return (Next::Shared, wait(&mut state.first, task)),
                 Turn::First => match mem::replace(&mut state.rest, Rest::Out) {
                     Rest::Here(body) => body,
+                    Rest::Gone => {
+                        state.rest = Rest::Gone;
+                        return (Next::End, Poll::Ready(Some(Err(Broken::Lost.into()))));
+                    }
                     over => {
                         state.rest = over;
                         return (Next::End, Poll::Ready(None));
@@ -52,14 +56,14 @@ where
 
     pub(crate) fn is_at_end(&self) -> bool {
         let state = lock(&self.shared);
-        state.turn != Turn::Second && state.rest.is_at_end()
+        state.turn.is_first() && state.rest.is_at_end()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         let state = lock(&self.shared);
         match &state.rest {
-            Rest::Here(body) if state.turn != Turn::Second => body.size_hint(),
-            Rest::Ended if state.turn != Turn::Second => SizeHint::with_exact(0),
+            Rest::Here(body) if state.turn.is_first() => body.size_hint(),
+            Rest::Ended if state.turn.is_first() => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }
     }
@@ -85,9 +89,10 @@ where
     }
 
     fn give_back(mut self, polled: Polled, task: &Context<'_>) -> (Next<B>, Polled) {
+        // Asked before the body leaves the baton: it may panic.
+        let is_at_end = self.body.as_ref().is_some_and(Body::is_end_stream);
         let Some(body) = self.body.take() else { return (Next::End, polled) };
         let First { shared, cap } = self.first;
-        let is_at_end = body.is_end_stream();
         let is_alone = Arc::strong_count(shared) == 1;
         let mut state = lock(shared);
         if !state.turn.is_first() {
@@ -128,7 +133,7 @@ where
 }
 
 impl<B> Drop for Baton<'_, B> {
-    /// Does something only when the poll panicked.
+    /// Does something only when the body panicked.
     fn drop(&mut self) {
         if self.body.take().is_some() {
             let mut state = lock(&self.first.shared);

@@ -8,7 +8,7 @@ use std::{
 use http_body::{Body, Frame};
 use tower::BoxError;
 
-use crate::replay::shared::{Broken, Next, Polled, Rest, Shared, Turn, lock, poll, turn, wait};
+use crate::replay::shared::{Broken, Next, Polled, Rest, Shared, lock, poll, wait};
 
 /// Sends what was kept, and then the rest.
 pub(crate) struct Second<B>(Shared<B>);
@@ -17,10 +17,6 @@ impl<B> Second<B> {
     pub(crate) fn new(shared: Shared<B>) -> Self {
         Self(shared)
     }
-
-    fn begin(&self) {
-        turn(&self.0, Turn::Given, Turn::Second);
-    }
 }
 
 impl<B> Second<B>
@@ -28,7 +24,6 @@ where
     B: Body<Error: Into<BoxError>>,
 {
     pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, Polled) {
-        self.begin();
         let mut state = lock(&self.0);
         if let Some(chunk) = state.chunks.pop() {
             return (Next::Shared, Poll::Ready(Some(Ok(Frame::data(chunk)))));
@@ -39,7 +34,8 @@ where
         if let Some(trailers) = state.trailers.take() {
             return (Next::Shared, Poll::Ready(Some(Ok(Frame::trailers(trailers)))));
         }
-        match mem::replace(&mut state.rest, Rest::Ended) {
+        // Lost, should the poll panic.
+        match mem::replace(&mut state.rest, Rest::Gone) {
             Rest::Here(mut body) => {
                 drop(state);
                 let polled = poll(body.as_mut(), task);
@@ -54,12 +50,5 @@ where
     pub(crate) fn is_at_end(&self) -> bool {
         let state = lock(&self.0);
         state.chunks.is_empty() && state.trailers.is_none() && state.rest.is_at_end()
-    }
-}
-
-impl<B> Drop for Second<B> {
-    /// The first attempt must not wait for one that never began.
-    fn drop(&mut self) {
-        self.begin();
     }
 }

@@ -7,8 +7,9 @@
 //!   at that moment stays here and is not given to the first; so no chunk is lost, and none is sent twice in one attempt.
 //! - The second attempt sends what was kept and then takes the baton for good. While it is out, the second waits, and is
 //!   woken when it comes back.
-//! - A first attempt that lost its turn before its end waits until the second begins, because its answer may still be
-//!   read; then it gets an error: it must not look finished to its server.
+//! - A first attempt that lost its turn before its end waits as long as there is a keeper, because its answer may still be
+//!   wanted, or be read. When the keeper goes, and there is a second, it gets an error: it must not look finished to its
+//!   server, nor keep the connection that the second may need.
 //! - A poll that panics drops the baton, and the second attempt gets an error.
 //!
 //! Each attempt holds one handle, so that the first knows when nobody will come after it: it is alone.
@@ -35,7 +36,7 @@ pub(crate) struct State<B> {
     /// What was read, and not yet sent by the second attempt.
     pub(crate) chunks: Chunks,
     pub(crate) trailers: Option<HeaderMap>,
-    /// The first attempt waits for its turn, or for more of the body.
+    /// The first attempt waits for the decision, or for more of the body.
     pub(crate) first: Option<Waker>,
     /// The second attempt waits for the baton.
     pub(crate) second: Option<Waker>,
@@ -58,7 +59,7 @@ pub(crate) enum Turn {
     First,
     /// It is being decided whether there will be a second attempt.
     Undecided,
-    /// The second attempt has the turn, and has not begun.
+    /// There will be one; the first attempt's answer is still being read.
     Given,
     Second,
 }
@@ -74,7 +75,7 @@ pub(crate) enum Next<B> {
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Decides whether there is a second attempt. Dropped without having given the turn, it gives it back.
-pub(crate) struct Keeper<B>(Option<Shared<B>>);
+pub(crate) struct Keeper<B>(Shared<B>);
 
 /// A body for the first attempt, and its keeper.
 pub(crate) fn split<B>(body: B, cap: usize) -> (First<B>, Keeper<B>) {
@@ -86,38 +87,41 @@ pub(crate) fn split<B>(body: B, cap: usize) -> (First<B>, Keeper<B>) {
         first: None,
         second: None,
     }));
-    (First::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
+    (First::new(Arc::clone(&shared), cap), Keeper(shared))
 }
 
 impl<B> Keeper<B> {
     /// Ends the first attempt's turn for the time being.
     pub(crate) fn pause(&self) {
-        if let Some(shared) = &self.0 {
-            let mut state = lock(shared);
-            if state.turn == Turn::First {
-                state.turn = Turn::Undecided;
-            }
+        let mut state = lock(&self.0);
+        if state.turn == Turn::First {
+            state.turn = Turn::Undecided;
         }
     }
 
     /// Gives the turn to a second attempt, if the whole body can be sent again.
-    pub(crate) fn take_over(mut self) -> Option<Second<B>> {
-        let shared = self.0.take()?;
-        let mut state = lock(&shared);
-        if matches!(state.rest, Rest::Gone) {
+    pub(crate) fn take_over(&self) -> Option<Second<B>> {
+        let mut state = lock(&self.0);
+        if matches!(state.rest, Rest::Gone) || !state.turn.is_first() {
             return None;
         }
         state.turn = Turn::Given;
-        drop(state);
-        Some(Second::new(shared))
+        Some(Second::new(Arc::clone(&self.0)))
     }
 }
 
 impl<B> Drop for Keeper<B> {
+    /// What was not decided is the first attempt's, and what was given ends it.
     fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            turn(shared, Turn::Undecided, Turn::First);
-        }
+        let mut state = lock(&self.0);
+        state.turn = match state.turn {
+            Turn::Undecided => Turn::First,
+            Turn::Given => Turn::Second,
+            Turn::First | Turn::Second => return,
+        };
+        let waiting = state.first.take();
+        drop(state);
+        wake(waiting);
     }
 }
 
@@ -140,17 +144,6 @@ impl<B: Body> Rest<B> {
 
 pub(crate) fn lock<B>(shared: &Mutex<State<B>>) -> MutexGuard<'_, State<B>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Passes the turn on, if it is at `from`, and wakes the first attempt.
-pub(crate) fn turn<B>(shared: &Mutex<State<B>>, from: Turn, to: Turn) {
-    let mut state = lock(shared);
-    if state.turn == from {
-        state.turn = to;
-        let waiting = state.first.take();
-        drop(state);
-        wake(waiting);
-    }
 }
 
 pub(crate) fn wait(slot: &mut Option<Waker>, task: &Context<'_>) -> Polled {

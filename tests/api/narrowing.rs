@@ -163,14 +163,15 @@ async fn forgetting_and_revoking_are_for_all_of_them() {
         .revocation_url("https://issuer.test/revoke");
     let cache = TokenCache::new(builder.build_with(issuer.service()).unwrap());
     let to = scope("user/Patient.rs");
-    let both = async || {
-        let less = cache.narrowed(&to).unwrap().token().await.unwrap();
-        [cache.token().await.unwrap(), less]
+    let all = async || {
+        let less = cache.narrowed(&to).unwrap();
+        let least = less.narrowed(&Narrowing::new().with_resource("https://a.test").unwrap()).unwrap();
+        [cache.token().await.unwrap(), less.token().await.unwrap(), least.token().await.unwrap()]
     };
-    let first = both().await;
+    let first = all().await;
     cache.reset();
-    let second = both().await;
-    assert_eq!(issuer.counts().token_requests, 4);
+    let second = all().await;
+    assert_eq!(issuer.counts().token_requests, 6);
     assert!(first.iter().zip(&second).all(|(first, second)| first.secret() != second.secret()));
 
     cache.revoke().await.unwrap();

@@ -1,19 +1,23 @@
 //! How a body is kept for the second attempt (27).
 
 use std::{
+    cell::Cell,
     convert::Infallible,
+    future::{Ready, ready as ready_with},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
-use futures::stream;
+use futures::{StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use proptest::prelude::*;
-use tower::{BoxError, Layer, service_fn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{BoxError, Layer, Service, service_fn};
 use tower_bearer::{
     BearerAuthLayer, NotRetried, Outcome,
     replay::{Replay, ReplayBody, Tee},
@@ -138,7 +142,7 @@ async fn a_body_that_declares_more_than_the_cap_is_not_kept() {
 async fn an_empty_body_is_sent_again_and_nothing_is_kept() {
     is_retried_whole(boxed(Empty::new()), 0, usize::MAX).await;
     let (first, kept) = Tee::in_place().keep(ReplayBody::new(Empty::<Bytes>::new()));
-    let second = Tee::in_place().replay(kept.unwrap()).unwrap();
+    let second = Tee::in_place().replay(&mut kept.unwrap()).unwrap();
     for body in [first, second] {
         assert!(body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(0));
@@ -213,11 +217,11 @@ fn chunks_are_shared_and_not_copied() {
     let tee = Tee::in_place();
     let (mut first, kept) = tee.keep(ReplayBody::new(Full::<Bytes>::from(chunk.clone())));
     let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("it has a chunk") };
-    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("it has a chunk") };
+    let Poll::Ready(Some(again)) = poll(&mut tee.replay(&mut kept.unwrap()).unwrap()) else { panic!("it has a chunk") };
     assert_eq!((sent.as_ptr(), again.as_ptr()), (chunk.as_ptr(), chunk.as_ptr()));
 }
 
-/// As long as the answer may still be read, and until the second attempt begins, the first waits.
+/// As long as its answer may be the one that the caller gets.
 #[test]
 fn a_rejected_upload_reads_no_further_until_it_is_decided() {
     let tee = Tee::in_place();
@@ -228,10 +232,11 @@ fn a_rejected_upload_reads_no_further_until_it_is_decided() {
         Replay::<ReplayBody<Boxed>>::pause(&tee, &mut kept);
         assert!(poll(&mut first).is_pending());
         if retried {
-            let mut second = tee.replay(kept).unwrap();
-            assert!(poll(&mut first).is_pending());
+            let mut second = tee.replay(&mut kept).unwrap();
+            assert!(poll(&mut first).is_pending(), "its answer is being read");
+            drop(kept);
+            assert_eq!(poll(&mut first), Poll::Ready(None), "an error");
             assert_eq!(poll(&mut second), Poll::Ready(Some(part(0, 300))));
-            assert_eq!(poll(&mut first), Poll::Ready(None));
             assert_eq!(poll(&mut second), Poll::Ready(Some(part(100, 300))));
         } else {
             drop(kept);
@@ -277,9 +282,108 @@ async fn any_kind_of_chunk_is_kept_as_bytes() {
     let (first, kept) = Tee::in_place().keep(ReplayBody::new(Slices(vec![b"c", b"ab"])));
     assert_eq!(first.size_hint().exact(), Some(3));
     assert_eq!(first.collect().await.unwrap().to_bytes(), "abc");
-    let second = Tee::in_place().replay(kept.unwrap()).unwrap();
+    let second = Tee::in_place().replay(&mut kept.unwrap()).unwrap();
     assert_eq!(second.size_hint().exact(), Some(3));
     assert_eq!(second.collect().await.unwrap().to_bytes(), "abc");
+}
+
+/// A connection that carries one request at a time, to its body's end: HTTP/1.1 without a pool.
+struct OneConnection {
+    free: Arc<Semaphore>,
+    acquiring: Option<BoxFuture<'static, OwnedSemaphorePermit>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl OneConnection {
+    fn new(free: Arc<Semaphore>) -> Self {
+        Self { free, acquiring: None, permit: None }
+    }
+}
+
+impl Clone for OneConnection {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.free))
+    }
+}
+
+impl Service<Request<Boxed>> for OneConnection {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = Ready<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.permit.is_none() {
+            let free = Arc::clone(&self.free);
+            let acquiring =
+                self.acquiring.get_or_insert_with(|| Box::pin(async { free.acquire_owned().await.unwrap() }));
+            self.permit = Some(ready!(acquiring.as_mut().poll(task)));
+            self.acquiring = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Boxed>) -> Self::Future {
+        let permit = self.permit.take().unwrap();
+        let status = if request.headers()["authorization"] == "Bearer t1" { 401 } else { 200 };
+        let mut body = request.into_body();
+        tokio::spawn(async move {
+            while body.frame().await.is_some_and(|frame| frame.is_ok()) {}
+            drop(permit);
+        });
+        ready_with(Ok(Response::builder().status(status).body(Full::from("x")).unwrap()))
+    }
+}
+
+/// The second attempt may need what the first one holds.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_upload_gives_up_its_connection_before_the_second_attempt_needs_it() {
+    let stalled = stream::iter([Ok::<_, Infallible>(Frame::data(part(0, 100)))]).chain(stream::pending().take(1));
+    let api = OneConnection::new(Arc::new(Semaphore::new(1)));
+    let layer = BearerAuthLayer::new(Numbered::default()).replay(Tee::new(Boxed::new).cap(CAP));
+    let request = Request::post("https://api.test/").body(boxed(StreamBody::new(stalled))).unwrap();
+    let sending = async { send(&mut layer.layer(api), request).await };
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), sending).await.expect("it hangs");
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+}
+
+/// Does not give a `bool`, the second time it is asked for one.
+struct Unsure(Cell<u32>);
+
+impl Body for Unsure {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        assert!(self.0.get() < 2, "scripted");
+        false
+    }
+}
+
+/// Nor does it look whole to the server of the first.
+#[test]
+fn a_body_that_panics_when_asked_for_its_end_leaves_no_attempt_waiting() {
+    let tee = Tee::in_place();
+    let (mut first, kept) = tee.keep(ReplayBody::new(Unsure(Cell::new(0))));
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut first))).is_err());
+    let polled = Pin::new(&mut first).poll_frame(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Some(Err(_)))), "{polled:?}");
+    assert!(tee.replay(&mut kept.unwrap()).is_none());
+}
+
+#[test]
+fn a_second_body_that_panicked_does_not_look_whole() {
+    let tee = Tee::in_place();
+    let panics = stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> { panic!("scripted") });
+    let (_first, kept) = tee.keep(ReplayBody::new(StreamBody::new(panics)));
+    let mut second = tee.replay(&mut kept.unwrap()).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut second))).is_err());
+    let polled = Pin::new(&mut second).poll_frame(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Some(Err(_)))), "{polled:?}");
 }
 
 proptest! {
