@@ -88,8 +88,7 @@ pin_project! {
         // The first attempt was rejected: its answer is kept until it is clear that there will be a second one.
         Renewing { token: Renewal, retry: Retry<S, K>, rejected: Response<ResB> },
         // There will be a second attempt. What is left of the first answer is read, so that its connection can be used again.
-        // What was kept goes after that, and with it what the first attempt's body still holds of the connection.
-        Draining { #[pin] rejected: Drain<ResB>, second: Attempt<S, Req>, kept: K },
+        Draining { #[pin] rejected: Drain<ResB>, second: Attempt<S, Req> },
         // The second attempt.
         Resending { #[pin] response: F, generation: u64 },
         // Not ours.
@@ -330,14 +329,14 @@ impl<T: TokenSource, R> Context<T, R> {
         R: Replay<B>,
         ResB: Body,
     {
-        let Retry { service, kept: Kept { head, body: mut kept } } = retry;
-        let Some(body) = self.replay.replay(&mut kept) else {
+        let Retry { service, kept: Kept { head, body } } = retry;
+        let Some(body) = self.replay.replay(body) else {
             return Err(first.pass_on(rejected, NotRetried::NotReplayable));
         };
         tracing::debug!(generation = token.generation(), "rejected, sending the request once more");
         let second = Attempt { service, request: Request::from_parts(head, body), token };
         Ok(match Drain::new(rejected.into_body()) {
-            Some(rejected) => State::Draining { rejected, second, kept },
+            Some(rejected) => State::Draining { rejected, second },
             None => State::Readying { attempt: second, second: true },
         })
     }

@@ -7,14 +7,14 @@ use crate::replay::strategy::Replay;
 pub struct CloneBody;
 
 impl<B: Clone> Replay<B> for CloneBody {
-    type Kept = Option<B>;
+    type Kept = B;
 
-    fn keep(&self, body: B) -> (B, Option<Option<B>>) {
+    fn keep(&self, body: B) -> (B, Option<B>) {
         let kept = body.clone();
-        (body, Some(Some(kept)))
+        (body, Some(kept))
     }
 
-    fn replay(&self, kept: &mut Option<B>) -> Option<B> {
-        kept.take()
+    fn replay(&self, kept: B) -> Option<B> {
+        Some(kept)
     }
 }

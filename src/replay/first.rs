@@ -35,7 +35,7 @@ where
             match state.turn {
                 Turn::Second => return superseded(),
                 Turn::Undecided if state.rest.is_at_end() => return (Next::End, Poll::Ready(None)),
-                Turn::Undecided | Turn::Given => return (Next::Shared, wait(&mut state.first, task)),
+                Turn::Undecided => return (Next::Shared, wait(&mut state.first, task)),
                 Turn::First => match mem::replace(&mut state.rest, Rest::Out) {
                     Rest::Here(body) => body,
                     Rest::Gone => {
@@ -56,14 +56,14 @@ where
 
     pub(crate) fn is_at_end(&self) -> bool {
         let state = lock(&self.shared);
-        state.turn.is_first() && state.rest.is_at_end()
+        state.turn != Turn::Second && state.rest.is_at_end()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         let state = lock(&self.shared);
         match &state.rest {
-            Rest::Here(body) if state.turn.is_first() => body.size_hint(),
-            Rest::Ended if state.turn.is_first() => SizeHint::with_exact(0),
+            Rest::Here(body) if state.turn != Turn::Second => body.size_hint(),
+            Rest::Ended if state.turn != Turn::Second => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }
     }
@@ -95,16 +95,12 @@ where
         let First { shared, cap } = self.first;
         let is_alone = Arc::strong_count(shared) == 1;
         let mut state = lock(shared);
-        if !state.turn.is_first() {
+        if state.turn == Turn::Second {
             state.leave_to_second(body, polled);
-            let answer = match state.turn {
-                Turn::Second => superseded(),
-                _ => (Next::Shared, wait(&mut state.first, task)),
-            };
             let waiting = state.second.take();
             drop(state);
             wake(waiting);
-            return answer;
+            return superseded();
         }
         let is_kept = match &polled {
             Poll::Ready(Some(Ok(frame))) => !is_alone && state.keep(frame, *cap),

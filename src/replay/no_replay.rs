@@ -15,7 +15,7 @@ impl<B> Replay<B> for NoReplay {
         (body, None)
     }
 
-    fn replay(&self, kept: &mut Infallible) -> Option<B> {
-        match *kept {}
+    fn replay(&self, kept: Infallible) -> Option<B> {
+        match kept {}
     }
 }

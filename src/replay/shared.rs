@@ -7,9 +7,9 @@
 //!   at that moment stays here and is not given to the first; so no chunk is lost, and none is sent twice in one attempt.
 //! - The second attempt sends what was kept and then takes the baton for good. While it is out, the second waits, and is
 //!   woken when it comes back.
-//! - A first attempt that lost its turn before its end waits as long as there is a keeper, because its answer may still be
-//!   wanted, or be read. When the keeper goes, and there is a second, it gets an error: it must not look finished to its
-//!   server, nor keep the connection that the second may need.
+//! - A first attempt that lost its turn before its end waits for the decision, because its answer may still be wanted. Is
+//!   there to be a second, it gets an error at once: it must not look finished to its server, nor keep the connection that
+//!   the second may need.
 //! - A poll that panics drops the baton, and the second attempt gets an error.
 //!
 //! Each attempt holds one handle, so that the first knows when nobody will come after it: it is alone.
@@ -59,8 +59,6 @@ pub(crate) enum Turn {
     First,
     /// It is being decided whether there will be a second attempt.
     Undecided,
-    /// There will be one; the first attempt's answer is still being read.
-    Given,
     Second,
 }
 
@@ -75,7 +73,7 @@ pub(crate) enum Next<B> {
 pub(crate) type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Decides whether there is a second attempt. Dropped without having given the turn, it gives it back.
-pub(crate) struct Keeper<B>(Shared<B>);
+pub(crate) struct Keeper<B>(Option<Shared<B>>);
 
 /// A body for the first attempt, and its keeper.
 pub(crate) fn split<B>(body: B, cap: usize) -> (First<B>, Keeper<B>) {
@@ -87,48 +85,44 @@ pub(crate) fn split<B>(body: B, cap: usize) -> (First<B>, Keeper<B>) {
         first: None,
         second: None,
     }));
-    (First::new(Arc::clone(&shared), cap), Keeper(shared))
+    (First::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
 }
 
 impl<B> Keeper<B> {
     /// Ends the first attempt's turn for the time being.
     pub(crate) fn pause(&self) {
-        let mut state = lock(&self.0);
-        if state.turn == Turn::First {
-            state.turn = Turn::Undecided;
+        if let Some(shared) = &self.0 {
+            let mut state = lock(shared);
+            if state.turn == Turn::First {
+                state.turn = Turn::Undecided;
+            }
         }
     }
 
     /// Gives the turn to a second attempt, if the whole body can be sent again.
-    pub(crate) fn take_over(&self) -> Option<Second<B>> {
-        let mut state = lock(&self.0);
-        if matches!(state.rest, Rest::Gone) || !state.turn.is_first() {
+    pub(crate) fn take_over(mut self) -> Option<Second<B>> {
+        let mut state = lock(self.0.as_ref()?);
+        if matches!(state.rest, Rest::Gone) {
             return None;
         }
-        state.turn = Turn::Given;
-        Some(Second::new(Arc::clone(&self.0)))
+        state.turn = Turn::Second;
+        let waiting = state.first.take();
+        drop(state);
+        wake(waiting);
+        self.0.take().map(Second::new)
     }
 }
 
 impl<B> Drop for Keeper<B> {
-    /// What was not decided is the first attempt's, and what was given ends it.
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        state.turn = match state.turn {
-            Turn::Undecided => Turn::First,
-            Turn::Given => Turn::Second,
-            Turn::First | Turn::Second => return,
-        };
-        let waiting = state.first.take();
-        drop(state);
-        wake(waiting);
-    }
-}
-
-impl Turn {
-    /// Whether the first attempt has the turn, or may have it again.
-    pub(crate) fn is_first(self) -> bool {
-        matches!(self, Self::First | Self::Undecided)
+        let Some(shared) = &self.0 else { return };
+        let mut state = lock(shared);
+        if state.turn == Turn::Undecided {
+            state.turn = Turn::First;
+            let waiting = state.first.take();
+            drop(state);
+            wake(waiting);
+        }
     }
 }
 

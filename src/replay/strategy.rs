@@ -19,7 +19,6 @@ pub trait Replay<B> {
         let _ = kept;
     }
 
-    /// Called once, before the second attempt. `None`: it turned out that this body cannot be sent again. What was kept is
-    /// dropped when the first attempt's answer was read, before the second is sent.
-    fn replay(&self, kept: &mut Self::Kept) -> Option<B>;
+    /// Called before the second attempt. `None`: it turned out that this body cannot be sent again.
+    fn replay(&self, kept: Self::Kept) -> Option<B>;
 }

@@ -139,7 +139,7 @@ where
         kept.pause();
     }
 
-    fn replay(&self, kept: &mut KeptBody<B>) -> Option<B> {
+    fn replay(&self, kept: KeptBody<B>) -> Option<B> {
         kept.take_over().map(&self.make)
     }
 }
@@ -162,7 +162,7 @@ where
         kept.pause();
     }
 
-    fn replay(&self, kept: &mut KeptBody<B>) -> Option<ReplayBody<B>> {
+    fn replay(&self, kept: KeptBody<B>) -> Option<ReplayBody<B>> {
         kept.take_over()
     }
 }
@@ -174,10 +174,10 @@ impl<B> KeptBody<B> {
         }
     }
 
-    fn take_over(&self) -> Option<ReplayBody<B>> {
-        match &self.keeper {
+    fn take_over(self) -> Option<ReplayBody<B>> {
+        match self.keeper {
             None => Some(ReplayBody::empty()),
-            Some((keeper, hint)) => Some(ReplayBody::second(keeper.take_over()?, *hint)),
+            Some((keeper, hint)) => Some(ReplayBody::second(keeper.take_over()?, hint)),
         }
     }
 }

@@ -47,8 +47,6 @@ type Attempt = Pin<Box<ReplayBody<Script>>>;
 #[derive(Default)]
 struct Stage {
     kept: Option<KeptBody<Script>>,
-    /// The same once there is a second attempt: while it is there, the first waits.
-    given: Option<KeptBody<Script>>,
     second: Option<Attempt>,
     sent_again: Sent,
     /// Whether the first attempt may read no further.
@@ -121,10 +119,9 @@ fn tee(cap: usize) -> Tee<InPlace> {
 }
 
 fn take_over(stage: &Rc<RefCell<Stage>>) {
-    let Some(mut kept) = stage.borrow_mut().kept.take() else { return };
-    let second = tee(0).replay(&mut kept);
+    let Some(kept) = stage.borrow_mut().kept.take() else { return };
+    let second = tee(0).replay(kept);
     let mut stage = stage.borrow_mut();
-    stage.given = second.is_some().then_some(kept);
     assert_eq!(second.is_none(), stage.spoilt, "there is a second attempt exactly if all was kept");
     stage.taken = second.is_some();
     stage.second = second.map(Box::pin);
@@ -218,14 +215,11 @@ pub(crate) fn play(script: &[u8]) {
     let mut first = Some(Box::pin(first));
     let (mut sent, mut paused) = (Sent::default(), false);
     let to_the_end = [POLL_FIRST, POLL_SECOND].into_iter().cycle().take(128);
-    for op in pairs.map(|(op, _)| op).chain([DROP_KEPT]).chain(to_the_end) {
+    for op in pairs.map(|(op, _)| op).chain(to_the_end) {
         match op {
             0..100 => {
                 let Some(attempt) = &mut first else { continue };
-                let undecided = {
-                    let stage = stage.borrow();
-                    paused && stage.kept.is_some() && !stage.spoilt || stage.given.is_some()
-                };
+                let undecided = paused && stage.borrow().kept.is_some() && !stage.borrow().spoilt;
                 let polled = sent.poll_scripted(attempt, declared);
                 assert!(!undecided || polled != Some(true) || sent.ended == Some(Ok(())), "it is paused");
                 let mut stage = stage.borrow_mut();
@@ -246,14 +240,8 @@ pub(crate) fn play(script: &[u8]) {
                 }
             }
             195..235 => take_over(&stage),
-            235..DROP_KEPT => first = None,
-            DROP_KEPT..250 => {
-                let kept = {
-                    let mut stage = stage.borrow_mut();
-                    (stage.kept.take(), stage.given.take())
-                };
-                drop(kept);
-            }
+            235..245 => first = None,
+            245..250 => drop(stage.borrow_mut().kept.take()),
             250..=255 => drop(stage.borrow_mut().second.take()),
         }
     }
@@ -272,4 +260,3 @@ pub(crate) fn play(script: &[u8]) {
 
 const POLL_FIRST: u8 = 0;
 const POLL_SECOND: u8 = 100;
-const DROP_KEPT: u8 = 245;
