@@ -14,9 +14,9 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_bearer::{
-    BoxTokenSource, FixedToken, PasswordGrant, TokenSource,
+    BearerAuthLayer, BoxTokenSource, FixedToken, Outcome, PasswordGrant, TokenSource,
     grant::{
         ClientAuth, ClientCredentials, JwtBearer, RefreshToken, RefreshTokenBuilder, Secret, TokenExchange,
         TokenExchangeBuilder, token_type,
@@ -25,7 +25,10 @@ use tower_bearer::{
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenRequest},
 };
 
-use crate::support::{accepted, obtain, scratch, values};
+use crate::{
+    scripted::get,
+    support::{accepted, obtain, scratch, values},
+};
 
 const URL: &str = "https://issuer.test/token";
 
@@ -316,6 +319,26 @@ fn a_grant_says_what_it_lacks() {
     assert!(error.to_string().contains("`audience`"), "only an exchange repeats it");
     let error = exchange("t").requested_token_type(token_type::JWT).param("requested_token_type", "x").build_with(http);
     assert!(error.unwrap_err().to_string().contains("`requested_token_type`"), "it would be sent twice");
+}
+
+/// RFC 9700 §2.4: the password grant is to be left, which changes the source and nothing else.
+#[tokio::test]
+async fn leaving_the_password_grant_changes_the_source_alone() {
+    let issuer = Issuer::new();
+    let password = PasswordGrant::builder(URL).client_auth(basic()).credentials("user1", "user-password");
+    let password = BoxTokenSource::new(password.build_with(issuer.service()).unwrap());
+    for source in [password, BoxTokenSource::new(client_credentials(&issuer))] {
+        let service = BearerAuthLayer::new(source).layer(issuer.api());
+        for revoked in [false, true] {
+            if revoked {
+                issuer.revoke_all();
+            }
+            let answer = service.clone().oneshot(get("https://api.test/fhir/Patient")).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.extensions().get().is_some_and(Outcome::retried), revoked);
+        }
+    }
+    assert_eq!((issuer.counts().password, issuer.counts().client_credentials), (2, 2));
 }
 
 /// RFC 6749 §3.3, RFC 8707 §2, RFC 9700 §2.3.
