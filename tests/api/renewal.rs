@@ -1,4 +1,4 @@
-//! Renewal: one at a time, whoever comes and goes. CONFORMANCE 1, 4–8, 15 and 39.
+//! Renewal: one at a time, whoever comes and goes (1, 4–8, 15 and 39).
 
 use std::{future::pending, sync::Arc};
 

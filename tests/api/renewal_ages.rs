@@ -1,4 +1,4 @@
-//! Fresh, stale, expired. CONFORMANCE 9, 18–20 and 22.
+//! Fresh, stale, expired (9, 18–20 and 22).
 
 use std::{
     sync::{Arc, atomic::Ordering},

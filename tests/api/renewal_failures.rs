@@ -1,4 +1,4 @@
-//! Renewals that fail: how often the issuer is asked, and what callers get. CONFORMANCE 10–14.
+//! Renewals that fail: how often the issuer is asked, and what callers get (10–14).
 
 use std::{
     sync::{

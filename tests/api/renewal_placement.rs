@@ -1,4 +1,4 @@
-//! Where a renewal runs: runtimes, shared permits, its own layer. CONFORMANCE 4, 21 and 39.
+//! Where a renewal runs: runtimes, shared permits, its own layer (4, 21 and 39).
 
 use std::{
     sync::{Arc, OnceLock, mpsc},

@@ -1,4 +1,4 @@
-//! Renewals that rejections cause, and the budget on them. CONFORMANCE 2, 3, 16, 17 and 41.
+//! Renewals that rejections cause, and the budget on them (2, 3, 16, 17 and 41).
 
 use std::{
     convert::Infallible,
