@@ -45,22 +45,8 @@ and with --admin `admin on http://ADDR`.
 Exit status: 0 told to end, 1 it could not begin, 2 a wrong command line.
 ";
 
-const VALUES: [&str; 14] = [
-    "upstream",
-    "listen",
-    "admin",
-    "token-url",
-    "client-id",
-    "client-auth",
-    "username",
-    "scope",
-    "client-secret-file",
-    "password-file",
-    "revoke-on-exit",
-    "timeout",
-    "drain",
-    "ca-file",
-];
+/// They have values; so do those [of a token's](OF_AUTH).
+const VALUES: [&str; 6] = ["upstream", "listen", "admin", "timeout", "drain", "ca-file"];
 
 const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 
@@ -119,7 +105,7 @@ pub fn parse(mut parser: Parser) -> Result<Asked, Trouble> {
             return Ok(Asked::Help);
         } else if let Some(name) = known(&FLAGS) {
             flags.insert(name);
-        } else if let Some(name) = known(&VALUES) {
+        } else if let Some(name) = known(&VALUES).or_else(|| known(&OF_AUTH)) {
             given.0.insert(name, parser.value().map_err(usage)?);
         } else if matches!(name, "password" | "client-secret") {
             return Err(Trouble::usage(

@@ -32,7 +32,7 @@ impl fmt::Display for InvalidScope {
 impl std::error::Error for InvalidScope {}
 
 /// RFC 6749 §3.3: `%x21 / %x23-5B / %x5D-7E`.
-pub(super) fn only_scope_characters(text: &str) -> Result<(), InvalidScope> {
+pub(crate) fn only_scope_characters(text: &str) -> Result<(), InvalidScope> {
     match text.chars().find(|c| !matches!(c, '!' | '#'..='[' | ']'..='~')) {
         Some(c) => Err(InvalidScope(Why::Character(c))),
         None => Ok(()),

@@ -23,3 +23,5 @@ pub use interaction::Interaction;
 pub use level::Level;
 pub use scopes::Scopes;
 pub use smart::SmartScope;
+
+pub(crate) use error::only_scope_characters;

@@ -1,6 +1,6 @@
 //! Less than a source's whole authority, for one purpose.
 
-use crate::error::Error;
+use crate::{error::Error, scope::only_scope_characters};
 
 /// A scope and resources to ask for instead of a source's own: part of a token's identity, for who keeps several.
 ///
@@ -72,10 +72,8 @@ impl Narrowing {
 
 /// RFC 6749 §3.3.
 pub(crate) fn check_scope(scope: &str) -> Result<(), Error> {
-    if scope.bytes().any(|b| !matches!(b, b' '..=b'~') || b == b'"' || b == b'\\') {
-        return Err(Error::config("the scope has characters that RFC 6749 §3.3 does not allow"));
-    }
-    Ok(())
+    let tokens = scope.split(' ').try_for_each(only_scope_characters);
+    tokens.map_err(|_| Error::config("the scope has characters that RFC 6749 §3.3 does not allow"))
 }
 
 /// RFC 8707 §2.
