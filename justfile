@@ -18,7 +18,7 @@ fuzz runs="2000000":
     .ci/fuzz {{runs}}
 
 bench *args:
-    cargo bench --all-features {{args}}
+    cargo bench --manifest-path benches/Cargo.toml {{args}}
 
 doc:
     cargo doc --no-deps --all-features --open
