@@ -94,7 +94,8 @@ impl<T: TokenSource> TokenCacheBuilder<T> {
     }
 
     /// Where the time of day comes from, which ends a token that expired while the machine slept. Default: the
-    /// system's clock. For tests, and for hosts with a better clock.
+    /// system's clock, read ten times a second; one that is set here is read for each request. For tests, and for hosts with
+    /// a better clock.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.settings.wall_clock = WallClock::Custom(Arc::new(clock));
         self
