@@ -1,0 +1,84 @@
+//! The services that are compared, each over one that answers at once.
+
+mod bare;
+mod kube;
+mod retry;
+
+use std::task::{Context, Waker};
+
+use futures::FutureExt;
+use http::{HeaderValue, Request, Response, header};
+use tower::{Layer, Service, filter::AsyncFilterLayer, retry::RetryLayer};
+use tower_bearer::{BearerAuthLayer, FixedToken};
+use tower_http::auth::AddAuthorizationLayer;
+
+pub use bare::{Bare, Body};
+
+const TOKEN: &str = "mF_9.B5f-4.1JqM";
+
+/// A service that is ready to be measured: sends so many requests through it.
+pub type Requests = Box<dyn FnMut(u64)>;
+
+pub type Make = fn() -> Requests;
+
+pub const BARE: &str = "bare";
+pub const ADD_AUTHORIZATION: &str = "AddAuthorization";
+pub const WITHOUT_RETRY: &str = "ours, without retry";
+pub const WITH_RETRY: &str = "ours, with retry";
+pub const RETRY: &str = "Retry + AddAuthorization";
+
+/// By name.
+pub const SERVICES: &[(&str, Make)] = &[
+    (BARE, || requests(Bare::new())),
+    (ADD_AUTHORIZATION, || requests(add_authorization().layer(Bare::new()))),
+    (WITHOUT_RETRY, || requests(ours().without_retry().layer(Bare::new()))),
+    (WITH_RETRY, || requests(ours().layer(Bare::new()))),
+    (RETRY, || requests(RetryLayer::new(retry::Once::default()).layer(add_authorization().layer(Bare::new())))),
+    ("kube's way", || requests(AsyncFilterLayer::new(kube::Refreshable::new(TOKEN)).layer(Bare::new()))),
+];
+
+/// tower-http's, for a token that stays.
+#[must_use]
+pub fn add_authorization() -> AddAuthorizationLayer {
+    AddAuthorizationLayer::bearer(TOKEN)
+}
+
+/// Ours, with its token at hand.
+///
+/// # Panics
+/// When there is no runtime to be had.
+#[must_use]
+pub fn ours() -> BearerAuthLayer<FixedToken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).expect("a token"));
+    runtime.block_on(layer.cache().token()).expect("a token");
+    layer
+}
+
+fn requests<S>(mut service: S) -> Requests
+where
+    S: Service<Request<Body>, Response = Response<Body>> + 'static,
+{
+    Box::new(move |times| (0..times).for_each(|_| send(&mut service)))
+}
+
+/// The whole path of a hit: a request is made, sent, answered and forgotten.
+///
+/// # Panics
+/// When it is not answered at once.
+pub fn send<S: Service<Request<Body>>>(service: &mut S) {
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut task).is_ready());
+    let answer = service.call(request()).now_or_never();
+    assert!(answer.is_some_and(|answer| answer.is_ok()), "a hit is answered at once");
+}
+
+/// As an SDK makes it. Not inlined, so that it costs each service the same.
+#[inline(never)]
+fn request() -> Request<Body> {
+    Request::get("https://api.example.org/fhir/Patient/123")
+        .header(header::ACCEPT, HeaderValue::from_static("application/fhir+json"))
+        .header(header::USER_AGENT, HeaderValue::from_static("sdk/1.0"))
+        .body(Body::new())
+        .unwrap_or_default()
+}
