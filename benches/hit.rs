@@ -94,10 +94,10 @@ fn counted_requests(requests: &mut Requests, times: u64) {
 }
 
 fn print(rows: &[Row]) {
-    println!("{:<26} {:>8} {:>14} {:>13}", "a hit", "ns", "instructions", "allocations");
+    println!("{:<28} {:>8} {:>14} {:>13}", "a hit", "ns", "instructions", "allocations");
     for Row { service, nanoseconds, instructions, allocations } in rows {
         let nanoseconds = nanoseconds.map_or("–".to_owned(), |nanoseconds| format!("{nanoseconds:.0}"));
-        println!("{service:<26} {nanoseconds:>8} {instructions:>14.0} {allocations:>13.1}");
+        println!("{service:<28} {nanoseconds:>8} {instructions:>14.0} {allocations:>13.1}");
     }
     let of = |service| rows.iter().find(|row| row.service == service).expect("its row");
     let [bare, add, without, with, retry] = [BARE, ADD_AUTHORIZATION, WITHOUT_RETRY, WITH_RETRY, RETRY].map(of);

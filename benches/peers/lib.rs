@@ -3,11 +3,16 @@
 mod bare;
 mod kube;
 mod retry;
+mod toolkit;
 
-use std::task::{Context, Waker};
+use std::{
+    hint::black_box,
+    task::{Context, Waker},
+};
 
 use futures::FutureExt;
 use http::{HeaderValue, Request, Response, header};
+use toolkit_auth::{BearerAuthAutoRefreshLayer, BearerAuthLayer as ToolkitLayer};
 use tower::{Layer, Service, filter::AsyncFilterLayer, retry::RetryLayer};
 use tower_bearer::{BearerAuthLayer, FixedToken};
 use tower_http::auth::AddAuthorizationLayer;
@@ -35,6 +40,10 @@ pub const SERVICES: &[(&str, Make)] = &[
     (WITH_RETRY, || requests(ours().layer(Bare::new()))),
     (RETRY, || requests(RetryLayer::new(retry::Once::default()).layer(add_authorization().layer(Bare::new())))),
     ("kube's way", || requests(AsyncFilterLayer::new(kube::Refreshable::new(TOKEN)).layer(Bare::new()))),
+    ("toolkit-auth, without retry", || requests(ToolkitLayer::new(toolkit::provider()).layer(Bare::default()))),
+    ("toolkit-auth, with retry", || {
+        requests(BearerAuthAutoRefreshLayer::new(toolkit::provider()).layer(Bare::default()))
+    }),
 ];
 
 /// tower-http's, for a token that stays.
@@ -73,10 +82,10 @@ pub fn send<S: Service<Request<Body>>>(service: &mut S) {
     assert!(answer.is_some_and(|answer| answer.is_ok()), "a hit is answered at once");
 }
 
-/// As an SDK makes it. Not inlined, so that it costs each service the same.
+/// As an SDK makes it, of a URL that the compiler does not know. Not inlined, so that it costs each service the same.
 #[inline(never)]
 fn request() -> Request<Body> {
-    Request::get("https://api.example.org/fhir/Patient/123")
+    Request::get(black_box("https://api.example.org/fhir/Patient/123"))
         .header(header::ACCEPT, HeaderValue::from_static("application/fhir+json"))
         .header(header::USER_AGENT, HeaderValue::from_static("sdk/1.0"))
         .body(Body::new())
