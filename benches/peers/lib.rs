@@ -1,6 +1,7 @@
 //! The services that are compared, each over one that answers at once.
 
 mod bare;
+mod issuer;
 mod kube;
 mod retry;
 mod toolkit;
@@ -18,6 +19,7 @@ use tower_bearer::{BearerAuthLayer, FixedToken};
 use tower_http::auth::AddAuthorizationLayer;
 
 pub use bare::{Bare, Body};
+pub use issuer::{grant, issuer};
 
 const TOKEN: &str = "mF_9.B5f-4.1JqM";
 
@@ -68,23 +70,24 @@ fn requests<S>(mut service: S) -> Requests
 where
     S: Service<Request<Body>, Response = Response<Body>> + 'static,
 {
-    Box::new(move |times| (0..times).for_each(|_| send(&mut service)))
+    Box::new(move |times| (0..times).for_each(|_| send(&mut service, request())))
 }
 
-/// The whole path of a hit: a request is made, sent, answered and forgotten.
+/// Sends a request to a service that answers at once.
 ///
 /// # Panics
-/// When it is not answered at once.
-pub fn send<S: Service<Request<Body>>>(service: &mut S) {
+/// When it does not.
+pub fn send<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) {
     let mut task = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut task).is_ready());
-    let answer = service.call(request()).now_or_never();
+    let answer = service.call(request).now_or_never();
     assert!(answer.is_some_and(|answer| answer.is_ok()), "a hit is answered at once");
 }
 
 /// As an SDK makes it, of a URL that the compiler does not know. Not inlined, so that it costs each service the same.
+#[must_use]
 #[inline(never)]
-fn request() -> Request<Body> {
+pub fn request() -> Request<Body> {
     Request::get(black_box("https://api.example.org/fhir/Patient/123"))
         .header(header::ACCEPT, HeaderValue::from_static("application/fhir+json"))
         .header(header::USER_AGENT, HeaderValue::from_static("sdk/1.0"))
