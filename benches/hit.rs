@@ -1,73 +1,114 @@
-//! What a hit costs: nanoseconds by criterion, allocations by a counting allocator. See `benches/README.md`.
+//! What a hit costs: nanoseconds by criterion, instructions and allocations by valgrind. See `README.md`.
 
 use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    hint::black_box,
-    task::{Context, Poll},
+    env,
+    process::Command,
+    time::{Duration, Instant},
 };
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use futures::FutureExt;
-use http::{HeaderValue, Request, Response, header};
-use http_body_util::Empty;
-use tower::{Layer, Service};
-use tower_bearer::{BearerAuthLayer, FixedToken};
-use tower_http::auth::AddAuthorizationLayer;
+use criterion::Criterion;
+use peers::{ADD_AUTHORIZATION, BARE, Make, RETRY, Requests, SERVICES, WITH_RETRY, WITHOUT_RETRY};
 
-type Body = Empty<bytes::Bytes>;
+/// What is made lazily is there after so many requests; then so many are counted.
+const TIMES: u64 = 1_000;
 
-/// Answers at once.
-#[derive(Clone)]
-struct Bare;
+const CALLGRIND: &[&str] =
+    &["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_requests*"];
+const MEMCHECK: &[&str] = &["--tool=memcheck", "--leak-check=no"];
 
-impl Service<Request<Body>> for Bare {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+struct Row {
+    service: &'static str,
+    nanoseconds: Option<f64>,
+    instructions: f64,
+    allocations: f64,
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+fn main() {
+    let args: Vec<_> = env::args().skip(1).collect();
+    match &args[..] {
+        [flag, service, times] if flag == "--under-valgrind" => {
+            under_valgrind(service, times.parse().expect("a number"));
+        }
+        _ => {
+            let timed = !args.iter().any(|arg| arg == "instructions");
+            print(&SERVICES.iter().map(|(service, make)| measure(service, *make, timed)).collect::<Vec<_>>());
+        }
     }
+}
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        black_box(request);
-        ready(Ok(Response::new(Body::new())))
+fn measure(service: &'static str, make: Make, timed: bool) -> Row {
+    let nanoseconds = timed.then(|| nanoseconds(service, make()));
+    let instructions = valgrind(service, TIMES, CALLGRIND, "Collected");
+    let allocations = |times| valgrind(service, times, MEMCHECK, "total heap usage");
+    // Those of the beginning and the end are in both.
+    let allocations = allocations(TIMES) - allocations(0);
+    #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
+    let each = |count: u64| count as f64 / TIMES as f64;
+    Row { service, nanoseconds, instructions: each(instructions), allocations: each(allocations) }
+}
+
+/// The median of criterion's samples.
+fn nanoseconds(service: &str, mut requests: Requests) -> f64 {
+    let mut samples = Vec::new();
+    Criterion::default().measurement_time(Duration::from_secs(4)).bench_function(service, |bencher| {
+        bencher.iter_custom(|times| {
+            let began = Instant::now();
+            requests(times);
+            let took = began.elapsed();
+            #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
+            samples.push(took.as_nanos() as f64 / times as f64);
+            took
+        });
+    });
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+/// Runs this program again, for this service alone, and reads the number that follows a word in valgrind's report.
+fn valgrind(service: &str, times: u64, options: &[&str], word: &str) -> u64 {
+    let output = Command::new("valgrind")
+        .args(options)
+        .arg(env::current_exe().expect("a path"))
+        .args(["--under-valgrind", service, &times.to_string()])
+        .output()
+        .expect("valgrind is installed");
+    let report = String::from_utf8_lossy(&output.stderr);
+    let number = report.split_once(word).map(|(_, rest)| {
+        let rest = rest.trim_start_matches([' ', ':']);
+        rest.chars().filter(|char| *char != ',').take_while(char::is_ascii_digit).collect::<String>()
+    });
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("valgrind failed:\n{report}"))
+}
+
+fn under_valgrind(service: &str, times: u64) {
+    let (_, make) = SERVICES.iter().find(|(name, _)| *name == service).expect("a service of this name");
+    let mut requests = make();
+    requests(TIMES);
+    counted_requests(&mut requests, times);
+}
+
+/// Callgrind counts while this runs.
+#[inline(never)]
+fn counted_requests(requests: &mut Requests, times: u64) {
+    requests(times);
+}
+
+fn print(rows: &[Row]) {
+    println!("{:<28} {:>8} {:>14} {:>13}", "a hit", "ns", "instructions", "allocations");
+    for Row { service, nanoseconds, instructions, allocations } in rows {
+        let nanoseconds = nanoseconds.map_or("–".to_owned(), |nanoseconds| format!("{nanoseconds:.0}"));
+        println!("{service:<28} {nanoseconds:>8} {instructions:>14.0} {allocations:>13.1}");
     }
+    let of = |service| rows.iter().find(|row| row.service == service).expect("its row");
+    let [bare, add, without, with, retry] = [BARE, ADD_AUTHORIZATION, WITHOUT_RETRY, WITH_RETRY, RETRY].map(of);
+
+    println!("\n{:<68} {:>5} {:>8}", "ratio", "is", "target");
+    let line = |what: &str, is: f64, target: f64| {
+        let verdict = if is <= target { "holds" } else { "MISSED" };
+        println!("{what:<68} {is:>5.2} {:>8} {verdict}", format!("≤ {target:.2}"));
+    };
+    let added = |row: &Row| row.instructions - bare.instructions;
+    line("instructions: ours without retry ÷ AddAuthorization", without.instructions / add.instructions, 1.05);
+    line("allocations: ours without retry ÷ AddAuthorization", without.allocations / add.allocations, 1.0);
+    line("instructions added: ours with retry ÷ Retry + AddAuthorization", added(with) / added(retry), 0.8);
 }
-
-/// A request as an SDK sends it.
-fn request() -> Request<Body> {
-    Request::get("https://api.example.org/fhir/Patient/123")
-        .header(header::ACCEPT, HeaderValue::from_static("application/fhir+json"))
-        .header(header::USER_AGENT, HeaderValue::from_static("sdk/1.0"))
-        .body(Body::new())
-        .unwrap_or_default()
-}
-
-fn send<S: Service<Request<Body>>>(service: &mut S) {
-    let mut task = Context::from_waker(std::task::Waker::noop());
-    assert!(service.poll_ready(&mut task).is_ready());
-    assert!(service.call(request()).now_or_never().is_some(), "a hit is answered at once");
-}
-
-fn measure<S: Service<Request<Body>>>(criterion: &mut Criterion, name: &str, mut service: S) {
-    send(&mut service);
-    let allocations = allocation_counter::measure(|| send(&mut service)).count_total;
-    println!("hit/{name}: {allocations} allocations");
-    criterion.bench_function(&format!("hit/{name}"), |bencher| bencher.iter(|| send(&mut service)));
-}
-
-fn hit(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let layer = BearerAuthLayer::new(FixedToken::new("mF_9.B5f-4.1JqM").expect("a token"));
-    runtime.block_on(layer.cache().token()).expect("a token");
-
-    measure(criterion, "bare", Bare);
-    measure(criterion, "AddAuthorization", AddAuthorizationLayer::bearer("mF_9.B5f-4.1JqM").layer(Bare));
-    measure(criterion, "ours, without retry", layer.clone().without_retry().layer(Bare));
-    measure(criterion, "ours, with retry", layer.layer(Bare));
-}
-
-criterion_group!(benches, hit);
-criterion_main!(benches);

@@ -1,0 +1,110 @@
+//! What keeping a streaming body costs while it passes, and what its second attempt costs. See `README.md`.
+
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
+use tokio::runtime::{Builder, Runtime};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, TokenSource,
+    replay::{NoReplay, Replay, Tee},
+    source::from_fn,
+};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const CHUNKS: [usize; 2] = [64 * KIB, KIB];
+const ROUNDS: usize = 1_001;
+
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// When the API says 401 to the first token.
+#[derive(Clone, Copy, PartialEq)]
+enum Rejects {
+    Never,
+    AfterHead,
+    AfterBody,
+}
+
+/// A MiB in chunks that are shared, so that nothing but their passing is measured.
+fn upload(chunk: usize) -> Body {
+    let bytes = Bytes::from(vec![7; chunk]);
+    let chunks = stream::iter((0..MIB / chunk).map(move |_| Ok(Frame::data(bytes.clone()))));
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+/// Each time another token.
+fn source() -> impl TokenSource {
+    let issued = AtomicU64::new(0);
+    from_fn(move |_| {
+        let token = AccessToken::new(issued.fetch_add(1, Ordering::Relaxed).to_string());
+        async { token }
+    })
+}
+
+async fn answer(request: Request<Body>, rejects: Rejects) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let mut answer = Response::new(Empty::new());
+    let rejected = rejects != Rejects::Never && request.headers()[AUTHORIZATION] == "Bearer 0";
+    if rejected {
+        *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    }
+    if !rejected || rejects == Rejects::AfterBody {
+        let mut body = request.into_body();
+        while let Some(frame) = body.frame().await {
+            std::hint::black_box(frame).expect("a frame");
+        }
+    }
+    Ok(answer)
+}
+
+/// One upload, with a cache of its own, so that one renewal has nothing to do with the next.
+fn took(runtime: &Runtime, replay: impl Replay<Body> + Clone, chunk: usize, rejects: Rejects) -> Duration {
+    runtime.block_on(async {
+        let layer = BearerAuthLayer::new(source()).replay(replay);
+        layer.cache().token().await.expect("a token");
+        let api = layer.layer(service_fn(move |request| answer(request, rejects)));
+        let request = Request::post("https://api.example.org/").body(upload(chunk)).expect("a request");
+        let began = Instant::now();
+        let answer = api.oneshot(request).await.expect("an answer");
+        let took = began.elapsed();
+        assert_eq!(answer.status(), StatusCode::OK);
+        took
+    })
+}
+
+fn main() {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let tee = Tee::new(Body::new);
+    let whole = tee.cap(MIB);
+    let rows: [(&str, &dyn Fn(usize) -> Duration); 5] = [
+        ("sent once", &|chunk| took(&runtime, NoReplay, chunk, Rejects::Never)),
+        ("by a tee", &|chunk| took(&runtime, tee, chunk, Rejects::Never)),
+        ("by a tee that keeps it all", &|chunk| took(&runtime, whole, chunk, Rejects::Never)),
+        ("401 before it was read, sent again", &|chunk| took(&runtime, tee, chunk, Rejects::AfterHead)),
+        ("401 after it was read, sent again", &|chunk| took(&runtime, whole, chunk, Rejects::AfterBody)),
+    ];
+    let mut samples = rows.map(|_| CHUNKS.map(|_| Vec::new()));
+    for _ in 0..ROUNDS {
+        for ((_, took), samples) in rows.iter().zip(&mut samples) {
+            for (chunk, samples) in CHUNKS.iter().zip(samples) {
+                samples.push(took(*chunk).as_secs_f64() * 1e6);
+            }
+        }
+    }
+    println!("{:<36} {:>10} {:>10}", "microseconds a MiB, in chunks of", "64 KiB", "1 KiB");
+    for ((name, _), samples) in rows.iter().zip(samples) {
+        let [large, small] = samples.map(|mut samples| {
+            samples.sort_by(f64::total_cmp);
+            samples[ROUNDS / 2]
+        });
+        println!("{name:<36} {large:>10.2} {small:>10.2}");
+    }
+}
