@@ -1,15 +1,33 @@
 //! The wall clock, read in this one place. Ages are measured on tokio's clock, which tests can pause.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 /// Where the time of day comes from.
-pub(crate) type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+#[derive(Clone)]
+pub(crate) enum WallClock {
+    System,
+    Custom(Arc<dyn Fn() -> SystemTime + Send + Sync>),
+}
+
+impl WallClock {
+    pub(crate) fn now(&self) -> SystemTime {
+        match self {
+            Self::System => wall_now(),
+            Self::Custom(read) => read(),
+        }
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "System",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn wall_now() -> SystemTime {
     SystemTime::now()
-}
-
-pub(crate) fn system() -> WallClock {
-    Arc::new(wall_now)
 }

@@ -1,13 +1,15 @@
 //! What a layer, its services and their requests share.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION, request};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
     cache::TokenCache,
+    copies::Apart,
     error::Error,
     guard::Guard,
+    head::Head,
     insufficiency::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes},
     recursion::Renewing,
     rejection::{Rule, Verdict},
@@ -37,6 +39,34 @@ pub(crate) struct Context<T, R> {
     pub(crate) check_scopes: bool,
 }
 
+/// A context, to be taken along by a request. Threads have their own.
+pub(crate) type Shared<T, R> = Arc<Apart<Context<T, R>>>;
+
+/// What a request says to the layer, in its extensions.
+#[derive(Default)]
+pub(crate) struct Marks<'a> {
+    pub(crate) narrowing: Option<&'a Narrowing>,
+    pub(crate) required: Option<&'a RequiredScopes>,
+    renewing: Option<&'a Renewing>,
+    skip: bool,
+}
+
+impl<'a> Marks<'a> {
+    #[inline]
+    pub(crate) fn read(extensions: &'a Extensions) -> Self {
+        if extensions.is_empty() { Self::default() } else { Self::read_all(extensions) }
+    }
+
+    fn read_all(extensions: &'a Extensions) -> Self {
+        Self {
+            narrowing: extensions.get(),
+            required: extensions.get(),
+            renewing: extensions.get(),
+            skip: extensions.get::<SkipBearerAuth>().is_some(),
+        }
+    }
+}
+
 /// What the layer does with a request.
 pub(crate) enum Admission {
     Attach,
@@ -56,11 +86,8 @@ impl<T: TokenSource, R: Clone> Context<T, R> {
 
 impl<T: TokenSource, R> Context<T, R> {
     /// What is to be done with a request.
-    pub(crate) fn admit<B>(&self, request: &Request<B>) -> Admission {
-        let extensions = request.extensions();
-        if extensions.get::<SkipBearerAuth>().is_some()
-            || self.keep_existing && request.headers().contains_key(AUTHORIZATION)
-        {
+    pub(crate) fn admit<B>(&self, request: &Request<B>, marks: &Marks<'_>) -> Admission {
+        if marks.skip || self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
             return Admission::Pass;
         }
         match self.guard.covers(request.uri()) {
@@ -69,7 +96,7 @@ impl<T: TokenSource, R> Context<T, R> {
             Err(error) => return Admission::Refuse(error),
         }
         // Last, because only a request that needs a token can wait for itself.
-        if extensions.get::<Renewing>().is_some_and(|renewing| renewing.contains(self.cache.id())) {
+        if marks.renewing.is_some_and(|renewing| renewing.contains(self.cache.id())) {
             return Admission::Refuse(Error::recursion());
         }
         Admission::Attach
@@ -80,8 +107,10 @@ impl<T: TokenSource, R> Context<T, R> {
     /// # Errors
     /// When the token plainly lacks one.
     pub(crate) fn check(&self, required: Option<&RequiredScopes>, token: &AccessToken) -> Result<(), Error> {
-        let missing = required.filter(|_| self.check_scopes).and_then(|required| required.missing_from(token));
-        missing.map_or(Ok(()), |missing| Err(Error::missing_scopes(&missing)))
+        match required {
+            Some(required) if self.check_scopes => required.check(token),
+            _ => Ok(()),
+        }
     }
 
     /// The verdict on an answer. What the API says that is missing goes into the answer's extensions.
@@ -93,19 +122,29 @@ impl<T: TokenSource, R> Context<T, R> {
     ) -> Verdict {
         let verdict = self.rule.judge(answer.status(), answer.headers());
         let forbidden = required.is_some() && answer.status() == StatusCode::FORBIDDEN;
-        match verdict {
-            Verdict::InsufficientUserAuthentication => {
-                let missing = InsufficientUserAuthentication::read(answer.headers());
-                answer.extensions_mut().insert(missing);
-            }
-            Verdict::Accepted | Verdict::Rejected if !forbidden => {}
-            _ => {
-                let granted = self.cache.scopes_of(generation);
-                let missing = InsufficientScope::read(answer.headers(), required, granted);
-                answer.extensions_mut().insert(missing);
-            }
+        if forbidden || !matches!(verdict, Verdict::Accepted | Verdict::Rejected) {
+            self.explain(verdict, answer, generation, required);
         }
         verdict
+    }
+
+    /// Puts among an answer's extensions what the API says that is missing.
+    #[cold]
+    fn explain<B>(
+        &self,
+        verdict: Verdict,
+        answer: &mut Response<B>,
+        generation: u64,
+        required: Option<&RequiredScopes>,
+    ) {
+        if verdict == Verdict::InsufficientUserAuthentication {
+            let missing = InsufficientUserAuthentication::read(answer.headers());
+            answer.extensions_mut().insert(missing);
+        } else {
+            let granted = self.cache.scopes_of(generation);
+            let missing = InsufficientScope::read(answer.headers(), required, granted);
+            answer.extensions_mut().insert(missing);
+        }
     }
 
     /// Keeps what a second attempt needs.
@@ -115,21 +154,20 @@ impl<T: TokenSource, R> Context<T, R> {
     {
         let (head, body) = request.into_parts();
         let (body, kept) = self.replay.keep(body);
-        let kept = kept.map(|body| Kept { head: head.clone(), body });
+        let kept = kept.map(|body| Kept { head: Head::keep(&head), body });
         (Request::from_parts(head, body), kept)
     }
 }
 
 /// A request kept for its second attempt.
 pub(crate) struct Kept<K> {
-    pub(crate) head: request::Parts,
+    pub(crate) head: Head,
     pub(crate) body: K,
 }
 
 /// Puts the token on a request, in the place of whatever stood there.
-pub(crate) fn attach<B>(mut request: Request<B>, authorization: HeaderValue) -> Request<B> {
+pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) {
     request.headers_mut().insert(AUTHORIZATION, authorization);
-    request
 }
 
 impl<T, R: Clone> Clone for Context<T, R> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use crate::{challenge::Challenge, scope::Scopes, token::AccessToken};
+use crate::{challenge::Challenge, error::Error, scope::Scopes, token::AccessToken};
 
 pub(crate) const SCOPE: &str = "insufficient_scope";
 pub(crate) const AUTHENTICATION: &str = "insufficient_user_authentication";
@@ -32,11 +32,16 @@ impl RequiredScopes {
         Self(Arc::new(scopes))
     }
 
-    /// What a token plainly lacks of them: nothing, if it does not say which it has.
-    pub(crate) fn missing_from(&self, token: &AccessToken) -> Option<Scopes> {
-        let granted = token.scopes().filter(|granted| !granted.is_empty())?;
-        // Asked first, because it allocates nothing.
-        (!granted.covers(&self.0)).then(|| self.0.missing_from(granted))
+    /// # Errors
+    /// When a token plainly lacks one: not, if it does not say which it has.
+    pub(crate) fn check(&self, token: &AccessToken) -> Result<(), Error> {
+        match token.scopes() {
+            // Asked first, because it allocates nothing.
+            Some(granted) if !granted.is_empty() && !granted.covers(&self.0) => {
+                Err(Error::missing_scopes(&self.0.missing_from(granted)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tower::Layer;
 use crate::{
     cache::TokenCache,
     context::Context,
+    copies::{Apart, Copies},
     error::Error,
     guard::{Guard, Origin},
     rejection::{Rule, Verdict},
@@ -180,7 +181,7 @@ impl<S, T, R: Clone> Layer<S> for BearerAuthLayer<T, R> {
     type Service = BearerAuth<S, T, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, Arc::new(self.context.clone()))
+        BearerAuth::new(inner, Copies::new(|| Arc::new(Apart(self.context.clone()))))
     }
 }
 

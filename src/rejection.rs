@@ -35,12 +35,15 @@ impl Verdict {
     ///    send them for a dead token, and a rejection that means something else costs a few renewals, while a
     ///    revocation that is not understood costs every request until the token expires.
     #[must_use]
+    #[inline]
     pub fn standard(status: StatusCode, headers: &HeaderMap) -> Self {
-        let otherwise = match status {
-            StatusCode::UNAUTHORIZED => Self::Rejected,
-            StatusCode::FORBIDDEN => Self::Accepted,
-            _ => return Self::Accepted,
-        };
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::by_challenges(status, headers),
+            _ => Self::Accepted,
+        }
+    }
+
+    fn by_challenges(status: StatusCode, headers: &HeaderMap) -> Self {
         let challenges = Challenge::all(headers);
         let says = |code: &str| challenges.iter().any(|challenge| challenge.is_bearer_error(code));
         if status == StatusCode::UNAUTHORIZED && says("invalid_token") {
@@ -49,8 +52,10 @@ impl Verdict {
             Self::InsufficientScope
         } else if says(AUTHENTICATION) {
             Self::InsufficientUserAuthentication
+        } else if status == StatusCode::UNAUTHORIZED {
+            Self::Rejected
         } else {
-            otherwise
+            Self::Accepted
         }
     }
 
@@ -85,6 +90,7 @@ pub(crate) enum Rule {
 pub(crate) type Judge = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
 
 impl Rule {
+    #[inline]
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         match self {
             Self::Standard => Verdict::standard(status, headers),

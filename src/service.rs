@@ -11,10 +11,12 @@ use http_body::Body;
 use tower::{BoxError, Service};
 
 use crate::{
-    cache::Look,
-    context::{Admission, Context, attach},
+    cache::{Awaited, Look},
+    context::{Admission, Marks, Shared, attach},
+    copies::{Apart, Copies},
     error::Error,
-    future::{First, ResponseFuture, Retry},
+    future::{ResponseFuture, Retry, Sent, Wait},
+    insufficiency::RequiredScopes,
     replay::Replay,
     source::TokenSource,
 };
@@ -25,12 +27,12 @@ use crate::{
 /// [`Error`](crate::Error) when there was no token; the request was not sent then.
 pub struct BearerAuth<S, T, R = crate::replay::CloneBody> {
     inner: S,
-    context: Arc<Context<T, R>>,
+    contexts: Arc<Copies<Shared<T, R>>>,
 }
 
 impl<S, T, R> BearerAuth<S, T, R> {
-    pub(crate) fn new(inner: S, context: Arc<Context<T, R>>) -> Self {
-        Self { inner, context }
+    pub(crate) fn new(inner: S, contexts: Copies<Shared<T, R>>) -> Self {
+        Self { inner, contexts: Arc::new(contexts) }
     }
 
     /// The inner service.
@@ -47,6 +49,16 @@ impl<S, T, R> BearerAuth<S, T, R> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+}
+
+/// What a request begins with.
+enum Start<T, R> {
+    /// Nothing of ours.
+    Pass,
+    /// The token, which is on it.
+    Send(Sent, Shared<T, R>),
+    /// A wait for one.
+    Wait(Awaited, Option<RequiredScopes>, Shared<T, R>),
 }
 
 impl<S, T, R, B, ResB> Service<Request<B>> for BearerAuth<S, T, R>
@@ -66,65 +78,63 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.context.admit(&request) {
-            Admission::Pass => ResponseFuture::passing(self.inner.call(request)),
-            Admission::Refuse(error) => self.refuse(error),
-            Admission::Attach => self.attach(request).unwrap_or_else(|error| self.refuse(error)),
-        }
-    }
-}
-
-impl<S, T, R> BearerAuth<S, T, R> {
-    /// Sends a request with a token, as soon as there is one.
-    fn attach<B, ResB>(&mut self, request: Request<B>) -> Result<ResponseFuture<S, B, ResB, T, R>, Error>
-    where
-        S: Service<Request<B>, Response = Response<ResB>> + Clone,
-        T: TokenSource,
-        R: Replay<B> + Clone,
-    {
-        let context = match request.extensions().get() {
-            None => Arc::clone(&self.context),
-            Some(narrowing) => Arc::new(self.context.narrowed(narrowing)?),
-        };
-        let required = request.extensions().get().cloned();
-        match context.cache.look()? {
-            Look::Hit(token) => {
-                context.check(required.as_ref(), &token)?;
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.start(&mut request) {
+            Ok(Start::Pass) => ResponseFuture::passing(self.inner.call(request)),
+            Ok(Start::Send(sent, context)) => {
                 let (request, kept) = context.keep(request);
-                let first = First { generation: token.generation(), waited: false, required };
-                let request = attach(request, token.header_value());
                 let Some(kept) = kept else {
-                    return Ok(ResponseFuture::sending(self.inner.call(request), None, first, context));
+                    return ResponseFuture::first(self.inner.call(request), sent, None, context);
                 };
                 // The instance that was polled ready is the one that is called, and called again for the retry:
                 // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
                 let mut service = self.take_ready();
                 let response = service.call(request);
-                Ok(ResponseFuture::sending(response, Some(Retry { service, kept }), first, context))
+                ResponseFuture::first(response, sent, Some(Retry { service, kept }), context)
             }
-            Look::Wait(awaited) => {
+            Ok(Start::Wait(awaited, required, context)) => {
                 // Whatever the ready instance reserved (a permit, a slot) is given up while we wait: the token's own
                 // request may need it.
                 drop(self.take_ready());
-                let token = Box::pin(context.cache.clone().arrival(awaited));
-                Ok(ResponseFuture::waiting(token, self.inner.clone(), request, required, context))
+                ResponseFuture::waiting(Wait::new(awaited, self.inner.clone(), request, required, context))
+            }
+            Err(error) => {
+                // The inner service is not called: what it reserved is given up, or this one would keep a shared permit
+                // while idle.
+                drop(self.take_ready());
+                ResponseFuture::failed(error)
             }
         }
     }
 }
 
-impl<S: Clone, T, R> BearerAuth<S, T, R> {
-    /// The inner service is not called: what it reserved is given up, or this one would keep a shared permit while idle.
-    fn refuse<B, ResB>(&mut self, error: Error) -> ResponseFuture<S, B, ResB, T, R>
-    where
-        S: Service<Request<B>>,
-        R: Replay<B>,
-    {
-        drop(self.take_ready());
-        ResponseFuture::failed(error)
+impl<S, T: TokenSource, R: Clone> BearerAuth<S, T, R> {
+    fn start<B>(&self, request: &mut Request<B>) -> Result<Start<T, R>, Error> {
+        let context = self.contexts.mine();
+        let marks = Marks::read(request.extensions());
+        match context.admit(request, &marks) {
+            Admission::Attach => {}
+            Admission::Pass => return Ok(Start::Pass),
+            Admission::Refuse(error) => return Err(error),
+        }
+        let context = match marks.narrowing {
+            None => Arc::clone(context),
+            Some(narrowing) => Arc::new(Apart(context.narrowed(narrowing)?)),
+        };
+        let required = marks.required.cloned();
+        let look = context.cache.look(|entry| {
+            context.check(required.as_ref(), &entry.token)?;
+            attach(request, entry.authorization());
+            Ok(entry.token.generation())
+        })?;
+        Ok(match look {
+            Look::Hit(generation) => Start::Send(Sent { generation: generation?, waited: false, required }, context),
+            Look::Wait(awaited) => Start::Wait(awaited, required, context),
+        })
     }
+}
 
+impl<S: Clone, T, R> BearerAuth<S, T, R> {
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)
@@ -133,12 +143,12 @@ impl<S: Clone, T, R> BearerAuth<S, T, R> {
 
 impl<S: Clone, T, R> Clone for BearerAuth<S, T, R> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), context: Arc::clone(&self.context) }
+        Self { inner: self.inner.clone(), contexts: Arc::clone(&self.contexts) }
     }
 }
 
 impl<S: fmt::Debug, T, R: fmt::Debug> fmt::Debug for BearerAuth<S, T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", &self.context).finish()
+        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", self.contexts.mine()).finish()
     }
 }

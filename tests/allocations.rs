@@ -41,8 +41,18 @@ async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
     let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
     layer.cache().token().await.unwrap();
     assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
-    assert_eq!(of_a_hit(layer.clone().layer(service_fn(api))), 2, "the two tables of the kept header map");
+    assert_eq!(of_a_hit(layer.clone().layer(service_fn(api))), 1, "the kept headers");
 
     let listed = layer.origins(["https://example.org", "https://*.API.example.org:443"]).unwrap();
     assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "the list is compared as it is");
+}
+
+#[tokio::test]
+async fn a_futures_size_is_its_inner_ones_and_what_a_hit_needs() {
+    let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
+    let beyond = |future: usize| future - size_of::<Answer>();
+    let without = layer.clone().without_retry().layer(service_fn(api)).call(Request::default());
+    let with = layer.layer(service_fn(api)).call(Request::default());
+    assert!(beyond(size_of_val(&without)) <= 144, "{}", beyond(size_of_val(&without)));
+    assert!(beyond(size_of_val(&with)) <= 144, "{}", beyond(size_of_val(&with)));
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{
     Uri,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{self, Authority, PathAndQuery, Scheme},
 };
 
 /// The upstream's base URL. Every request goes below it.
@@ -57,9 +57,14 @@ impl Base {
         if !asked.path().starts_with('/') || !self.path.is_empty() && climbs(asked.path()) {
             return None;
         }
-        let path = format!("{}{asked}", self.path);
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        uri.build().ok()
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(match self.path.as_str() {
+            "" => asked.clone(),
+            path => format!("{path}{asked}").parse().ok()?,
+        });
+        Uri::from_parts(parts).ok()
     }
 }
 

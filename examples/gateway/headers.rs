@@ -4,12 +4,18 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
         AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        VIA,
+        UPGRADE, VIA,
     },
 };
 
 /// Fields that concern one connection only, whether `Connection` names them or not.
-const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "upgrade", "connection"];
+static HOP_BY_HOP: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    UPGRADE,
+    CONNECTION,
+];
 
 /// From a user's request to the upstream's.
 pub fn of_request(headers: &mut HeaderMap, version: Version) {
@@ -38,7 +44,7 @@ fn end_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     // A length beside it was not meant to be believed (RFC 9112 §6.3).

@@ -28,14 +28,18 @@ mod upload;
 mod upstream;
 
 use std::{
-    io::{IsTerminal, Write, stderr, stdout},
+    io::{self, IsTerminal, Write, stderr, stdout},
     net::SocketAddr,
     process::ExitCode,
     str::FromStr,
     sync::Arc,
+    thread,
 };
 
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -47,15 +51,21 @@ use crate::{
     upstream::Upstream,
 };
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
+fn main() -> ExitCode {
+    match runtime().map_err(|error| Trouble::failed(error.to_string())).and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("gateway: {trouble}");
             trouble.exit_code()
         }
     }
+}
+
+/// Where there is one core only, or a container has no more, one thread needs a sixth less of it.
+fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism()?;
+    let mut builder = if cores.get() == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
 }
 
 async fn run() -> Result<(), Trouble> {

@@ -1,12 +1,16 @@
 //! The client to the upstream: a hyper client, with the layer around it.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error, ResponseFuture, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -14,7 +18,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
     BearerAuth, BearerAuthLayer, BoxTokenSource, TokenCache,
     replay::{InPlace, ReplayBody, Tee},
@@ -22,7 +26,24 @@ use tower_bearer::{
 
 use crate::{base::Base, trouble::Trouble, upload::Upload};
 
-type Https = Client<HttpsConnector<HttpConnector>, ReplayBody<Upload>>;
+/// The layer clones the service below it with each request, for the second attempt. A clone of the client itself copies all
+/// of its settings.
+#[derive(Clone)]
+pub struct Https(Arc<Client<HttpsConnector<HttpConnector>, ReplayBody<Upload>>>);
+
+impl Service<Request<ReplayBody<Upload>>> for Https {
+    type Response = Response<Incoming>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> ResponseFuture {
+        self.0.request(request)
+    }
+}
 
 /// Clones of either share their connections.
 pub enum Upstream {
@@ -54,8 +75,8 @@ impl Upstream {
     pub async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, BoxError> {
         let request = request.map(ReplayBody::new);
         match self {
-            Self::Bearer(service) => service.clone().oneshot(request).await,
-            Self::Bare(client) => Ok(client.request(request).await?),
+            Self::Bearer(service) => service.clone().ready().await?.call(request).await,
+            Self::Bare(Https(client)) => Ok(client.request(request).await?),
         }
     }
 }
@@ -74,8 +95,10 @@ fn client(ca: Option<&[u8]>) -> Result<Https, Trouble> {
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
     // Connections that the upstream may have closed by now are not tried.
     let mut client = Client::builder(TokioExecutor::new());
+    // Requests are small: copying one into a single buffer costs less than handing over a list. Answers may be large.
+    client.http1_writev(false);
     client.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).timer(TokioTimer::new());
-    Ok(client.build(connector))
+    Ok(Https(Arc::new(client.build(connector))))
 }
 
 fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, Trouble> {

@@ -13,6 +13,7 @@ use crate::{
         settings::{Margin, Settings, proper_share},
         token_cache::TokenCache,
     },
+    clock::WallClock,
     source::TokenSource,
 };
 
@@ -93,9 +94,10 @@ impl<T: TokenSource> TokenCacheBuilder<T> {
     }
 
     /// Where the time of day comes from, which ends a token that expired while the machine slept. Default: the
-    /// system's clock. For tests, and for hosts with a better clock.
+    /// system's clock, read ten times a second; one that is set here is read for each request. For tests, and for hosts with
+    /// a better clock.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.settings.wall_clock = Arc::new(clock);
+        self.settings.wall_clock = WallClock::Custom(Arc::new(clock));
         self
     }
 

@@ -21,4 +21,7 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use requests::{AfterRejection, Look};
+pub(crate) use {
+    renewal::Awaited,
+    requests::{AfterRejection, Look},
+};

@@ -48,7 +48,7 @@ impl<T: TokenSource> TokenCache<T> {
                     return Err(Error::timeout(self.shared.settings.renewal_deadline));
                 }
             }
-            match self.look_again()? {
+            match self.look_again(|entry| entry.token.clone())? {
                 Look::Hit(token) => return Ok(token),
                 Look::Wait(next) => awaited = next,
             }

@@ -1,11 +1,11 @@
 //! What requests ask of a cache: a token, what to do after a rejection; and what they tell it.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
 
 use crate::{
-    cache::{renewal::Awaited, state::State, token_cache::TokenCache},
+    cache::{entry::Entry, renewal::Awaited, state::State, token_cache::TokenCache},
     error::Error,
     recursion,
     source::TokenSource,
@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// What a request finds.
-pub(crate) enum Look {
-    /// A token to send it with.
-    Hit(AccessToken),
+pub(crate) enum Look<U> {
+    /// A token to send it with, and what it took of that.
+    Hit(U),
     /// One is being fetched.
     Wait(Awaited),
 }
@@ -34,30 +34,30 @@ pub(crate) enum AfterRejection {
 
 /// What looking at the state under the lock decided.
 enum Decision {
-    Serve(AccessToken),
+    Serve(Arc<Entry>),
     Wait,
     BudgetSpent,
     Fail(Error),
 }
 
 impl<T: TokenSource> TokenCache<T> {
-    /// The hot path: a fresh token is read without a lock.
-    pub(crate) fn look(&self) -> Result<Look, Error> {
-        let now = Instant::now();
+    /// The hot path: a fresh token is read without a lock, and without being counted as in use.
+    #[inline]
+    pub(crate) fn look<U>(&self, take: impl FnOnce(&Entry) -> U) -> Result<Look<U>, Error> {
         let shared = &self.shared;
         if let Some(entry) = &*shared.current.load()
-            && !entry.is_stale(now)
-            && !entry.is_expired(now, self.wall_now())
+            && entry.is_leased(Instant::now(), &shared.settings.wall_clock)
             // While limited, a rejected token is served during its own renewal; not to that renewal.
             && !(shared.limited.load(Ordering::Relaxed) && self.is_renewed_here())
         {
-            return Ok(Look::Hit(entry.token.clone()));
+            return Ok(Look::Hit(take(entry)));
         }
-        self.look_again()
+        self.look_again(take)
     }
 
     /// Looks under the lock, and sees to it that a renewal is under way where one is due.
-    pub(crate) fn look_again(&self) -> Result<Look, Error> {
+    #[cold]
+    pub(crate) fn look_again<U>(&self, take: impl FnOnce(&Entry) -> U) -> Result<Look<U>, Error> {
         if self.is_renewed_here() {
             return Err(Error::recursion());
         }
@@ -67,15 +67,20 @@ impl<T: TokenSource> TokenCache<T> {
             let now = Instant::now();
             match &*shared.current.load() {
                 Some(entry) if !entry.is_expired(now, wall) => {
-                    let renew = entry.is_stale(now) && !under_way && state.blocked(now, version).is_none();
-                    (Decision::Serve(entry.token.clone()), renew)
+                    if !entry.is_stale(now) {
+                        let entry = Arc::new(entry.leased(now));
+                        shared.current.store(Some(Arc::clone(&entry)));
+                        return (Decision::Serve(entry), false);
+                    }
+                    let renew = !under_way && state.blocked(now, version).is_none();
+                    (Decision::Serve(Arc::clone(entry)), renew)
                 }
                 _ => want(state, under_way, version, now),
             }
         });
         match (decision, self.depart(boarded)) {
             // Also where nothing can renew it: outside a runtime.
-            (Decision::Serve(token), _) => Ok(Look::Hit(token)),
+            (Decision::Serve(entry), _) => Ok(Look::Hit(take(&entry))),
             (Decision::Fail(error), _) | (_, Err(error)) => Err(error),
             (_, Ok(Some(awaited))) => Ok(Look::Wait(awaited)),
             (_, Ok(None)) => unreachable!("a decision to wait asks for a place"),
@@ -95,7 +100,7 @@ impl<T: TokenSource> TokenCache<T> {
             if generation != state.generation() {
                 // A late rejection of a token that was replaced since.
                 return match &*current {
-                    Some(entry) if !entry.is_expired(now, wall) => (Decision::Serve(entry.token.clone()), false),
+                    Some(entry) if !entry.is_expired(now, wall) => (Decision::Serve(Arc::clone(entry)), false),
                     _ => want(state, under_way, version, now),
                 };
             }
@@ -117,7 +122,7 @@ impl<T: TokenSource> TokenCache<T> {
         });
         match (decision, self.depart(boarded)) {
             (_, Err(error)) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
-            (Decision::Serve(token), _) => AfterRejection::Newer(token),
+            (Decision::Serve(entry), _) => AfterRejection::Newer(entry.token.clone()),
             (Decision::Wait, Ok(Some(awaited))) => AfterRejection::Wait(awaited),
             (Decision::BudgetSpent | Decision::Wait, _) => AfterRejection::BudgetSpent,
         }
@@ -135,9 +140,16 @@ impl<T: TokenSource> TokenCache<T> {
     }
 
     /// An API accepted this generation. Reads one flag unless the budget is limited.
+    #[inline]
     pub(crate) fn accepted(&self, generation: u64) {
-        if self.shared.limited.load(Ordering::Relaxed)
-            && let Some(entry) = &*self.shared.current.load()
+        if self.shared.limited.load(Ordering::Relaxed) {
+            self.note_accepted(generation);
+        }
+    }
+
+    #[cold]
+    fn note_accepted(&self, generation: u64) {
+        if let Some(entry) = &*self.shared.current.load()
             && entry.token.generation() == generation
         {
             entry.note_accepted(Instant::now());

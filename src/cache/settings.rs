@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     cache::{backoff::Backoff, budget::RejectionBudget, state::Refusal},
-    clock::{self, WallClock},
+    clock::WallClock,
     error::FailureClass,
     token::{AccessToken, Lifetime},
 };
@@ -65,7 +65,7 @@ impl Default for Settings {
             terminal: Backoff::new(MINUTE, 10 * MINUTE),
             retry_after_most: 10 * MINUTE,
             rejections: RejectionBudget::default(),
-            wall_clock: clock::system(),
+            wall_clock: WallClock::System,
             most_narrowed: 64,
             refusal: Refusal::default(),
         }

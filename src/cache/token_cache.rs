@@ -87,7 +87,7 @@ impl<T: TokenSource> TokenCache<T> {
     /// # Cancel safety
     /// The renewal runs in its own task: dropping this future, or ending it by a deadline, neither stops nor delays it.
     pub async fn token(&self) -> Result<AccessToken, Error> {
-        match self.look()? {
+        match self.look(|entry| entry.token.clone())? {
             Look::Hit(token) => Ok(token),
             Look::Wait(awaited) => self.clone().arrival(awaited).await,
         }
@@ -255,7 +255,7 @@ impl<T: TokenSource> TokenCache<T> {
     }
 
     pub(crate) fn wall_now(&self) -> SystemTime {
-        (self.shared.settings.wall_clock)()
+        self.shared.settings.wall_clock.now()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    clock::{self, WallClock},
+    clock::WallClock,
     error::Error,
     grant::{
         client_auth::ClientAuth, discovery::Asking, endpoint::Endpoint, flow::Flow, http_service::HttpService,
@@ -40,7 +40,7 @@ impl<F: Flow> GrantBuilder<F> {
             show_description: false,
             deadline: Duration::from_secs(10),
             revocation_url: None,
-            wall_clock: clock::system(),
+            wall_clock: WallClock::System,
         }
     }
 
@@ -100,7 +100,7 @@ impl<F: Flow> GrantBuilder<F> {
     /// Where the time of day comes from that assertions are made by. Default: the system's clock. For tests, and for hosts
     /// with a better clock.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.wall_clock = Arc::new(clock);
+        self.wall_clock = WallClock::Custom(Arc::new(clock));
         self
     }
 

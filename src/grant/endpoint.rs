@@ -46,7 +46,7 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     pub(crate) fn at<'a>(&self, server: &'a Metadata) -> At<'a> {
-        At { server, now: (self.wall_clock)() }
+        At { server, now: self.wall_clock.now() }
     }
 
     /// One token request (RFC 6749 §3.2).

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock,
+    copies::Apart,
     error::Error,
     scope::Scopes,
     token::{
@@ -44,6 +45,8 @@ pub struct AccessToken(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
+    /// `Bearer ` and the token. Wiped when the last of those who share it is gone.
+    line: Bytes,
     header: HeaderValue,
     issued_at: Instant,
     expires_in: Lifetime,
@@ -71,10 +74,11 @@ impl AccessToken {
         let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
         line.extend_from_slice(SCHEME.as_bytes());
         line.extend_from_slice(token.as_bytes());
-        let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(line))
-            .map_err(|_| Error::not_a_token("the token cannot stand in a header"))?;
-        header.set_sensitive(true);
+        let line = Bytes::from_owner(line);
+        let header =
+            header_value(line.clone()).ok_or_else(|| Error::not_a_token("the token cannot stand in a header"))?;
         Ok(Self(Arc::new(Inner {
+            line,
             header,
             issued_at: Instant::now(),
             expires_in: Lifetime::Unknown,
@@ -125,13 +129,18 @@ impl AccessToken {
     /// The token itself. Keep it out of logs.
     #[must_use]
     pub fn secret(&self) -> &str {
-        str::from_utf8(&self.0.header.as_bytes()[SCHEME.len()..]).unwrap_or_default()
+        str::from_utf8(&self.0.line[SCHEME.len()..]).unwrap_or_default()
     }
 
     /// The value of the `Authorization` header (RFC 6750 §2.1), marked sensitive.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         self.0.header.clone()
+    }
+
+    /// The same value, with a reference count of its own, on a cache line of its own.
+    pub(crate) fn header_copy(&self) -> HeaderValue {
+        header_value(Bytes::from_owner(Apart(self.0.line.clone()))).unwrap_or_else(|| self.header_value())
     }
 
     /// How long it lives from its issue on: the smaller of `expires_in` and the JWT's `exp − iat`.
@@ -202,6 +211,12 @@ impl fmt::Debug for AccessToken {
             .field("scope", &self.0.scope)
             .finish_non_exhaustive()
     }
+}
+
+fn header_value(line: Bytes) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(line).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// `b64token` of RFC 6750 §2.1.

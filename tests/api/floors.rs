@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// The floors, lowest first. A module stands for its whole folder unless a file in it is named by itself.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock"],
-    &["challenge", "drain", "origin", "recursion", "outcome", "scope"],
+    &["error", "clock", "copies"],
+    &["challenge", "drain", "head", "origin", "recursion", "outcome", "scope"],
     &["token", "guard"],
     &["insufficiency", "verify"],
     &["rejection"],

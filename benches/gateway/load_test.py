@@ -1,0 +1,61 @@
+"""The gateway's load test: see README.md. `run.sh` installs and builds, and then starts this."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import contestants
+import draw
+import renewal
+import throughput
+from processes import Fleet, free_port
+
+HERE = Path(__file__).parent
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run.sh")
+    parser.add_argument("--quick", action="store_true", help="less than a minute, for a first look")
+    parser.add_argument("--only", choices=["throughput", "renewal"], help="one half of it")
+    parser.add_argument("binaries", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not {0, 1} <= os.sched_getaffinity(0):
+        sys.exit("two cores are needed: 0 for the gateway, 1 for all else")
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory() as state:
+        if options.only != "renewal":
+            measure_throughput(state, options)
+        if options.only != "throughput":
+            measure_renewal(state, options)
+
+
+def measure_throughput(state, options):
+    with Fleet(state) as fleet:
+        upstream = on_core_1(fleet, options.binaries / "answers")
+        issuer = on_core_1(fleet, options.binaries / "upstream", 86400)
+        gateways = contestants.all_of(fleet, options.binaries, upstream, issuer)
+        rounds, seconds = (2, 1) if options.quick else (5, 3)
+        throughput.show(gateways, throughput.measure(fleet, gateways, upstream, rounds, seconds))
+
+
+def measure_renewal(state, options):
+    with Fleet(state) as fleet:
+        kinds = renewal.start(fleet, options.binaries)
+        rounds, seconds = (2, 2) if options.quick else (6, 6)
+        renewal.measure(kinds, options.binaries, rounds, seconds)
+    renewal.show(kinds)
+    if not options.quick:
+        draw.chart({name: kind.slices[0] for name, kind in kinds.items()}, HERE / "../../docs/gateway-latency.svg")
+
+
+def on_core_1(fleet, binary, *arguments):
+    port = free_port()
+    return fleet.start(f"{binary.name}-{port}", 1, port, [binary, f"127.0.0.1:{port}", *arguments])
+
+
+if __name__ == "__main__":
+    main()

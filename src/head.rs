@@ -1,0 +1,162 @@
+//! A request's head, kept for a second attempt.
+//!
+//! Its parts are kept as text, in one allocation. A clone costs two for the map of headers alone, and counts up and down
+//! a reference for each value and for the URI, which is most of its time; `benches/README.md` has the figures.
+
+use http::{
+    Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header::AUTHORIZATION, request::Parts, uri,
+};
+
+/// All of a head but `Authorization`, which each attempt has its own of.
+pub(crate) struct Head {
+    method: Method,
+    version: Version,
+    extensions: Extensions,
+    text: Text,
+}
+
+impl Head {
+    pub(crate) fn keep(head: &Parts) -> Self {
+        let mut text = Text::for_headers(head.headers.len());
+        text.put(head.uri.scheme_str().unwrap_or_default().as_bytes(), false);
+        text.put(head.uri.authority().map_or(&[], |authority| authority.as_str().as_bytes()), false);
+        text.put(head.uri.path_and_query().map_or(&[], |path| path.as_str().as_bytes()), false);
+        for (name, value) in &head.headers {
+            if name != AUTHORIZATION {
+                text.put(name.as_str().as_bytes(), false);
+                text.put(value.as_bytes(), value.is_sensitive());
+            }
+        }
+        Self { method: head.method.clone(), version: head.version, extensions: head.extensions.clone(), text }
+    }
+
+    /// `None` if it cannot be put together again: somebody made a part of it past the checks that it has to pass now.
+    pub(crate) fn replay(self) -> Option<Parts> {
+        let mut parts = self.text.parts();
+        let mut part = || parts.next().map(|(part, _)| part);
+        let (scheme, authority, path) = (part()?, part()?, part()?);
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.uri = target(scheme, authority, path)?;
+        while let (Some((name, _)), Some((value, sensitive))) = (parts.next(), parts.next()) {
+            let mut value = HeaderValue::from_bytes(value).ok()?;
+            value.set_sensitive(sensitive);
+            head.headers.append(HeaderName::from_bytes(name).ok()?, value);
+        }
+        (head.method, head.version, head.extensions) = (self.method, self.version, self.extensions);
+        Some(head)
+    }
+}
+
+/// Empty is absent: no part of a URI can be empty but the path, which then is `/`.
+fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
+    let mut parts = uri::Parts::default();
+    if !scheme.is_empty() {
+        parts.scheme = Some(scheme.try_into().ok()?);
+    }
+    if !authority.is_empty() {
+        parts.authority = Some(authority.try_into().ok()?);
+    }
+    if !path.is_empty() {
+        parts.path_and_query = Some(path.try_into().ok()?);
+    }
+    Uri::from_parts(parts).ok()
+}
+
+/// Parts one after the other, each after its length and a mark.
+struct Text(Vec<u8>);
+
+const PREFIX: usize = size_of::<usize>();
+
+/// What most headers need, and a URI. More costs an allocation; to add them up first costs each request more.
+const USUAL: usize = 64;
+const USUAL_URI: usize = 128;
+
+impl Text {
+    fn for_headers(headers: usize) -> Self {
+        Self(Vec::with_capacity(USUAL_URI + headers * USUAL))
+    }
+
+    fn put(&mut self, part: &[u8], mark: bool) {
+        let prefix = part.len() << 1 | usize::from(mark);
+        self.0.extend_from_slice(&prefix.to_ne_bytes());
+        self.0.extend_from_slice(part);
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || {
+            let (prefix, after) = rest.split_first_chunk::<PREFIX>()?;
+            let prefix = usize::from_ne_bytes(*prefix);
+            let (part, after) = after.split_at_checked(prefix >> 1)?;
+            rest = after;
+            Some((part, prefix & 1 == 1))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, header::COOKIE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn again(request: Request<()>) -> (Parts, Option<Parts>) {
+        let (head, ()) = request.into_parts();
+        let again = Head::keep(&head).replay();
+        (head, again)
+    }
+
+    #[test]
+    fn a_head_comes_back_as_it_was_but_for_its_authorization() {
+        let mut secret = HeaderValue::from_static("session=1");
+        secret.set_sensitive(true);
+        let request = Request::put("https://api.example.org/fhir?_id=1")
+            .version(Version::HTTP_2)
+            .header("accept", "a")
+            .header("x-own", HeaderValue::from_bytes(b"\xff\t").unwrap())
+            .header("accept", "b")
+            .header(AUTHORIZATION, "Basic dTpw")
+            .header(COOKIE, secret)
+            .extension("kept")
+            .body(());
+        let (mut head, again) = again(request.unwrap());
+        let again = again.unwrap();
+        head.headers.remove(AUTHORIZATION);
+        assert_eq!((&again.method, &again.uri, again.version), (&head.method, &head.uri, head.version));
+        assert!(again.headers.iter().eq(&head.headers), "in the same order: {:?}", again.headers);
+        assert!(again.headers[COOKIE].is_sensitive() && !again.headers["accept"].is_sensitive());
+        assert_eq!(again.extensions.get(), Some(&"kept"));
+    }
+
+    #[test]
+    fn any_form_of_target_comes_back() {
+        for target in
+            ["/", "/a?b", "*", "example.org:443", "http://a", "http://u:p@[::1]:1/?q", "unix://2f74/", "/%ff/é"]
+        {
+            let (head, again) = again(Request::get(target).body(()).unwrap());
+            let again = again.unwrap().uri;
+            assert_eq!((again.to_string(), again), (head.uri.to_string(), head.uri), "{target}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_comes_back(target in "(https?://[a-z.]{1,9}(:[0-9]{1,5})?)?/[a-z0-9?&=%.~]{0,20}", headers: Vec<(u8, Vec<u8>)>) {
+            let mut request = Request::new(());
+            if let Ok(uri) = target.parse() {
+                *request.uri_mut() = uri;
+            }
+            for (name, value) in headers {
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    request.headers_mut().append(HeaderName::try_from(format!("x-{}", name % 8)).unwrap(), value);
+                }
+            }
+            let (head, again) = again(request);
+            let again = again.unwrap();
+            prop_assert_eq!(again.uri, head.uri);
+            prop_assert!(again.headers.iter().eq(&head.headers));
+            prop_assert_eq!(HeaderMap::len(&again.headers), head.headers.len());
+        }
+    }
+}
