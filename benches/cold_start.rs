@@ -28,7 +28,7 @@ async fn cold_start(waiters: usize) -> Seen {
     let arrived = Arc::new(AtomicUsize::new(0));
     let waiting: Vec<_> = (0..waiters)
         .map(|_| {
-            let (arrived, answer) = (Arc::clone(&arrived), api.clone().oneshot(request()));
+            let (arrived, answer) = (Arc::clone(&arrived), api.clone().oneshot(request(2)));
             tokio::spawn(async move {
                 arrived.fetch_add(1, Ordering::Relaxed);
                 answer.await

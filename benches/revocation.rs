@@ -58,7 +58,7 @@ async fn revocation(requests: usize) -> Seen {
     let layer = BearerAuthLayer::new(grant(&issuer));
     layer.cache().token().await.expect("a token");
     let service = layer.layer(service_fn(move |request| api.clone().answer(request)));
-    let in_flight: Vec<_> = (0..requests).map(|_| tokio::spawn(service.clone().oneshot(request()))).collect();
+    let in_flight: Vec<_> = (0..requests).map(|_| tokio::spawn(service.clone().oneshot(request(2)))).collect();
     while arrived.load(Ordering::Relaxed) < requests {
         yield_now().await;
     }

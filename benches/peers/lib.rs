@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use toolkit_auth::{BearerAuthAutoRefreshLayer, BearerAuthLayer as ToolkitLayer};
 use tower::{Layer, Service, filter::AsyncFilterLayer, retry::RetryLayer};
 use tower_bearer::{BearerAuthLayer, FixedToken};
@@ -23,8 +23,8 @@ pub use issuer::{grant, issuer};
 
 const TOKEN: &str = "mF_9.B5f-4.1JqM";
 
-/// A service that is ready to be measured: sends so many requests through it.
-pub type Requests = Box<dyn FnMut(u64)>;
+/// A service that is ready to be measured: sends so many requests through it, each with so many headers.
+pub type Requests = Box<dyn FnMut(u64, usize)>;
 
 pub type Make = fn() -> Requests;
 
@@ -70,7 +70,7 @@ fn requests<S>(mut service: S) -> Requests
 where
     S: Service<Request<Body>, Response = Response<Body>> + 'static,
 {
-    Box::new(move |times| (0..times).for_each(|_| send(&mut service, request())))
+    Box::new(move |times, headers| (0..times).for_each(|_| send(&mut service, request(headers))))
 }
 
 /// Sends a request to a service that answers at once.
@@ -84,13 +84,31 @@ pub fn send<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) 
     assert!(answer.is_some_and(|answer| answer.is_ok()), "a hit is answered at once");
 }
 
-/// As an SDK makes it, of a URL that the compiler does not know. Not inlined, so that it costs each service the same.
+/// The first two are the least that is sent, the first six an SDK's with tracing, all twelve a browser's at a gateway.
+/// Marked are those whose value is another one in each request.
+static HEADERS: [(HeaderName, &str, bool); 12] = [
+    (header::ACCEPT, "application/fhir+json", false),
+    (header::USER_AGENT, "sdk/1.0", false),
+    (header::ACCEPT_ENCODING, "gzip, br", false),
+    (HeaderName::from_static("traceparent"), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+    (HeaderName::from_static("x-request-id"), "7f2c0a3e-5b1c-4f0a-9a57-2d1f0e6b8c11", true),
+    (HeaderName::from_static("prefer"), "handling=strict", false),
+    (header::ACCEPT_LANGUAGE, "en-GB,en;q=0.5", false),
+    (header::CACHE_CONTROL, "no-cache", false),
+    (header::IF_NONE_MATCH, "W/\"3141\"", true),
+    (header::REFERER, "https://portal.example.org/patients/123", true),
+    (HeaderName::from_static("x-forwarded-for"), "192.0.2.43", true),
+    (HeaderName::from_static("x-forwarded-proto"), "https", false),
+];
+
+/// To a URL that the compiler does not know, with so many headers. Not inlined, so that it costs each service the same.
 #[must_use]
 #[inline(never)]
-pub fn request() -> Request<Body> {
-    Request::get(black_box("https://api.example.org/fhir/Patient/123"))
-        .header(header::ACCEPT, HeaderValue::from_static("application/fhir+json"))
-        .header(header::USER_AGENT, HeaderValue::from_static("sdk/1.0"))
-        .body(Body::new())
-        .unwrap_or_default()
+pub fn request(headers: usize) -> Request<Body> {
+    let request = Request::get(black_box("https://api.example.org/fhir/Patient/123"));
+    let with_headers = HEADERS[..headers].iter().fold(request, |request, (name, value, anew)| match anew {
+        true => request.header(name, (*value).to_owned()),
+        false => request.header(name, HeaderValue::from_static(value)),
+    });
+    with_headers.body(Body::new()).unwrap_or_default()
 }
