@@ -5,17 +5,15 @@ import os
 import statistics
 import subprocess
 import urllib.request
-from pathlib import Path
 
 from contestants import BARE, GO, NGINX, OURS
-from processes import busy
+from processes import HERE, busy
 
-HERE = Path(__file__).parent
 CONNECTIONS = 64
 TARGETS = [(BARE, 0.98), (GO, 2.5), (NGINX, 0.7)]
 
 
-def measure(fleet, gateways, upstream, rounds, seconds):
+def measure(gateways, upstream, rounds):
     """The slices of each, by name."""
     slices = {name: [] for name in gateways}
     for name, gateway in gateways.items():
@@ -25,10 +23,10 @@ def measure(fleet, gateways, upstream, rounds, seconds):
             raise RuntimeError(f"{name}: with a token? {has_token}")
         slice_of(gateway, upstream, 1)
     for turn in range(rounds):
-        # Begins with another one each time, and goes the other way: what slows the machine down for a while hits all alike.
+        # There and back, so that what grows or wears off with time favours nobody.
         names = list(gateways) if turn % 2 == 0 else list(reversed(gateways))
         for name in names:
-            slices[name].append(slice_of(gateways[name], upstream, seconds))
+            slices[name].append(slice_of(gateways[name], upstream, 1))
     return slices
 
 
