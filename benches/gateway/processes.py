@@ -82,6 +82,12 @@ class Process:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
+def on_core_1(fleet, binary, *arguments):
+    """One of our own, whose first argument is its address."""
+    port = free_port()
+    return fleet.start(f"{binary.name}-{port}", 1, port, [binary, f"127.0.0.1:{port}", *arguments])
+
+
 def busy(core):
     """The seconds that a core was not idle, and those that passed."""
     with open("/proc/stat") as stat:

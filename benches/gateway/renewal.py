@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 import contestants
-from processes import free_port
+from processes import on_core_1
 
 CONNECTIONS = 64
 RATE = 8000
@@ -39,8 +39,7 @@ class Slice:
 def start(fleet, binaries):
     kinds = {}
     for number, (name, settings) in enumerate(KINDS.items()):
-        port = free_port()
-        upstream = fleet.start(f"upstream-{number}", 1, port, [binaries / "upstream", f"127.0.0.1:{port}", *settings])
+        upstream = on_core_1(fleet, binaries / "upstream", *settings)
         kinds[name] = Kind(*contestants.gateway(fleet, f"gateway-{number}", binaries / "gateway", upstream, upstream), upstream)
     return kinds
 

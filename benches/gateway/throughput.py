@@ -5,17 +5,15 @@ import os
 import statistics
 import subprocess
 import urllib.request
-from pathlib import Path
 
 from contestants import BARE, GO, NGINX, OURS
-from processes import busy
+from processes import HERE, busy
 
-HERE = Path(__file__).parent
 CONNECTIONS = 64
 TARGETS = [(BARE, 0.98), (GO, 2.5), (NGINX, 0.7)]
 
 
-def measure(fleet, gateways, upstream, rounds, seconds):
+def measure(gateways, upstream, rounds):
     """The slices of each, by name."""
     slices = {name: [] for name in gateways}
     for name, gateway in gateways.items():
@@ -25,10 +23,10 @@ def measure(fleet, gateways, upstream, rounds, seconds):
             raise RuntimeError(f"{name}: with a token? {has_token}")
         slice_of(gateway, upstream, 1)
     for turn in range(rounds):
-        # Begins with another one each time, and goes the other way: what slows the machine down for a while hits all alike.
+        # There and back, so that what grows or wears off with time favours nobody.
         names = list(gateways) if turn % 2 == 0 else list(reversed(gateways))
         for name in names:
-            slices[name].append(slice_of(gateways[name], upstream, seconds))
+            slices[name].append(slice_of(gateways[name], upstream, 1))
     return slices
 
 
@@ -65,8 +63,7 @@ def show(gateways, slices):
     print("|---|---|---|---|---|---|---|---|")
     for name, gateway in gateways.items():
         times = " | ".join(f"{median(name, key) / 1000:.2f}" for key in ("p50", "p99", "p999"))
-        cpu = total(name, "cpu") / total(name, "requests") * 1e6
-        print(f"| {name} | {median(name, 'rate'):,.0f} | {times} | {cpu:.1f} | {gateway.most_memory():.0f} "
+        print(f"| {name} | {median(name, 'rate'):,.0f} | {times} | {cost(slices[name]) * 1e6:.1f} | {gateway.most_memory():.0f} "
               f"| {total(name, 'failures')} |")
     print("\n| gateway | core 0 busy | core 1 busy | of it wrk | of it the upstream |\n|---|---|---|---|---|")
     for name in gateways:
@@ -74,11 +71,11 @@ def show(gateways, slices):
         print(f"| {name} | {shares} |" + (" void: core 1 was the limit" if median(name, "core1") > 0.95 else ""))
     print("\n| ours, compared with | throughput | target | | the other's CPU |\n|---|---|---|---|---|")
     for other, target in TARGETS:
-        pairs = list(zip(slices[OURS], slices[other]))
-        ratio = statistics.median(ours["rate"] / theirs["rate"] for ours, theirs in pairs)
-        cpu = statistics.median(cost(theirs) / cost(ours) for ours, theirs in pairs)
+        ratio = median(OURS, "rate") / median(other, "rate")
+        cpu = cost(slices[other]) / cost(slices[OURS])
         print(f"| {other} | {ratio:.2f} | {target} | {'holds' if ratio >= target else 'MISSED'} | {cpu:.2f} times ours |")
 
 
-def cost(of_slice):
-    return of_slice["cpu"] / of_slice["requests"]
+def cost(slices):
+    """Seconds of CPU a request."""
+    return sum(each["cpu"] for each in slices) / sum(each["requests"] for each in slices)
