@@ -21,11 +21,15 @@ impl Guard {
     /// When it is, but must not; or when that cannot be told.
     #[inline]
     pub(crate) fn covers(&self, uri: &Uri) -> Result<bool, Error> {
-        // As nearly all are: the rest is not worth its place in the hot path.
-        if self.origins.is_none() && uri.scheme_str() == Some("https") {
-            return Ok(true);
-        }
-        self.covers_not_plainly(uri)
+        // As nearly all are written. To take an authority apart costs more than all else that a hit does.
+        let plainly = match (&self.origins, uri.authority()) {
+            (None, _) => uri.scheme_str() == Some("https"),
+            (Some(origins), Some(authority)) => origins
+                .iter()
+                .any(|origin| (origin.is_private || self.plain_http) && origin.is_written(uri.scheme_str(), authority)),
+            (Some(_), None) => false,
+        };
+        if plainly { Ok(true) } else { self.covers_not_plainly(uri) }
     }
 
     fn covers_not_plainly(&self, uri: &Uri) -> Result<bool, Error> {
@@ -61,6 +65,10 @@ pub(crate) struct Origin {
     /// `host` is what follows `*.`.
     wildcard: bool,
     port: u16,
+    /// As it stood in the URL, port and all.
+    authority: Box<str>,
+    /// Whether the way there is private.
+    is_private: bool,
 }
 
 impl Origin {
@@ -94,7 +102,13 @@ impl Origin {
         if !host.starts_with('[') && host.split('.').any(str::is_empty) {
             return Err("has no host, or an empty label in it");
         }
-        Ok(Self { scheme, host: host.into(), wildcard, port })
+        let is_private = origin::is_private(&url);
+        Ok(Self { scheme, host: host.into(), wildcard, port, authority: authority.as_str().into(), is_private })
+    }
+
+    /// Whether this is the origin to the letter.
+    fn is_written(&self, scheme: Option<&str>, authority: &Authority) -> bool {
+        scheme == Some(self.scheme) && authority.as_str() == &*self.authority
     }
 
     fn covers(&self, scheme: &str, authority: &Authority) -> bool {
