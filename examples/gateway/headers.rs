@@ -9,13 +9,8 @@ use http::{
 };
 
 /// Fields that concern one connection only, whether `Connection` names them or not.
-static HOP_BY_HOP: [HeaderName; 5] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    UPGRADE,
-    CONNECTION,
-];
+static HOP_BY_HOP: [HeaderName; 5] =
+    [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TE, UPGRADE, CONNECTION];
 
 /// From a user's request to the upstream's.
 pub fn of_request(headers: &mut HeaderMap, version: Version) {
