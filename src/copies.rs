@@ -1,6 +1,7 @@
 //! Copies of a shared value, one a core: a reference count that every core writes costs more the more cores there are.
 
 use std::{
+    fmt,
     ops::Deref,
     sync::{
         LazyLock,
@@ -24,7 +25,6 @@ thread_local! {
 }
 
 /// Equal values that share no reference count.
-#[derive(Debug)]
 pub(crate) struct Copies<T>(Box<[T]>);
 
 impl<T> Copies<T> {
@@ -37,6 +37,13 @@ impl<T> Copies<T> {
         // A thread that is ending has no seat any more.
         let seat = SEAT.try_with(|seat| *seat).unwrap_or_default();
         &self.0[seat & (self.0.len() - 1)]
+    }
+}
+
+/// As one of them.
+impl<T: fmt::Debug> fmt::Debug for Copies<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mine().fmt(f)
     }
 }
 
@@ -74,6 +81,7 @@ mod tests {
             .map(|(first, again)| if first == again { first } else { panic!("another one") })
             .collect();
         assert_eq!(taken.len(), *CORES);
+        assert_eq!(format!("{:?}", Copies::new(|| 7)), "7");
     }
 
     #[test]

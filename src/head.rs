@@ -7,7 +7,7 @@ use http::{
     Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header::AUTHORIZATION, request::Parts, uri,
 };
 
-/// All of a head but `Authorization`, which each attempt has its own of.
+/// All of a head but `Authorization`, of which each attempt has its own: only its place is kept.
 pub(crate) struct Head {
     method: Method,
     version: Version,
@@ -22,7 +22,9 @@ impl Head {
         text.put(head.uri.authority().map_or(&[], |authority| authority.as_str().as_bytes()), false);
         text.put(head.uri.path_and_query().map_or(&[], |path| path.as_str().as_bytes()), false);
         for (name, value) in &head.headers {
-            if name != AUTHORIZATION {
+            if name == AUTHORIZATION {
+                text.put(NO_NAME, false);
+            } else {
                 text.put(name.as_str().as_bytes(), false);
                 text.put(value.as_bytes(), value.is_sensitive());
             }
@@ -30,27 +32,34 @@ impl Head {
         Self { method: head.method.clone(), version: head.version, extensions: head.extensions.clone(), text }
     }
 
-    /// `None` if it cannot be put together again: somebody made a part of it past the checks that it has to pass now.
+    /// With an empty `Authorization` in its place. `None` if it cannot be put together again: somebody made a part of it past
+    /// the checks that it has to pass now.
     pub(crate) fn replay(self) -> Option<Parts> {
         let mut parts = self.text.parts();
         let mut part = || parts.next().map(|(part, _)| part);
         let (scheme, authority, path) = (part()?, part()?, part()?);
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = target(scheme, authority, path)?;
-        while let (Some((name, _)), Some((value, sensitive))) = (parts.next(), parts.next()) {
+        while let Some((name, _)) = parts.next() {
+            if name == NO_NAME {
+                head.headers.try_append(AUTHORIZATION, HeaderValue::from_static("")).ok()?;
+                continue;
+            }
+            let (value, sensitive) = parts.next()?;
             let mut value = HeaderValue::from_bytes(value).ok()?;
             value.set_sensitive(sensitive);
-            head.headers.append(HeaderName::from_bytes(name).ok()?, value);
+            // Names are kept in lower case, and `from_bytes` takes fewer: not the quotes that may come by HTTP/2.
+            head.headers.try_append(HeaderName::from_lowercase(name).ok()?, value).ok()?;
         }
         (head.method, head.version, head.extensions) = (self.method, self.version, self.extensions);
         Some(head)
     }
 }
 
-/// Empty is absent: no part of a URI can be empty but the path, which then is `/`.
+/// Empty is absent, but for a scheme, which is there where both others are: `http` parses `://host/`. An empty path is `/`.
 fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
     let mut parts = uri::Parts::default();
-    if !scheme.is_empty() {
+    if !authority.is_empty() && !path.is_empty() {
         parts.scheme = Some(scheme.try_into().ok()?);
     }
     if !authority.is_empty() {
@@ -61,6 +70,9 @@ fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
     }
     Uri::from_parts(parts).ok()
 }
+
+/// Stands in the place of `Authorization`, without a value.
+const NO_NAME: &[u8] = &[];
 
 /// Parts one after the other, each after its length and a mark.
 struct Text(Vec<u8>);
@@ -114,7 +126,7 @@ mod tests {
         let request = Request::put("https://api.example.org/fhir?_id=1")
             .version(Version::HTTP_2)
             .header("accept", "a")
-            .header("x-own", HeaderValue::from_bytes(b"\xff\t").unwrap())
+            .header(HeaderName::from_lowercase(b"x\"own").unwrap(), HeaderValue::from_bytes(b"\xff\t").unwrap())
             .header("accept", "b")
             .header(AUTHORIZATION, "Basic dTpw")
             .header(COOKIE, secret)
@@ -122,7 +134,7 @@ mod tests {
             .body(());
         let (mut head, again) = again(request.unwrap());
         let again = again.unwrap();
-        head.headers.remove(AUTHORIZATION);
+        head.headers.insert(AUTHORIZATION, HeaderValue::from_static(""));
         assert_eq!((&again.method, &again.uri, again.version), (&head.method, &head.uri, head.version));
         assert!(again.headers.iter().eq(&head.headers), "in the same order: {:?}", again.headers);
         assert!(again.headers[COOKIE].is_sensitive() && !again.headers["accept"].is_sensitive());
@@ -131,9 +143,18 @@ mod tests {
 
     #[test]
     fn any_form_of_target_comes_back() {
-        for target in
-            ["/", "/a?b", "*", "example.org:443", "http://a", "http://u:p@[::1]:1/?q", "unix://2f74/", "/%ff/é"]
-        {
+        for target in [
+            "/",
+            "/a?b",
+            "*",
+            "example.org:443",
+            "http://a",
+            "http://a?q",
+            "http://u:p@[::1]:1/?q",
+            "unix://2f74/",
+            "/%ff/é",
+            "://a/",
+        ] {
             let (head, again) = again(Request::get(target).body(()).unwrap());
             let again = again.unwrap().uri;
             assert_eq!((again.to_string(), again), (head.uri.to_string(), head.uri), "{target}");

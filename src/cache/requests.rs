@@ -1,6 +1,9 @@
 //! What requests ask of a cache: a token, what to do after a rejection; and what they tell it.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
 
 use tokio::time::Instant;
 
@@ -58,21 +61,22 @@ impl<T: TokenSource> TokenCache<T> {
     /// Looks under the lock, and sees to it that a renewal is under way where one is due.
     #[cold]
     pub(crate) fn look_again<U>(&self, take: impl FnOnce(&Entry) -> U) -> Result<Look<U>, Error> {
-        if self.is_renewed_here() {
+        let (shared, wall, renewed_here) = (&self.shared, self.wall_now(), self.is_renewed_here());
+        // First: a fresh token asks nothing of its source, and nobody waits for it.
+        if !(renewed_here && shared.limited.load(Ordering::Relaxed))
+            && let Some(entry) = self.lease(wall)
+        {
+            return Ok(Look::Hit(take(&entry)));
+        }
+        if renewed_here {
             return Err(Error::recursion());
         }
-        let shared = &self.shared;
-        let (version, wall) = (self.credentials_version(), self.wall_now());
+        let version = self.credentials_version();
         let (decision, boarded) = shared.flight.board(|state, under_way| {
             let now = Instant::now();
             match &*shared.current.load() {
                 Some(entry) if !entry.is_expired(now, wall) => {
-                    if !entry.is_stale(now) {
-                        let entry = Arc::new(entry.leased(now));
-                        shared.current.store(Some(Arc::clone(&entry)));
-                        return (Decision::Serve(entry), false);
-                    }
-                    let renew = !under_way && state.blocked(now, version).is_none();
+                    let renew = entry.is_stale(now) && !under_way && state.blocked(now, version).is_none();
                     (Decision::Serve(Arc::clone(entry)), renew)
                 }
                 _ => want(state, under_way, version, now),
@@ -85,6 +89,26 @@ impl<T: TokenSource> TokenCache<T> {
             (_, Ok(Some(awaited))) => Ok(Look::Wait(awaited)),
             (_, Ok(None)) => unreachable!("a decision to wait asks for a place"),
         }
+    }
+
+    /// A fresh token, leased anew.
+    fn lease(&self, wall: SystemTime) -> Option<Arc<Entry>> {
+        let current = &self.shared.current;
+        let is_fresh = |entry: &Entry, now| !entry.is_stale(now) && !entry.is_expired(now, wall);
+        // Those whose token is stale can be many, and have the lock to take anyway.
+        if !current.load().as_ref().is_some_and(|entry| is_fresh(entry, Instant::now())) {
+            return None;
+        }
+        let lease = |_: &mut State, _| {
+            let now = Instant::now();
+            let leased =
+                current.load().as_ref().filter(|entry| is_fresh(entry, now)).map(|entry| Arc::new(entry.leased(now)));
+            if let Some(entry) = &leased {
+                current.store(Some(Arc::clone(entry)));
+            }
+            (leased, false)
+        };
+        self.shared.flight.board(lease).0
     }
 
     /// A first attempt that carried this generation was rejected.

@@ -210,7 +210,8 @@ where
     ResB: Body,
 {
     let Retry { service, kept: Kept { head, body } } = retry;
-    let (Some(body), Some(head)) = (context.replay.replay(body), head.replay()) else {
+    // The head first: to take the body ends the first attempt's, and with it maybe an answer that is still to be passed on.
+    let Some((head, body)) = head.replay().and_then(|head| Some((head, context.replay.replay(body)?))) else {
         return Err(first.pass_on(rejected, NotRetried::NotReplayable));
     };
     tracing::debug!(generation = token.generation(), "rejected, sending the request once more");

@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, grant::HttpService,
-    source::from_fn, testing::Issuer,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
+    grant::HttpService, source::from_fn, testing::Issuer,
 };
 
 use crate::scripted::{Api, URI, get, send, status};
@@ -125,4 +125,33 @@ async fn a_renewal_does_not_join_itself() {
     let answer = send(&mut service, get(URI)).await.unwrap();
     assert_eq!((answer.status().as_u16(), start.elapsed()), (200, Duration::ZERO));
     assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
+}
+
+/// Two caches, the source of each of which uses the other's token: the first does not wait for the second for long.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
+    let (first, second) = (Arc::new(OnceLock::<TokenCache<_>>::new()), Arc::new(OnceLock::<TokenCache<_>>::new()));
+    let (seconds, firsts) = (Arc::clone(&second), Arc::clone(&first));
+    let source = BoxTokenSource::new(from_fn(move |_| {
+        let second = Arc::clone(&seconds);
+        async move {
+            let second: &TokenCache<BoxTokenSource> = second.get().unwrap();
+            assert!(timeout(Duration::from_secs(1), second.token()).await.is_err());
+            AccessToken::new("first")
+        }
+    }));
+    let first_cache = first.get_or_init(|| TokenCache::new(source));
+    let source = BoxTokenSource::new(from_fn(move |_| {
+        let first = Arc::clone(&firsts);
+        async move {
+            sleep(Duration::from_secs(5)).await;
+            let first: &TokenCache<BoxTokenSource> = first.get().unwrap();
+            first.token().await
+        }
+    }));
+    let second_cache = second.get_or_init(|| TokenCache::new(source));
+    first_cache.token().await.unwrap();
+    sleep(Duration::from_secs(9)).await;
+    assert_eq!(second_cache.token().await.unwrap().secret(), "first");
+    assert_eq!(second_cache.status().renewals, 1);
 }

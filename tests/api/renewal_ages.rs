@@ -1,7 +1,10 @@
 //! Fresh, stale, expired (9, 18–20 and 22).
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -9,7 +12,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Lifetime, TokenCache, TokenSource, cache::Age, source::from_fn, testing::Issuer,
+    AccessToken, BearerAuthLayer, Error, Lifetime, Reason, TokenCache, TokenSource, cache::Age, source::from_fn,
+    testing::Issuer,
 };
 
 use crate::support::{HOUR, MINUTE, SECOND, ask, get, grant, is_ok, issuer, outcome, scripted, token, wall};
@@ -201,4 +205,32 @@ async fn a_token_ages_from_when_it_was_made_not_from_when_it_was_given() {
     tokio::time::advance(30 * MINUTE).await;
     cache.token().await.unwrap();
     assert_eq!((cache.status().expires_in, asked.times()), (Some(29 * MINUTE), 1));
+}
+
+/// A source that counts how often it is asked for its version.
+#[derive(Clone, Default)]
+struct Versioned(Arc<AtomicU64>);
+
+impl TokenSource for Versioned {
+    async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        Ok(token(1))
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// It may look at files.
+#[tokio::test(start_paused = true)]
+async fn a_source_is_asked_nothing_while_its_token_is_fresh() {
+    let source = Versioned::default();
+    let cache = TokenCache::new(source.clone());
+    cache.token().await.unwrap();
+    let asked = source.0.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        tokio::time::advance(SECOND).await;
+        cache.token().await.unwrap();
+    }
+    assert_eq!(source.0.load(Ordering::Relaxed), asked);
 }
