@@ -6,7 +6,7 @@ use http::{Extensions, HeaderValue, Request, Response, StatusCode, header::AUTHO
 
 use crate::{
     cache::TokenCache,
-    copies::Apart,
+    copies::{Apart, Copies},
     error::Error,
     guard::Guard,
     head::Head,
@@ -41,6 +41,9 @@ pub(crate) struct Context<T, R> {
 
 /// A context, to be taken along by a request. Threads have their own.
 pub(crate) type Shared<T, R> = Arc<Apart<Context<T, R>>>;
+
+/// Those of all threads.
+pub(crate) type Contexts<T, R> = Arc<Copies<Shared<T, R>>>;
 
 /// What a request says to the layer, in its extensions.
 #[derive(Default)]

@@ -1,13 +1,16 @@
 //! The layer: what is shared by all services that it makes.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderMap, StatusCode};
 use tower::Layer;
 
 use crate::{
     cache::TokenCache,
-    context::Context,
+    context::{Context, Contexts},
     copies::{Apart, Copies},
     error::Error,
     guard::{Guard, Origin},
@@ -57,6 +60,8 @@ use crate::{
 /// ```
 pub struct BearerAuthLayer<T, R = CloneBody> {
     context: Context<T, R>,
+    /// Made by the first service and shared by all: some make one for each connection.
+    contexts: OnceLock<Contexts<T, R>>,
 }
 
 impl<T: TokenSource> BearerAuthLayer<T> {
@@ -70,7 +75,8 @@ impl<T: TokenSource> BearerAuthLayer<T> {
     pub fn with_cache(cache: TokenCache<T>) -> Self {
         let guard = Guard::default();
         let (rule, replay) = (Rule::Standard, CloneBody);
-        Self { context: Context { cache, replay, rule, keep_existing: false, guard, check_scopes: false } }
+        let context = Context { cache, replay, rule, keep_existing: false, guard, check_scopes: false };
+        Self { context, contexts: OnceLock::new() }
     }
 }
 
@@ -79,7 +85,13 @@ impl<T, R> BearerAuthLayer<T, R> {
     #[must_use]
     pub fn replay<N>(self, replay: N) -> BearerAuthLayer<T, N> {
         let Context { cache, rule, keep_existing, guard, check_scopes, .. } = self.context;
-        BearerAuthLayer { context: Context { cache, replay, rule, keep_existing, guard, check_scopes } }
+        let context = Context { cache, replay, rule, keep_existing, guard, check_scopes };
+        BearerAuthLayer { context, contexts: OnceLock::new() }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Context<T, R>)) -> Self {
+        change(&mut self.context);
+        Self { contexts: OnceLock::new(), ..self }
     }
 
     /// Never sends a request twice: for bodies that cannot be cloned, and for callers who retry themselves. A rejected
@@ -91,9 +103,8 @@ impl<T, R> BearerAuthLayer<T, R> {
 
     /// Leaves a request that has an `Authorization` header as it is, wherever it goes. Default: off, the header is replaced.
     #[must_use]
-    pub fn keep_existing(mut self, keep: bool) -> Self {
-        self.context.keep_existing = keep;
-        self
+    pub fn keep_existing(self, keep: bool) -> Self {
+        self.with(|context| context.keep_existing = keep)
     }
 
     /// Puts the token only on requests to the origins of these base URLs: scheme, host and port; paths are ignored. Any
@@ -119,7 +130,7 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// # Errors
     /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*`
     /// elsewhere than before a name of two labels or more.
-    pub fn origins<O: AsRef<str>>(mut self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
+    pub fn origins<O: AsRef<str>>(self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let parse = |(at, url): (usize, O)| {
             Origin::parse(url.as_ref()).map_err(|wrong| {
                 Error::config(format!("URL {} of the origins {wrong}: write it as https://api.example.org", at + 1))
@@ -129,8 +140,7 @@ impl<T, R> BearerAuthLayer<T, R> {
         if origins.is_empty() {
             return Err(Error::config("the list of origins is empty, so that no request would carry the token"));
         }
-        self.context.guard.origins = Some(origins);
-        Ok(self)
+        Ok(self.with(|context| context.guard.origins = Some(origins)))
     }
 
     /// Sends the token whatever the scheme: over plain http, and over transports with schemes of their own. Default: off,
@@ -138,18 +148,16 @@ impl<T, R> BearerAuthLayer<T, R> {
     ///
     /// For networks that are private by other means, such as a service mesh's or a Unix socket.
     #[must_use]
-    pub fn allow_plain_http(mut self, allow: bool) -> Self {
-        self.context.guard.plain_http = allow;
-        self
+    pub fn allow_plain_http(self, allow: bool) -> Self {
+        self.with(|context| context.guard.plain_http = allow)
     }
 
     /// Refuses a request whose token plainly lacks the scopes that it declares, by [`RequiredScopes`](crate::RequiredScopes):
     /// an [error](crate::Error::missing_scope) at once instead of a 403 later. A token that does not say what it was granted is
     /// sent. Default: off.
     #[must_use]
-    pub fn check_scopes(mut self, check: bool) -> Self {
-        self.context.check_scopes = check;
-        self
+    pub fn check_scopes(self, check: bool) -> Self {
+        self.with(|context| context.check_scopes = check)
     }
 
     /// Judges answers by a rule of one's own, or by [`Verdict::grpc`]. Default: [`Verdict::standard`].
@@ -165,9 +173,8 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// # Ok::<(), tower_bearer::Error>(())
     /// ```
     #[must_use]
-    pub fn judge_by(mut self, rule: impl Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync + 'static) -> Self {
-        self.context.rule = Rule::Custom(Arc::new(rule));
-        self
+    pub fn judge_by(self, rule: impl Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync + 'static) -> Self {
+        self.with(|context| context.rule = Rule::Custom(Arc::new(rule)))
     }
 
     /// The cache, to share it or to ask for its [`status`](TokenCache::status).
@@ -181,13 +188,14 @@ impl<S, T, R: Clone> Layer<S> for BearerAuthLayer<T, R> {
     type Service = BearerAuth<S, T, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, Copies::new(|| Arc::new(Apart(self.context.clone()))))
+        let contexts = || Arc::new(Copies::new(|| Arc::new(Apart(self.context.clone()))));
+        BearerAuth::new(inner, Arc::clone(self.contexts.get_or_init(contexts)))
     }
 }
 
 impl<T, R: Clone> Clone for BearerAuthLayer<T, R> {
     fn clone(&self) -> Self {
-        Self { context: self.context.clone() }
+        Self { context: self.context.clone(), contexts: self.contexts.clone() }
     }
 }
 

@@ -12,8 +12,8 @@ use tower::{BoxError, Service};
 
 use crate::{
     cache::{Awaited, Look},
-    context::{Admission, Marks, Shared, attach},
-    copies::{Apart, Copies},
+    context::{Admission, Contexts, Marks, Shared, attach},
+    copies::Apart,
     error::Error,
     future::{ResponseFuture, Retry, Sent, Wait},
     insufficiency::RequiredScopes,
@@ -27,12 +27,12 @@ use crate::{
 /// [`Error`](crate::Error) when there was no token; the request was not sent then.
 pub struct BearerAuth<S, T, R = crate::replay::CloneBody> {
     inner: S,
-    contexts: Arc<Copies<Shared<T, R>>>,
+    contexts: Contexts<T, R>,
 }
 
 impl<S, T, R> BearerAuth<S, T, R> {
-    pub(crate) fn new(inner: S, contexts: Copies<Shared<T, R>>) -> Self {
-        Self { inner, contexts: Arc::new(contexts) }
+    pub(crate) fn new(inner: S, contexts: Contexts<T, R>) -> Self {
+        Self { inner, contexts }
     }
 
     /// The inner service.

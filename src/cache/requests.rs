@@ -101,11 +101,16 @@ impl<T: TokenSource> TokenCache<T> {
         }
         let lease = |_: &mut State, _| {
             let now = Instant::now();
-            let leased =
-                current.load().as_ref().filter(|entry| is_fresh(entry, now)).map(|entry| Arc::new(entry.leased(now)));
-            if let Some(entry) = &leased {
-                current.store(Some(Arc::clone(entry)));
-            }
+            let entry = current.load_full().filter(|entry| is_fresh(entry, now));
+            let leased = entry.map(|entry| {
+                // Unless another thread was first.
+                if entry.is_leased(now, &self.shared.settings.wall_clock) {
+                    return entry;
+                }
+                let leased = Arc::new(entry.leased(now));
+                current.store(Some(Arc::clone(&leased)));
+                leased
+            });
             (leased, false)
         };
         self.shared.flight.board(lease).0

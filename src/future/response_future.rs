@@ -131,6 +131,8 @@ where
                         if sent.waited {
                             answer.extensions_mut().insert(Outcome::new(sent.generation, true, false, None));
                         }
+                        // With it goes what it holds: a permit, the kept body.
+                        state.set(State::Done);
                         return polled;
                     }
                     let Poll::Ready(Ok(answer)) = polled else { unreachable!("the answer was just seen") };

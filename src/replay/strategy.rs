@@ -4,6 +4,8 @@
 ///
 /// [`CloneBody`](crate::replay::CloneBody), [`Tee`](crate::replay::Tee) and [`NoReplay`](crate::replay::NoReplay) are
 /// ready-made. One's own is a few lines: for a body that is read from a file, keep the path and open it again.
+///
+/// A layer clones it once a core: what the clones have in common belongs in an `Arc`.
 pub trait Replay<B> {
     /// What is kept.
     type Kept;

@@ -1,6 +1,7 @@
 //! What the order of layers changes: the rows of the guide's table "Where to put the layer".
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -174,6 +175,21 @@ async fn a_rate_limit_counts_requests_above_and_attempts_below() {
         start.elapsed()
     };
     assert_eq!((took(true).await, took(false).await), (Duration::ZERO, LONG));
+}
+
+/// An answer gives back its permit at once, also where its future is kept.
+#[tokio::test]
+async fn an_answered_future_holds_nothing_of_the_service_below() {
+    let World { api, layer, .. } = world([status(200), status(200)]);
+    let permits = Arc::new(Semaphore::new(1));
+    let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
+    let mut service = layer.layer(limit.layer(api));
+    for _ in 0..2 {
+        let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await.unwrap();
+        let mut answer = pin!(ready.call(get(URI)));
+        assert_eq!(answer.as_mut().await.unwrap().status(), 200);
+        assert_eq!(permits.available_permits(), 1);
+    }
 }
 
 /// `ConcurrencyLimit` above: the request keeps its permit while it waits for a token. If the token's own client needs the
