@@ -9,8 +9,6 @@
 //! has a line a request, as `h2load --log-file` writes it: when (microseconds since the epoch), status (0: it broke off),
 //! microseconds.
 
-#![expect(clippy::disallowed_methods, reason = "what several processes saw is put side by side")]
-
 use std::{
     error::Error,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},

@@ -7,8 +7,6 @@
 //! A token is good for its lifetime, or until it is revoked. Standard output has a line for each token that is `issued`,
 //! `revoked` or `rejected`, with microseconds since the epoch.
 
-#![expect(clippy::disallowed_methods, reason = "what several processes saw is put side by side")]
-
 use std::{
     convert::Infallible,
     error::Error,
