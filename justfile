@@ -1,6 +1,7 @@
 # Formatting, lints and links: a minute, before each commit.
 check:
     cargo fmt --check
+    cargo fmt --check --manifest-path benches/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

@@ -58,7 +58,7 @@ impl<T: TokenSource> TokenCache<T> {
         self.look_again(take)
     }
 
-    /// Looks under the lock, and sees to it that a renewal is under way where one is due.
+    /// Leases a fresh token; else looks under the lock, and sees to it that a renewal is under way where one is due.
     #[cold]
     pub(crate) fn look_again<U>(&self, take: impl FnOnce(&Entry) -> U) -> Result<Look<U>, Error> {
         let (shared, wall, renewed_here) = (&self.shared, self.wall_now(), self.is_renewed_here());
@@ -91,29 +91,17 @@ impl<T: TokenSource> TokenCache<T> {
         }
     }
 
-    /// A fresh token, leased anew.
+    /// A fresh token, leased anew. Without the lock: unless something took its place meanwhile, it is the same token still.
     fn lease(&self, wall: SystemTime) -> Option<Arc<Entry>> {
-        let current = &self.shared.current;
-        let is_fresh = |entry: &Entry, now| !entry.is_stale(now) && !entry.is_expired(now, wall);
-        // Those whose token is stale can be many, and have the lock to take anyway.
-        if !current.load().as_ref().is_some_and(|entry| is_fresh(entry, Instant::now())) {
-            return None;
+        let (current, now) = (self.shared.current.load(), Instant::now());
+        let entry = current.as_ref().filter(|entry| !entry.is_stale(now) && !entry.is_expired(now, wall))?;
+        // Another thread may have been first.
+        if entry.is_leased(now, &self.shared.settings.wall_clock) {
+            return Some(Arc::clone(entry));
         }
-        let lease = |_: &mut State, _| {
-            let now = Instant::now();
-            let entry = current.load_full().filter(|entry| is_fresh(entry, now));
-            let leased = entry.map(|entry| {
-                // Unless another thread was first.
-                if entry.is_leased(now, &self.shared.settings.wall_clock) {
-                    return entry;
-                }
-                let leased = Arc::new(entry.leased(now));
-                current.store(Some(Arc::clone(&leased)));
-                leased
-            });
-            (leased, false)
-        };
-        self.shared.flight.board(lease).0
+        let leased = Arc::new(entry.leased(now));
+        self.shared.current.compare_and_swap(&current, Some(Arc::clone(&leased)));
+        Some(leased)
     }
 
     /// A first attempt that carried this generation was rejected.

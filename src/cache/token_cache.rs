@@ -52,7 +52,7 @@ pub struct TokenCache<T> {
 pub(crate) struct Shared<T> {
     pub(crate) source: T,
     pub(crate) settings: Settings,
-    /// The token to serve. Written only under the flight's lock; the hot path reads it without one.
+    /// The token to serve. Which one is decided under the flight's lock; the hot path reads it without, and leases it anew.
     pub(crate) current: ArcSwapOption<Entry>,
     /// Whether acceptances are being watched: a copy of the budget's state for the hot path.
     pub(crate) limited: AtomicBool,
