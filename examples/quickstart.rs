@@ -8,7 +8,7 @@
 //! [`tower_bearer::testing::Issuer`], which counts what it receives. The example compares these counts with what it expects,
 //! and fails if one is wrong. `cargo run --example try_server` does the same with your own servers.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -97,7 +97,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 /// The example checks itself: an error ends it with a non-zero exit status.
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, actual: T, expected: T) -> Result<(), BoxError> {
+fn expect<T: Copy + Debug + PartialEq>(what: &str, actual: T, expected: T) -> Result<(), BoxError> {
     if actual == expected {
         return Ok(());
     }
