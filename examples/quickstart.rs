@@ -24,11 +24,11 @@ use tower_bearer::{
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    // The servers. Their tokens expire after 4 seconds, where a real token lives for minutes or hours.
+    // The servers. Their tokens expire after 5 seconds, where a real token lives for minutes or hours.
     let issuer = Issuer::builder()
         .client("my-client", "my-secret")
         .scope("system/Patient.rs")
-        .lifetime(Duration::from_secs(4))
+        .lifetime(Duration::from_secs(5))
         .build();
     // A token request takes as long as a real one, so that a request that waits for it can be seen.
     issuer.delay(Duration::from_millis(200));
@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
         .scope("system/Patient.rs")
         .build()?;
     let cache = TokenCache::builder(source)
-        // A token is renewed in the second half of its life. The default, the last quarter, is short for 4 seconds.
+        // A token is renewed in the second half of its life. The default, the last quarter, is short if a life is 5 seconds.
         .stale_before_expiry(Duration::from_secs(60), 0.5)
         .build();
 

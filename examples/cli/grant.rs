@@ -11,8 +11,7 @@ use super::{CliError, Options};
 pub const GRANT_OPTIONS: [&str; 7] =
     ["token-url", "client-id", "client-auth", "username", "scope", "client-secret-file", "password-file"];
 
-pub const GRANT_HELP: &str = "\
-  --token-url URL            the URL of the token endpoint
+pub const GRANT_HELP: &str = "  --token-url URL            the URL of the token endpoint
   --client-id ID             the client's id at the authorization server
   --client-auth METHOD       basic-raw (without form encoding), basic, post or none [basic]
   --username NAME            get tokens for this user, with the password grant [for the client, with client credentials]

@@ -22,8 +22,7 @@ A reverse proxy that adds a bearer token to every request.
   --admin ADDR               the address of /healthz and /metrics [none]
 ";
 
-const MORE_OPTIONS: &str = "\
-  --revoke-on-exit URL       revoke the token at this URL (RFC 7009) when the gateway ends
+const MORE_OPTIONS: &str = "  --revoke-on-exit URL       revoke the token at this URL (RFC 7009) when the gateway ends
   --timeout SECONDS          how long to wait for a response after the last progress of the request's body [30]
   --drain SECONDS            how long requests may continue after SIGINT or SIGTERM [30]
   --ca-file PEM              trust these certificates in addition to the system's

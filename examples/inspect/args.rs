@@ -16,8 +16,7 @@ reads a token, with or without `Bearer`, or the JSON of a token response. To get
 
 ";
 
-const MORE_OPTIONS: &str = "\
-  --ca-file PEM              trust these certificates in addition to the system's
+const MORE_OPTIONS: &str = "  --ca-file PEM              trust these certificates in addition to the system's
   --show-signature           show the signature too; together with the rest, it is the token
   --help                     print this text
 

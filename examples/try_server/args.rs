@@ -13,8 +13,7 @@ Tries an authorization server and an API: gets a token, uses it, renews it and r
   --api-url URL              the URL to GET with the token
 ";
 
-const MORE_OPTIONS: &str = "\
-  --ca-file PEM              trust these certificates in addition to the system's
+const MORE_OPTIONS: &str = "  --ca-file PEM              trust these certificates in addition to the system's
   --revoke-url URL           revoke a token at this URL (RFC 7009), to see it replaced
   --requests N               how many requests reuse one token, 1 to 10000 [20]
   --help                     print this text
