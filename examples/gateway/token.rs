@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_bearer::{BoxTokenSource, TokenCache};
+use tower_bearer::TokenCache;
 
 use crate::cli::{CliError, GrantOptions};
 
@@ -10,7 +10,7 @@ use crate::cli::{CliError, GrantOptions};
 ///
 /// # Errors
 /// When a setting is wrong.
-pub fn cache(grant: &GrantOptions) -> Result<TokenCache<BoxTokenSource>, CliError> {
+pub fn cache(grant: &GrantOptions) -> Result<TokenCache, CliError> {
     let source = grant.source(grant.http_client()?)?;
     Ok(TokenCache::new(source))
 }
@@ -18,7 +18,7 @@ pub fn cache(grant: &GrantOptions) -> Result<TokenCache<BoxTokenSource>, CliErro
 /// Gets a token and keeps it fresh, also when there are no requests.
 ///
 /// A load balancer sends no requests to a gateway that is not ready, and without requests the cache does not get a token.
-pub async fn keep_ready(cache: TokenCache<BoxTokenSource>) {
+pub async fn keep_ready(cache: TokenCache) {
     loop {
         let wait = match cache.token().await {
             // The token had already expired. Requests get their own; another one here would not help.
@@ -34,7 +34,7 @@ pub async fn keep_ready(cache: TokenCache<BoxTokenSource>) {
     }
 }
 
-pub async fn revoke(cache: &TokenCache<BoxTokenSource>) {
+pub async fn revoke(cache: &TokenCache) {
     match cache.revoke().await {
         Ok(()) => tracing::info!("the token is revoked"),
         Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),

@@ -38,7 +38,7 @@ pub fn response(head: &Parts, outcome: Option<&Outcome>) -> Result<(), CliError>
 /// The layer did what it could. The outcome says why that did not help.
 fn unauthorized(headers: &HeaderMap, outcome: Option<&Outcome>) -> Result<String, CliError> {
     Ok(match outcome.and_then(Outcome::not_retried) {
-        Some(NotRetried::RenewalFailed(error)) => return Err(error.clone().into()),
+        Some(NotRetried::RenewalFailed { error, .. }) => return Err(error.clone().into()),
         Some(NotRetried::InsufficientScope) => {
             format!("the token's scope is not sufficient: request more with --scope{}", required_scope(headers))
         }

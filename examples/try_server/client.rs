@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::BoxCloneService};
-use tower_bearer::{BearerAuthLayer, BoxTokenSource, TokenCache, grant::HttpClient};
+use tower_bearer::{BearerAuthLayer, TokenCache, grant::HttpClient};
 
 use crate::{args::Config, cli::CliError};
 
 pub type Api = BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
 /// Creates the cache. A program needs one, which all of its clients share.
-pub fn token_cache(config: &Config, counters: &Arc<Counters>) -> Result<TokenCache<BoxTokenSource>, CliError> {
+pub fn token_cache(config: &Config, counters: &Arc<Counters>) -> Result<TokenCache, CliError> {
     let counters = Arc::clone(counters);
     let counted = ServiceBuilder::new()
         .map_request(move |request| {
@@ -32,11 +32,7 @@ pub fn token_cache(config: &Config, counters: &Arc<Counters>) -> Result<TokenCac
 }
 
 /// Creates a client whose requests carry the token. What is below the layer counts each attempt.
-pub fn api_client(
-    config: &Config,
-    cache: &TokenCache<BoxTokenSource>,
-    counters: &Arc<Counters>,
-) -> Result<Api, CliError> {
+pub fn api_client(config: &Config, cache: &TokenCache, counters: &Arc<Counters>) -> Result<Api, CliError> {
     let (sent, answered) = (Arc::clone(counters), Arc::clone(counters));
     // A longer deadline than that of a whole exchange: an error of this client would look like one of the token endpoint.
     let mut http = HttpClient::builder().deadline(Duration::from_secs(60));

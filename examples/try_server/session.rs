@@ -7,7 +7,7 @@ use http::{Request, StatusCode, response::Parts};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, ServiceExt};
-use tower_bearer::{AccessToken, BoxTokenSource, Outcome, TokenCache};
+use tower_bearer::{AccessToken, Outcome, TokenCache};
 
 use crate::{
     advice,
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct Session<'a> {
     pub config: &'a Config,
-    pub cache: TokenCache<BoxTokenSource>,
+    pub cache: TokenCache,
     /// Requests of this program. Each may be sent twice.
     pub requests: u64,
     pub retries: u64,
