@@ -5,7 +5,7 @@ use std::io;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, from the call of `listen` on.
+/// SIGINT and SIGTERM, received after the call of `listen`.
 #[cfg(unix)]
 pub struct Signals {
     interrupt: Signal,
