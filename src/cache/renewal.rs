@@ -45,7 +45,7 @@ impl<T: TokenSource> TokenCache<T> {
                 Some(None) => {}
                 None => {
                     self.shared.flight.give_up(&awaited.0);
-                    return Err(Error::timeout(self.shared.settings.renewal_deadline));
+                    return Err(Error::source_timeout(self.shared.settings.renewal_deadline));
                 }
             }
             match self.look_again(|entry| entry.token.clone())? {
@@ -92,7 +92,7 @@ impl<T: TokenSource> TokenCache<T> {
         let attempt = AssertUnwindSafe(async { timeout(deadline, shared.source.obtain(why)).await });
         let obtained = match attempt.catch_unwind().await {
             Ok(Ok(obtained)) => obtained,
-            Ok(Err(_)) => Err(Error::timeout(deadline)),
+            Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
         let (now, wall) = (Instant::now(), self.wall_now());

@@ -202,7 +202,7 @@ impl<T: TokenSource> TokenCache<T> {
         // Within the recursion guard, as a renewal is: its client must not have this cache's layer either.
         let revocation = Renewing::scope(self.id(), shared.source.revoke(&token));
         let deadline = shared.settings.renewal_deadline;
-        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::timeout(deadline)))
+        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::source_timeout(deadline)))
     }
 
     /// How the cache is now.

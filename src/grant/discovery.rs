@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, header::ACCEPT};
 
 use crate::{
-    error::Error,
+    error::{Error, ServerPart},
     grant::{
         http_service::HttpService,
         metadata::{Metadata, Said},
@@ -15,8 +15,8 @@ use crate::{
     recursion::Renewing,
 };
 
-/// How errors name it.
-const METADATA: &str = "the authorization server's metadata";
+/// What failed, for errors.
+const METADATA: ServerPart = ServerPart::Metadata;
 
 /// How to ask.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ fn oauth_url(issuer: &Url) -> String {
 /// Whether the failure says that there is nothing here, rather than that nobody could be asked.
 fn is_elsewhere(error: &Error) -> bool {
     let is_client_error = error.status().is_some_and(|status| status.is_client_error());
-    (is_client_error && !error.is_transient()) || error.is_unusable()
+    (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     clock::WallClock,
-    error::Error,
+    error::{Error, ServerPart},
     grant::{
         client_auth::ClientAuth,
         discovery::Asking,
@@ -75,7 +75,7 @@ impl<C: HttpService> Endpoint<C> {
         let mut form = Form::new();
         form.append("token", token);
         form.append("token_type_hint", kind);
-        self.revoked(url, form, at).await.map_err(|error| error.at("the revocation endpoint"))
+        self.revoked(url, form, at).await.map_err(|error| error.at(ServerPart::RevocationEndpoint))
     }
 
     async fn revoked(&self, url: &Url, form: Form, at: &At<'_>) -> Result<(), Error> {

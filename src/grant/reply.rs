@@ -1,6 +1,9 @@
 //! What an authorization server answered, taken as hostile input.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Buf, Bytes};
 use http::{
@@ -69,8 +72,24 @@ impl Reply {
     }
 
     /// Its JSON object, or why it has none. To be asked for once: the memory is wiped if nobody else holds it.
-    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, &'static str> {
-        parse(&self.headers, std::mem::take(&mut self.body))
+    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Cow<'static, str>> {
+        self.check_content_type()?;
+        parse(std::mem::take(&mut self.body)).map_err(Cow::Borrowed)
+    }
+
+    /// Returns what is wrong with the content type, if it is not JSON.
+    fn check_content_type(&self) -> Result<(), Cow<'static, str>> {
+        let Some(kind) = self.headers.get(CONTENT_TYPE) else { return Err("it has no content type".into()) };
+        let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let lower = essence.to_ascii_lowercase();
+        if lower == "application/json" || lower.ends_with("+json") {
+            return Ok(());
+        }
+        Err(if is_media_type(&lower) && !self.repeats_a_secret(essence) {
+            format!("its content type is {lower}, not JSON").into()
+        } else {
+            "its content type is not JSON".into()
+        })
     }
 
     /// The error for a refusal with a reason.
@@ -106,13 +125,18 @@ impl Sent {
     }
 }
 
-/// JSON, and said to be JSON.
-fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: Bytes) -> Result<T, &'static str> {
-    let kind = headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap_or("?"));
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if !(essence == "application/json" || essence.ends_with("+json")) {
-        return Err("its content type is not JSON, so check the URL");
-    }
+/// Returns whether a text looks like a registered media type (RFC 6838 §4.2), so that it may be shown.
+fn is_media_type(text: &str) -> bool {
+    let types = ["application", "audio", "font", "image", "message", "model", "multipart", "text", "video"];
+    text.len() <= 64
+        && text.split_once('/').is_some_and(|(kind, subtype)| {
+            types.contains(&kind)
+                && subtype.starts_with(|c: char| c.is_ascii_lowercase())
+                && subtype.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+        })
+}
+
+fn parse<T: DeserializeOwned>(body: Bytes) -> Result<T, &'static str> {
     let mut text = Zeroizing::new(vec![0; body.len()]);
     body.clone().copy_to_slice(&mut text);
     if let Ok(mut ours) = body.try_into_mut() {

@@ -69,14 +69,15 @@ impl AccessToken {
         let token: SecretString = token.into();
         let token = token.expose_secret();
         if !is_b64token(token) {
-            return Err(Error::not_a_token("the token has characters that cannot stand in a header (RFC 6750 §2.1)"));
+            return Err(Error::unusable_token(
+                "it is empty or has characters that a header cannot carry (RFC 6750 §2.1)",
+            ));
         }
         let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
         line.extend_from_slice(SCHEME.as_bytes());
         line.extend_from_slice(token.as_bytes());
         let line = Bytes::from_owner(line);
-        let header =
-            header_value(line.clone()).ok_or_else(|| Error::not_a_token("the token cannot stand in a header"))?;
+        let header = header_value(line.clone()).ok_or_else(|| Error::unusable_token("a header cannot carry it"))?;
         Ok(Self(Arc::new(Inner {
             line,
             header,
