@@ -11,6 +11,7 @@ mod error;
 mod extensions;
 mod future;
 pub mod grant;
+mod inner_service;
 mod layer;
 mod origin;
 mod per_core;

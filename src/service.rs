@@ -7,7 +7,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body::Body;
 use tower_service::Service;
 
 use crate::error::BoxError;
@@ -18,6 +17,7 @@ use crate::{
     error::Error,
     extensions::{RequestMarkers, RequiredScopes},
     future::{ResponseFuture, Retry, Sent, Wait},
+    inner_service::{CloneableService, ResponseBody},
     per_core::CachePadded,
     replay::Replay,
     source::TokenSource,
@@ -65,11 +65,11 @@ enum Start<T, R> {
 
 impl<S, T, R, B, ResB> Service<Request<B>> for BearerAuth<S, T, R>
 where
-    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    S: Service<Request<B>, Response = Response<ResB>> + CloneableService,
     S::Error: Into<BoxError>,
     T: TokenSource,
     R: Replay<B> + Clone,
-    ResB: Body,
+    ResB: ResponseBody,
 {
     type Response = Response<ResB>;
     type Error = BoxError;
