@@ -19,7 +19,7 @@ use crate::{
         refresh_state::RefreshState,
     },
     secret_string::SecretString,
-    source::{Narrowing, Reason, TokenSource},
+    source::{BoxTokenSource, Narrowing, Reason, TokenSource},
     token::AccessToken,
 };
 
@@ -119,13 +119,14 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
         hash.finish()
     }
 
-    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let mut params = self.params.clone();
         params.narrow(to);
         // All narrowed uses of one refresh token share it: they take turns, and each sees the rotations of the others.
         let is_shared = F::REFRESH == RefreshPolicy::Only;
         let refresh = if is_shared { Arc::clone(&self.refresh) } else { Arc::default() };
-        Some(Self { endpoint: self.endpoint.clone(), flow: self.flow.clone(), params, refresh })
+        let narrowed = Self { endpoint: self.endpoint.clone(), flow: self.flow.clone(), params, refresh };
+        Some(narrowed.boxed())
     }
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
