@@ -7,31 +7,31 @@ use std::{
 };
 
 /// The files, by their path from `src` without the extension: `lib`, `cache/mod`, `cache/state`.
-pub struct ImportGraph(BTreeMap<String, SourceFile>);
+pub(crate) struct ImportGraph(BTreeMap<String, SourceFile>);
 
-pub struct SourceFile {
+pub(crate) struct SourceFile {
     /// Everything but comments, literals and what is compiled for tests only.
-    pub tokens: Vec<String>,
-    pub imports: BTreeSet<Import>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) imports: BTreeSet<Import>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Import {
+pub(crate) struct Import {
     /// As it is written, from the root of the crate: `cache::state::State`.
-    pub path: String,
+    pub(crate) path: String,
     /// The file that the path leads to. A re-export leads to the `mod.rs` that has it.
-    pub file: String,
+    pub(crate) file: String,
 }
 
 impl ImportGraph {
-    pub fn of_this_crate() -> Self {
+    pub(crate) fn of_this_crate() -> Self {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut texts = BTreeMap::new();
         read(&src, &src, &mut texts);
         Self::new(&texts)
     }
 
-    pub fn new(texts: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(texts: &BTreeMap<String, String>) -> Self {
         let file = |(name, text): (&String, &String)| {
             let tokens = without_tests(tokens(text));
             let module = module(name);
@@ -43,13 +43,13 @@ impl ImportGraph {
         Self(texts.iter().map(file).collect())
     }
 
-    pub fn files(&self) -> impl Iterator<Item = (&str, &SourceFile)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &SourceFile)> {
         self.0.iter().map(|(name, file)| (name.as_str(), file))
     }
 
     /// The circles: for each group of files that reach each other, the shortest way round, and how many files it has.
     /// Imports through the `mod.rs` of a folder that the file is in are left out: they would join all files of the folder.
-    pub fn circles(&self) -> Vec<(Vec<&str>, usize)> {
+    pub(crate) fn circles(&self) -> Vec<(Vec<&str>, usize)> {
         let reached: BTreeMap<_, _> = self.0.keys().map(|file| (file.as_str(), self.reached_from(file))).collect();
         let mut circles = Vec::new();
         let mut seen = BTreeSet::new();
@@ -82,7 +82,7 @@ impl ImportGraph {
 
 impl Import {
     /// Whether it goes through the `mod.rs` of a folder that the importing file is in, or through `lib.rs`.
-    pub fn is_through_own_folder(&self, importer: &str) -> bool {
+    pub(crate) fn is_through_own_folder(&self, importer: &str) -> bool {
         self.file == "lib" || self.file.strip_suffix("mod").is_some_and(|folder| importer.starts_with(folder))
     }
 }
