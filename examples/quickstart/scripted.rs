@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_bearer::testing::{Issuer, Listening};
+use tower_bearer::testing::{Issuer, IssuerServer};
 
 use crate::{
     client::Counts,
@@ -14,7 +14,7 @@ use crate::{
 pub struct Scripted {
     pub plan: Plan,
     issuer: Issuer,
-    _listening: Listening,
+    _listening: IssuerServer,
 }
 
 impl Scripted {

@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-use tower_bearer::testing::Listening;
+use tower_bearer::testing::IssuerServer;
 
 /// Whatever takes longer hangs.
 const HANG: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub(crate) struct Gateway {
 }
 
 /// The arguments that an issuer with the default settings wants.
-pub(crate) fn password_grant(issuer: &Listening) -> Vec<String> {
+pub(crate) fn password_grant(issuer: &IssuerServer) -> Vec<String> {
     ["--token-url", &issuer.token_url(), "--client-id", "client1", "--username", "user1"].map(str::to_owned).into()
 }
 
