@@ -216,7 +216,7 @@ fn a_scope_is_said_in_words() {
         ("patient/Observation.read", "read and search Observation of the patient in context"),
         ("patient/Patient.r", "read Patient of the patient in context"),
         ("user/*.*", "create, read, update, delete and search all resources that the user may access"),
-        ("system/Encounter.cu", "create and update Encounter that the client may access with no user there"),
+        ("system/Encounter.cu", "create and update Encounter that the client may access without a user"),
         (
             "patient/Observation.s?category=lab&status=final",
             "search Observation of the patient in context, where category is lab and status is final",
