@@ -1,4 +1,4 @@
-//! What a hit allocates, counted. A binary of its own, because it replaces the allocator.
+//! Counts the allocations of a hit. This test is a separate binary because it replaces the allocator.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ fn api(request: Request<()>) -> Answer {
     ready(Ok(Response::new(String::new())))
 }
 
-/// The allocations of one hit, the request's own not counted.
+/// Returns the allocations of one hit, without those of the request itself.
 fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
     let mut send = |request| {
         assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
@@ -37,7 +37,7 @@ fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
 }
 
 #[tokio::test]
-async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
+async fn a_hit_allocates_only_to_keep_the_request() {
     let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
     layer.cache().token().await.unwrap();
     assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);

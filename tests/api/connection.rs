@@ -1,4 +1,4 @@
-//! What becomes of the connection that a 401 came over (30).
+//! What happens to the connection of a 401.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,7 +27,7 @@ use crate::scripted::{Numbered, send};
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A 401's body: so many chunks of 1,000 bytes, each a moment after the other.
+/// The body of a 401: `chunks` chunks of 1,000 bytes, with a short wait before each.
 fn excuse(chunks: usize) -> Body {
     let chunks = stream::iter(0..chunks).then(|_| async {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -36,7 +36,7 @@ fn excuse(chunks: usize) -> Body {
     StreamBody::new(chunks).boxed_unsync()
 }
 
-/// It says 401 to the first token, with this body; and how many connections it took.
+/// Starts an API that rejects the first token with this body. Also returns the counter of its connections.
 async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -61,7 +61,7 @@ async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
     (addr, connections)
 }
 
-/// How many connections a request and its retry take.
+/// Returns how many connections a request and its retry use.
 async fn connections(excuse: fn() -> Body) -> usize {
     let (addr, connections) = api(excuse).await;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
@@ -77,7 +77,7 @@ async fn connections(excuse: fn() -> Body) -> usize {
 #[tokio::test]
 async fn a_small_401_that_comes_in_chunks_is_read_so_that_the_retry_has_its_connection() {
     assert_eq!(connections(|| excuse(0)).await, 1);
-    // On a machine that is busy elsewhere, a moment can be too long.
+    // On a busy machine, the short wait can be too long.
     let mut attempts = 0;
     while connections(|| excuse(3)).await != 1 {
         attempts += 1;

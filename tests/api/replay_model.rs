@@ -1,5 +1,5 @@
-//! Plays any script of events on a body that is kept, and holds both attempts to what was to be sent. For a property test,
-//! and for a fuzzer.
+//! Plays any script of events on a body that is kept, and checks what both attempts send. A property test and a fuzzer
+//! use it.
 
 use std::{
     cell::RefCell,
@@ -23,11 +23,11 @@ enum Event {
     Wait,
     Fail,
     Panic,
-    /// While a poll is under way, the second attempt takes over, and is polled.
+    /// During a poll, the second attempt takes over and is polled.
     TakeOver,
 }
 
-/// Made of two bytes: which event, and how large a chunk.
+/// Reads an event from two bytes: its kind, and the size of its chunk.
 fn event(kind: u8, size: u8) -> Event {
     match kind {
         0..140 => Event::Data(usize::from(size) * 4),
@@ -38,28 +38,28 @@ fn event(kind: u8, size: u8) -> Event {
     }
 }
 
-/// What a scripted panic carries.
+/// The payload of a scripted panic.
 struct Scripted;
 
 type Attempt = Pin<Box<ReplayBody<Script>>>;
 
-/// What the script can reach.
+/// The state that the script can access.
 #[derive(Default)]
 struct Stage {
     kept: Option<KeptBody<Script>>,
     second: Option<Attempt>,
     sent_again: Sent,
-    /// Whether the first attempt may read no further.
+    /// Whether the first attempt may read no more.
     taken: bool,
-    /// Why there can be no second attempt, for the first has read this.
+    /// Whether a second attempt is impossible because of what the first one has read.
     spoilt: bool,
 }
 
 struct Script {
     events: VecDeque<Event>,
-    /// How many bytes were given.
+    /// The number of bytes that it has produced.
     given: usize,
-    /// Data in all, if that is declared.
+    /// The total size of the data, if it is declared.
     declared: Option<usize>,
     stage: Weak<RefCell<Stage>>,
 }
@@ -149,7 +149,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// As [`poll`](Self::poll); `None` for a panic as scripted.
+    /// Polls as [`poll`](Self::poll) does. Returns `None` for a scripted panic.
     fn poll_scripted(&mut self, attempt: &mut Attempt, declared: Option<usize>) -> Option<bool> {
         match catch_unwind(AssertUnwindSafe(|| self.poll(attempt, declared))) {
             Ok(came) => Some(came),
@@ -158,7 +158,7 @@ impl Sent {
         }
     }
 
-    /// One poll. Whether something came.
+    /// Polls once. Returns whether it was ready.
     fn poll(&mut self, attempt: &mut Attempt, declared: Option<usize>) -> bool {
         if self.ended.is_some() {
             return false;
@@ -186,8 +186,10 @@ impl Sent {
     }
 }
 
-/// The first byte sets the cap and what is declared, the second how many events the body has. Of the pairs that follow,
-/// the first ones are its events, the others are what is done with it.
+/// Plays a script.
+///
+/// The first byte sets the cap and the declared size, the second one the number of the body's events. Pairs of bytes
+/// follow. The first pairs are the body's events, the others are what is done with it.
 pub(crate) fn play(script: &[u8]) {
     let [settings, count, pairs @ ..] = script else { return };
     let cap = usize::from(settings & 0x3f) * 64;

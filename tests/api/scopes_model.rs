@@ -1,4 +1,4 @@
-//! Scopes against a slow model: all that a scope allows, counted out.
+//! Compares scopes with a slow model that enumerates everything that a scope allows.
 
 use std::collections::BTreeSet;
 
@@ -24,10 +24,10 @@ struct Spelled {
     text: String,
 }
 
-/// One thing that can be done with one record. What the scopes do not name stands for all that is not named.
+/// One interaction with one record. The resource `Unnamed` stands for all resources that no scope names.
 type Deed = (Level, &'static str, char, Record);
 
-/// Which of the queries `x=1` and `y=2` find the record.
+/// Whether the queries `x=1` and `y=2` find the record.
 type Record = (bool, bool);
 
 const LEVELS: [Level; 3] = [Level::Patient, Level::User, Level::System];
@@ -35,7 +35,7 @@ const RESOURCES: [&str; 3] = ["Observation", "Condition", "Unnamed"];
 const RECORDS: [Record; 4] = [(false, false), (true, false), (false, true), (true, true)];
 
 impl Spelled {
-    /// All that it allows, counted out.
+    /// Enumerates everything that the scope allows.
     fn deeds(&self) -> impl Iterator<Item = Deed> {
         let resources = RESOURCES.into_iter().filter(|one| ["*", *one].contains(&self.resource));
         resources.flat_map(move |resource| {
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_breaks_the_parser(text in ".*") {
+    fn the_parser_does_not_panic_on_any_text(text in ".*") {
         let _ = text.parse::<Scopes>();
         if let Ok(scope) = text.parse::<SmartScope>() {
             prop_assert_eq!(scope.as_str(), text);
@@ -106,11 +106,11 @@ proptest! {
     }
 
     #[test]
-    fn allows_is_what_is_counted_out(all in several()) {
+    fn allows_matches_the_model(all in several()) {
         let (set, deeds) = (joined(&all), deeds(&all));
         for (level, resource) in LEVELS.into_iter().flat_map(|level| RESOURCES.map(|resource| (level, resource))) {
             for interaction in Interaction::ALL {
-                // A record that no query finds is allowed only by a scope without one.
+                // Only a scope without a query allows access to a record that no query finds.
                 let counted = deeds.contains(&(level, resource, interaction.letter(), (false, false)));
                 prop_assert_eq!(set.allows(level, resource, interaction), counted);
             }
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn inclusion_is_what_is_counted_out(granted in several(), needed in several()) {
+    fn inclusion_matches_the_model(granted in several(), needed in several()) {
         let (have, want) = (deeds(&granted), deeds(&needed));
         prop_assert_eq!(joined(&granted).covers(&joined(&needed)), want.is_subset(&have));
         let missing = joined(&needed).missing_from(&joined(&granted));

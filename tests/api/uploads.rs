@@ -1,5 +1,5 @@
-//! Uploads of every kind through real connections, to a server that rejects each at a random moment: what it gets the
-//! second time is byte for byte what was to be sent, or the caller has its 401 (27, 28).
+//! Uploads of every kind over real connections, to a server that rejects each at a random moment. The server receives
+//! exactly the right bytes in the second attempt, or the caller gets the 401.
 
 use std::{
     collections::HashMap,
@@ -31,25 +31,25 @@ use tower_bearer::{
 
 use crate::scripted::{Numbered, send};
 
-/// Of each kind of server, by each version of HTTP.
+/// The number of cases for each kind of server and each version of HTTP.
 const CASES: u64 = 2_500;
 const CAP: usize = 8 * 1024;
-/// A case that takes longer hangs.
+/// A case that takes longer has hung.
 const HANG: Duration = Duration::from_secs(30);
 
-/// How the server treats the first attempt, and what the upload is like; all of it follows from a number.
+/// The upload, and how the server handles its first attempt. Everything is derived from a number.
 #[derive(Clone, Debug)]
 struct Case {
     chunks: Vec<usize>,
     declared: bool,
     trailers: bool,
-    /// The upload breaks off after so many chunks.
+    /// The upload fails after this many chunks.
     fails_after: Option<usize>,
-    /// The server says 401 when it has read so many bytes; `usize::MAX` for all of them.
+    /// The server responds with 401 after it has read this many bytes. `usize::MAX` means all of them.
     rejects_at: usize,
-    /// The 401's own body, in chunks.
+    /// The number of chunks of the 401's own body.
     excuse: usize,
-    /// How often the upload has nothing to give, in 16.
+    /// How many polls of 16 find the upload not ready.
     hesitates: u8,
     seed: u64,
 }
@@ -70,7 +70,7 @@ impl Case {
         let declared = rng.bool();
         Self {
             declared,
-            // HTTP/1.1 has no place for trailers when the length is declared.
+            // HTTP/1.1 does not allow trailers when the length is declared.
             trailers: rng.bool() && !(declared && version == Version::HTTP_11),
             fails_after: (rng.u8(0..10) == 0 && total > 0).then(|| rng.usize(0..chunks.len())),
             rejects_at: *rng.choice(&[0, 1, total / 2, CAP, usize::MAX]).unwrap(),
@@ -85,7 +85,7 @@ impl Case {
         self.chunks.iter().sum()
     }
 
-    /// What it must send, to the byte.
+    /// Returns the bytes that it must send.
     fn payload(&self, range: Range<usize>) -> Bytes {
         range.map(|at| ((at as u64 * 31 + self.seed) >> 3).to_le_bytes()[0]).collect()
     }
@@ -99,7 +99,7 @@ impl Case {
     }
 }
 
-/// A body by the case.
+/// The body of a case.
 struct Upload {
     case: Case,
     chunk: usize,
@@ -148,12 +148,12 @@ impl Body for Upload {
     }
 }
 
-/// What the server saw of each second attempt.
+/// What the server received in each second attempt.
 type Seen = Arc<Mutex<HashMap<u64, Whole>>>;
 
 type Whole = (Bytes, Option<HeaderMap>);
 
-/// What a server does with an upload that it has rejected.
+/// What a server does with the rest of an upload that it has rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manners {
     ReadsOn,
@@ -214,7 +214,7 @@ async fn serve(version: Version, manners: Manners, seen: Seen) -> SocketAddr {
     address
 }
 
-/// How the cases ended.
+/// The number of cases with each result.
 #[derive(Debug, Default)]
 struct Tally {
     retried: u64,
@@ -276,7 +276,8 @@ fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>
         }
         Err(_) if case.fails_after.is_some() => tally.broke_off += 1,
         Err(error) => {
-            // It closes connections under uploads. Whether its 401 is seen before that is TCP's to decide, for any client.
+            // The server closes connections during uploads. For any client, TCP decides whether the 401 arrives before
+            // that.
             assert_eq!(manners, Manners::LeavesTheRest, "{error:?} {case:?}");
             tally.connection_lost += 1;
         }
@@ -284,12 +285,12 @@ fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_http_1_servers_get_the_second_time_is_what_was_to_be_sent() {
+async fn http_1_servers_get_the_exact_body_in_the_second_attempt() {
     uploads(Version::HTTP_11, Tee::in_place().cap(CAP), ReplayBody::new).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_http_2_servers_get_the_second_time_is_what_was_to_be_sent() {
+async fn http_2_servers_get_the_exact_body_in_the_second_attempt() {
     let make: fn(ReplayBody<_>) -> _ = UnsyncBoxBody::new;
     uploads(Version::HTTP_2, Tee::new(make).cap(CAP), UnsyncBoxBody::new).await;
 }
