@@ -10,8 +10,8 @@ use tower_bearer::{
 };
 
 static PANICS: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| panic!("the provider of the process was asked to sign"),
-    verifier_factory: |_, _| panic!("the provider of the process was asked to verify"),
+    signer_factory: |_, _| panic!("the process-wide provider was asked to sign"),
+    verifier_factory: |_, _| panic!("the process-wide provider was asked to verify"),
     key_utils: KeyUtils::new_unimplemented(),
 };
 

@@ -41,7 +41,7 @@ use tower_bearer::{
 type Http = Client<HttpConnector, Full<Bytes>>;
 
 fn var(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/real/run.sh"))
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set; use tests/real/run.sh to run these tests"))
 }
 
 fn http() -> Http {
@@ -235,7 +235,7 @@ async fn a_refresh_token_that_died_falls_back_to_the_password() {
     let token = sdk.cache.token().await.unwrap();
     rotate_keys();
     assert!(sdk.cache.invalidate(&token));
-    let next = sdk.cache.token().await.expect("by password, in the same renewal");
+    let next = sdk.cache.token().await.expect("a token by password, in the same renewal");
     assert_eq!((next.generation(), sdk.asked()), (2, 2));
 }
 

@@ -125,11 +125,11 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
         async move { if is_full { Err("the disk is full".into()) } else { Ok(()) } }
     });
     let source = builder.build_with(issuer.service()).unwrap();
-    assert!(accepted(&issuer, &obtain(&source).await.unwrap()), "the access token is good");
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()), "the access token is accepted");
     full.store(false, SeqCst);
     issuer.fail_next(1, Failure::Status(503));
     obtain(&source).await.unwrap_err();
-    assert_eq!(saved.lock().unwrap().len(), 1, "the one that was not saved, before it is used");
+    assert_eq!(saved.lock().unwrap().len(), 1, "the unsaved token is saved before it is used");
     obtain(&source).await.unwrap();
     assert_eq!(saved.lock().unwrap().len(), 2);
 }
@@ -217,7 +217,7 @@ async fn only_another_refresh_token_in_the_file_is_a_new_beginning() {
 async fn a_refresh_token_that_is_not_rotated_is_used_again_and_again() {
     let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Kept).build();
     let source = refresh(text(&signed_in(&issuer).await, "refresh_token"));
-    let source = source.on_rotation(async |_| panic!("nothing is new")).build_with(issuer.service()).unwrap();
+    let source = source.on_rotation(async |_| panic!("there is no new token")).build_with(issuer.service()).unwrap();
     try_join_all((0..5).map(|_| obtain(&source))).await.unwrap();
     assert_eq!(issuer.counts().refresh_token, 5);
 }
@@ -285,7 +285,7 @@ async fn an_assertion_from_elsewhere_is_sent_as_it_is() {
     assert_eq!(last(&issuer).grant_type(), Some("urn:ietf:params:oauth:grant-type:jwt-bearer"));
     assert_eq!(values(&last(&issuer), "assertion"), ["an.asser.tion"]);
     let error = obtain(&source).await.unwrap_err();
-    assert_eq!(error.oauth_code(), Some("invalid_grant"), "the issuer looks at it");
+    assert_eq!(error.oauth_code(), Some("invalid_grant"), "the issuer checks the assertion");
 }
 
 /// The client id is sent in addition to an assertion that another party issues (RFC 7521 §4.2).
@@ -352,7 +352,7 @@ async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let to = to.with_resource("https://b.test").unwrap().with_resource("https://a.test").unwrap();
     for narrowed in [
         BoxTokenSource::new(source.narrowed(&to).unwrap()),
-        BoxTokenSource::new(source).narrowed(&to).expect("a box carries it through"),
+        BoxTokenSource::new(source).narrowed(&to).expect("a boxed source can be narrowed"),
     ] {
         assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));
         assert_eq!(values(&last(&issuer), "scope"), ["user/Patient.rs"]);

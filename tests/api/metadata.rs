@@ -111,7 +111,7 @@ async fn the_metadata_of_another_issuer_is_not_used() {
             host(&[(url, document(other)), ("https://issuer.test/.well-known/openid-configuration", document(ISSUER))]);
         let error = Metadata::discover_with(http, ISSUER).await.unwrap_err();
         assert!(error.to_string().contains("§3.3"), "{error}");
-        assert_eq!(asked.lock().unwrap().len(), 1, "and no other place is tried");
+        assert_eq!(asked.lock().unwrap().len(), 1, "no other URL is tried");
     }
     let (http, _) = host(&[(url, json!({ "token_endpoint": "https://issuer.test/token" }))]);
     assert!(Metadata::discover_with(http, ISSUER).await.is_err());
@@ -187,7 +187,7 @@ async fn a_grant_looks_its_server_up_once_and_not_before_it_needs_it() {
         for source in [&one, &one, &other] {
             obtain(source).await.unwrap();
         }
-        assert_eq!(issuer.counts().metadata - before, lookups, "what was cloned shares it");
+        assert_eq!(issuer.counts().metadata - before, lookups, "clones share the metadata");
     }
 }
 

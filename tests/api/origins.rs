@@ -29,7 +29,7 @@ async fn seen(layer: &Layered, request: Request<Full<Bytes>>) -> Result<String, 
     match answer {
         Ok(_) => Ok(seen.concat()),
         Err(error) => {
-            assert!(seen.is_empty(), "an error, and sent nevertheless");
+            assert!(seen.is_empty(), "a request that fails is not sent");
             Err(*error.downcast().unwrap())
         }
     }

@@ -80,7 +80,7 @@ async fn a_renewal_does_not_use_the_token_that_it_replaces() {
         async move {
             if number > 2 {
                 let answer = client.0.get().unwrap().clone().oneshot(get(URI)).await;
-                answer.map_err(|error| *error.downcast::<Error>().expect("the layer's own"))?;
+                answer.map_err(|error| *error.downcast::<Error>().expect("an error of the layer"))?;
             }
             AccessToken::new(format!("t{number}"))
         }

@@ -147,7 +147,7 @@ async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
     assert_eq!(issuer.counts().token_requests, 37);
     broken.store(false, Ordering::Relaxed);
     let answer = send().await;
-    assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers with the API, at once");
+    assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers at once when the API does");
 }
 
 /// The same at a thousand a second, for users of the cache without the layer.

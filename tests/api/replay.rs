@@ -216,8 +216,8 @@ fn chunks_are_shared_and_not_copied() {
     let chunk = Bytes::from(vec![7; 64 * 1024]);
     let tee = Tee::in_place();
     let (mut first, kept) = tee.keep(ReplayBody::new(Full::<Bytes>::from(chunk.clone())));
-    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("it has a chunk") };
-    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("it has a chunk") };
+    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("expected a chunk") };
+    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("expected a chunk") };
     assert_eq!((sent.as_ptr(), again.as_ptr()), (chunk.as_ptr(), chunk.as_ptr()));
 }
 
@@ -251,7 +251,7 @@ fn nothing_is_kept_once_the_answer_is_there() {
     let (mut first, kept) = Tee::in_place().keep(ReplayBody::new(StreamBody::new(stream::iter(frames))));
     assert!(poll(&mut first).is_ready());
     drop(kept);
-    assert!(!chunk.is_unique(), "it is kept");
+    assert!(!chunk.is_unique(), "the chunk is kept");
     assert!(poll(&mut first).is_ready());
     assert!(chunk.is_unique());
 }
@@ -340,7 +340,7 @@ async fn a_rejected_upload_gives_up_its_connection_before_the_second_attempt_nee
     let layer = BearerAuthLayer::new(Numbered::default()).replay(Tee::new(Boxed::new).cap(CAP));
     let request = Request::post("https://api.test/").body(boxed(StreamBody::new(stalled))).unwrap();
     let sending = async { send(&mut layer.layer(api), request).await };
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), sending).await.expect("it hangs");
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), sending).await.expect("the upload hangs");
     assert_eq!(answer.unwrap().status(), StatusCode::OK);
 }
 

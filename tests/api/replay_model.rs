@@ -122,7 +122,7 @@ fn take_over(stage: &Rc<RefCell<Stage>>) {
     let Some(kept) = stage.borrow_mut().kept.take() else { return };
     let second = tee(0).replay(kept);
     let mut stage = stage.borrow_mut();
-    assert_eq!(second.is_none(), stage.spoilt, "there is a second attempt exactly if all was kept");
+    assert_eq!(second.is_none(), stage.spoilt, "a second attempt is possible only if everything was kept");
     stage.taken = second.is_some();
     stage.second = second.map(Box::pin);
 }
@@ -173,7 +173,7 @@ impl Sent {
             assert!(!at_end);
             return false;
         };
-        assert!(!at_end || frame.is_none(), "it said that it was at its end");
+        assert!(!at_end || frame.is_none(), "the body reported that it was at its end");
         match frame {
             None => self.ended = Some(Ok(())),
             Some(Err(error)) => self.ended = Some(Err(error.to_string())),
@@ -211,7 +211,11 @@ pub(crate) fn play(script: &[u8]) {
     let body = Script { events, given: 0, declared, stage: Rc::downgrade(&stage) };
     let empty = body.is_end_stream();
     let (first, kept) = tee(cap).keep(ReplayBody::new(body));
-    assert_eq!(kept.is_none(), !empty && declared.is_some_and(|all| all > cap), "what declares more is not kept");
+    assert_eq!(
+        kept.is_none(),
+        !empty && declared.is_some_and(|all| all > cap),
+        "a body that declares more than the cap is not kept"
+    );
     stage.borrow_mut().kept = kept;
 
     let mut first = Some(Box::pin(first));
@@ -223,7 +227,10 @@ pub(crate) fn play(script: &[u8]) {
                 let Some(attempt) = &mut first else { continue };
                 let undecided = paused && stage.borrow().kept.is_some() && !stage.borrow().spoilt;
                 let polled = sent.poll_scripted(attempt, declared);
-                assert!(!undecided || polled != Some(true) || sent.ended == Some(Ok(())), "it is paused");
+                assert!(
+                    !undecided || polled != Some(true) || sent.ended == Some(Ok(())),
+                    "the first attempt is paused"
+                );
                 let mut stage = stage.borrow_mut();
                 if polled.is_none() {
                     first = None;
@@ -250,14 +257,14 @@ pub(crate) fn play(script: &[u8]) {
 
     let stage = stage.borrow();
     for sent in [&sent, &stage.sent_again] {
-        assert!(whole.starts_with(&sent.data), "no chunk twice, none left out");
+        assert!(whole.starts_with(&sent.data), "no chunk is sent twice or omitted");
         if sent.ended == Some(Ok(())) {
             let panicked = end.is_some_and(|at| plan[at] == Event::Panic);
             let is_whole = end.is_none() && sent.data == whole && sent.trailers.is_some() == has_trailers;
-            assert!(panicked || is_whole, "it ends at its end only");
+            assert!(panicked || is_whole, "a body ends only when it is complete");
         }
     }
-    assert!(stage.second.is_none() || stage.sent_again.ended.is_some(), "it does not hang");
+    assert!(stage.second.is_none() || stage.sent_again.ended.is_some(), "the second attempt must not hang");
 }
 
 const POLL_FIRST: u8 = 0;

@@ -237,7 +237,7 @@ async fn a_request_without_a_token_is_not_sent() {
     world.source.fail(true);
     for backing_off in [false, true] {
         let error = send(&mut world.service(), get(URI)).await.unwrap_err();
-        let error = error.downcast::<tower_bearer::Error>().expect("the token's failure, and nothing around it");
+        let error = error.downcast::<tower_bearer::Error>().expect("the token's error, not wrapped");
         assert_eq!(error.is_backing_off(), backing_off);
     }
     assert_eq!((world.api.take_seen().len(), world.source.asked()), (0, 1));

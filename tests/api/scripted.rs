@@ -233,5 +233,5 @@ impl World {
 }
 
 pub(crate) fn outcome<B>(answer: &Response<B>) -> &Outcome {
-    answer.extensions().get().expect("more than a plain hit happened")
+    answer.extensions().get().expect("an outcome of more than a plain hit")
 }

@@ -63,7 +63,9 @@ async fn the_error_of_a_service_that_is_gone_is_passed_on() {
     let layer = BearerAuthLayer::new(Numbered::default());
     let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<String>, _>(layer);
     handle.send_error("closed");
-    let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else { panic!("it is gone") };
+    let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else {
+        panic!("the service is closed, so it is an error")
+    };
     assert!(!error.is::<Error>());
 }
 
@@ -94,7 +96,7 @@ async fn a_request_that_queued_for_long_goes_with_the_newest_token() {
     let mut queued = task::spawn(ready.call(get(URI)));
     let place = permits.acquire_owned().await.unwrap();
     let first = cache.token().await.unwrap();
-    assert_pending!(queued.poll(), "it has its token, and no place");
+    assert_pending!(queued.poll(), "it has its token, and waits for the queue");
     cache.invalidate(&first);
     cache.token().await.unwrap();
     drop(place);

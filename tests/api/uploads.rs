@@ -244,7 +244,8 @@ where
                 .body(wrap(case.upload()))
                 .unwrap();
             let sending = async { send(&mut layer.layer(client.clone()), request).await };
-            let answer = tokio::time::timeout(HANG, sending).await.unwrap_or_else(|_| panic!("it hangs: {case:?}"));
+            let answer =
+                tokio::time::timeout(HANG, sending).await.unwrap_or_else(|_| panic!("the upload hangs: {case:?}"));
             judge(&case, manners, answer, &seen, &mut tally.lock().unwrap());
         };
         stream::iter(cases).for_each_concurrent(16, run).await;

@@ -61,7 +61,7 @@ impl Gateway {
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut line = async |start: &str| {
             let line = timeout(HANG, stdout.next_line()).await.unwrap().unwrap();
-            let line = line.unwrap_or_else(|| panic!("it ended: {}", stderr.lock().unwrap()));
+            let line = line.unwrap_or_else(|| panic!("the gateway ended: {}", stderr.lock().unwrap()));
             line.strip_prefix(start).unwrap_or_else(|| panic!("{line}")).to_owned()
         };
         let url = line("listening on ").await;

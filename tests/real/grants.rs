@@ -63,7 +63,7 @@ async fn an_assertion_with_a_wrong_claim_or_key_is_refused() {
     let same = || ClientAuth::assertion(ours().claim("jti", "the same again"));
     client_credentials(var("OIDC_PROVIDER_TOKEN_URL"), same()).await.unwrap();
     let error = client_credentials(var("OIDC_PROVIDER_TOKEN_URL"), same()).await.unwrap_err();
-    assert_eq!(error.oauth_code(), Some("invalid_client"), "a `jti` is good for once");
+    assert_eq!(error.oauth_code(), Some("invalid_client"), "a `jti` can be used once");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn both_are_found_by_their_metadata() {
             .scope(var(pair.scope));
         Sdk::with(grant.build().unwrap(), pair.patients()).ok().await;
         let wrong = format!("{}/", var(issuer));
-        assert!(Metadata::discover(wrong).await.is_err(), "to the letter");
+        assert!(Metadata::discover(wrong).await.is_err(), "the issuer must be exactly the same text");
     }
 }
 
