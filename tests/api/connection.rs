@@ -28,7 +28,7 @@ use crate::scripted::{Numbered, send};
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The body of a 401: `chunks` chunks of 1,000 bytes, with a short wait before each.
-fn excuse(chunks: usize) -> Body {
+fn rejection_body(chunks: usize) -> Body {
     let chunks = stream::iter(0..chunks).then(|_| async {
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(Frame::data(Bytes::from_static(&[b'x'; 1000])))
@@ -37,7 +37,7 @@ fn excuse(chunks: usize) -> Body {
 }
 
 /// Starts an API that rejects the first token with this body. Also returns the counter of its connections.
-async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn api(rejection_body: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -46,7 +46,7 @@ async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
         let (head, body) = request.into_parts();
         body.collect().await?;
         let answer = if head.headers["authorization"] == "Bearer t1" {
-            Response::builder().status(401).body(excuse())
+            Response::builder().status(401).body(rejection_body())
         } else {
             Ok(Response::new(Full::from("welcome").map_err(Into::into).boxed_unsync()))
         };
@@ -62,8 +62,8 @@ async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 /// Returns how many connections a request and its retry use.
-async fn connections(excuse: fn() -> Body) -> usize {
-    let (addr, connections) = api(excuse).await;
+async fn connections(rejection_body: fn() -> Body) -> usize {
+    let (addr, connections) = api(rejection_body).await;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut service = BearerAuthLayer::new(Numbered::default()).layer(client);
     let request = Request::post(format!("http://{addr}/")).body(Full::from("{}")).unwrap();
@@ -76,10 +76,10 @@ async fn connections(excuse: fn() -> Body) -> usize {
 
 #[tokio::test]
 async fn a_small_401_that_comes_in_chunks_is_read_so_that_the_retry_has_its_connection() {
-    assert_eq!(connections(|| excuse(0)).await, 1);
+    assert_eq!(connections(|| rejection_body(0)).await, 1);
     // On a busy machine, the short wait can be too long.
     let mut attempts = 0;
-    while connections(|| excuse(3)).await != 1 {
+    while connections(|| rejection_body(3)).await != 1 {
         attempts += 1;
         assert!(attempts < 10);
     }
@@ -88,7 +88,7 @@ async fn a_small_401_that_comes_in_chunks_is_read_so_that_the_retry_has_its_conn
 #[tokio::test]
 async fn a_large_401_is_dropped_with_its_connection() {
     assert_eq!(connections(|| Full::from(vec![b'x'; 1 << 20]).map_err(Into::into).boxed_unsync()).await, 2);
-    assert_eq!(connections(|| excuse(usize::MAX)).await, 2);
+    assert_eq!(connections(|| rejection_body(usize::MAX)).await, 2);
 }
 
 #[tokio::test]

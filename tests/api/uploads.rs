@@ -48,9 +48,9 @@ struct Case {
     /// The server responds with 401 after it has read this many bytes. `usize::MAX` means all of them.
     rejects_at: usize,
     /// The number of chunks of the 401's own body.
-    excuse: usize,
+    rejection_chunks: usize,
     /// How many polls of 16 find the upload not ready.
-    hesitates: u8,
+    pending_in_16: u8,
     seed: u64,
 }
 
@@ -74,8 +74,8 @@ impl Case {
             trailers: rng.bool() && !(declared && version == Version::HTTP_11),
             fails_after: (rng.u8(0..10) == 0 && total > 0).then(|| rng.usize(0..chunks.len())),
             rejects_at: *rng.choice(&[0, 1, total / 2, CAP, usize::MAX]).unwrap(),
-            excuse: *rng.choice(&[0, 1, 3, 200]).unwrap(),
-            hesitates: *rng.choice(&[0, 4, 12]).unwrap(),
+            rejection_chunks: *rng.choice(&[0, 1, 3, 200]).unwrap(),
+            pending_in_16: *rng.choice(&[0, 4, 12]).unwrap(),
             seed: number,
             chunks,
         }
@@ -113,7 +113,7 @@ impl Body for Upload {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.rng.u8(0..16) < self.case.hesitates {
+        if self.rng.u8(0..16) < self.case.pending_in_16 {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -155,14 +155,14 @@ type Whole = (Bytes, Option<HeaderMap>);
 
 /// What a server does with the rest of an upload that it has rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Manners {
-    ReadsOn,
-    LeavesTheRest,
+enum AfterRejection {
+    ContinuesReading,
+    StopsReading,
 }
 
 async fn answer(
     request: Request<Incoming>,
-    manners: Manners,
+    after_rejection: AfterRejection,
     seen: Seen,
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let number = |name| request.headers()[name].to_str().unwrap().parse().unwrap();
@@ -182,24 +182,24 @@ async fn answer(
             None => break,
         }
     }
-    if manners == Manners::ReadsOn {
+    if after_rejection == AfterRejection::ContinuesReading {
         tokio::spawn(async move { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} });
     }
-    let excuse = stream::iter(0..case.excuse).then(|_| async {
+    let rejection_body = stream::iter(0..case.rejection_chunks).then(|_| async {
         tokio::task::yield_now().await;
         Ok(Frame::data(Bytes::from_static(&[b'x'; 500])))
     });
-    let excuse = UnsyncBoxBody::new(http_body_util::StreamBody::new(excuse));
-    Ok(Response::builder().status(401).body(excuse)?)
+    let rejection_body = UnsyncBoxBody::new(http_body_util::StreamBody::new(rejection_body));
+    Ok(Response::builder().status(401).body(rejection_body)?)
 }
 
-async fn serve(version: Version, manners: Manners, seen: Seen) -> SocketAddr {
+async fn serve(version: Version, after_rejection: AfterRejection, seen: Seen) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let seen = seen.clone();
-            let service = service_fn(move |request| answer(request, manners, seen.clone()));
+            let service = service_fn(move |request| answer(request, after_rejection, seen.clone()));
             let stream = TokioIo::new(stream);
             tokio::spawn(async move {
                 match version {
@@ -230,9 +230,11 @@ where
     R: Replay<B, Kept: Send> + Clone + Send + Sync + 'static,
 {
     let tally = Mutex::new(Tally::default());
-    for (manners, cases) in [(Manners::ReadsOn, 0..CASES), (Manners::LeavesTheRest, CASES..2 * CASES)] {
+    for (after_rejection, cases) in
+        [(AfterRejection::ContinuesReading, 0..CASES), (AfterRejection::StopsReading, CASES..2 * CASES)]
+    {
         let seen = Seen::default();
-        let address = serve(version, manners, seen.clone()).await;
+        let address = serve(version, after_rejection, seen.clone()).await;
         let client: Client<HttpConnector, B> =
             Client::builder(TokioExecutor::new()).http2_only(version == Version::HTTP_2).build_http();
         let run = async |number| {
@@ -246,7 +248,7 @@ where
             let sending = async { send(&mut layer.layer(client.clone()), request).await };
             let answer =
                 tokio::time::timeout(HANG, sending).await.unwrap_or_else(|_| panic!("the upload hangs: {case:?}"));
-            judge(&case, manners, answer, &seen, &mut tally.lock().unwrap());
+            judge(&case, after_rejection, answer, &seen, &mut tally.lock().unwrap());
         };
         stream::iter(cases).for_each_concurrent(16, run).await;
     }
@@ -256,7 +258,13 @@ where
     assert!(tally.connection_lost < CASES / 10, "{tally:?}");
 }
 
-fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>, seen: &Seen, tally: &mut Tally) {
+fn judge<B>(
+    case: &Case,
+    after_rejection: AfterRejection,
+    answer: Result<Response<B>, BoxError>,
+    seen: &Seen,
+    tally: &mut Tally,
+) {
     let second = seen.lock().unwrap().remove(&case.seed);
     match answer {
         Ok(answer) if answer.status() == 200 => {
@@ -279,7 +287,7 @@ fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>
         Err(error) => {
             // The server closes connections during uploads. For any client, TCP decides whether the 401 arrives before
             // that.
-            assert_eq!(manners, Manners::LeavesTheRest, "{error:?} {case:?}");
+            assert_eq!(after_rejection, AfterRejection::StopsReading, "{error:?} {case:?}");
             tally.connection_lost += 1;
         }
     }
