@@ -60,7 +60,7 @@ pub fn add_authorization() -> AddAuthorizationLayer {
 ///
 /// Panics if no runtime can be created.
 #[must_use]
-pub fn ours() -> BearerAuthLayer<FixedToken> {
+pub fn ours() -> BearerAuthLayer {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).expect("a token"));
     runtime.block_on(layer.cache().token()).expect("a token");

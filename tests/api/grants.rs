@@ -351,7 +351,7 @@ async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let to = Narrowing::new().with_scope("user/Patient.rs").unwrap();
     let to = to.with_resource("https://b.test").unwrap().with_resource("https://a.test").unwrap();
     for narrowed in [
-        BoxTokenSource::new(source.narrowed(&to).unwrap()),
+        source.narrowed(&to).unwrap(),
         BoxTokenSource::new(source).narrowed(&to).expect("a boxed source can be narrowed"),
     ] {
         assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));

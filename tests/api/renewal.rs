@@ -3,12 +3,12 @@
 use std::{future::pending, sync::Arc};
 
 use tokio::{sync::Semaphore, time::Instant};
-use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, TokenSource, cache::Backoff, source::from_fn};
+use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, cache::Backoff, source::from_fn};
 
 use crate::support::{Asked, MINUTE, SECOND, grant, issuer, scripted, token, waiting};
 
 /// Returns a cache whose source waits for a permit before each token.
-fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
+fn gated() -> (TokenCache, Asked, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let passage = Arc::clone(&gate);
     let (source, asked) = scripted(move |n| {
@@ -23,7 +23,7 @@ fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
 
 /// Returns a cache whose first renewal is `first`, and whose later renewals return tokens. It waits one second after a
 /// failure.
-fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache<impl TokenSource>, Asked)
+fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache, Asked)
 where
     Fut: Future<Output = Result<AccessToken, Error>> + Send + 'static,
 {

@@ -86,7 +86,7 @@ impl Captured {
     }
 
     /// Shows what is known about the newest token. Adds it and the refresh tokens that were sent to the secrets.
-    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache<impl TokenSource>, token: &AccessToken) {
+    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache, token: &AccessToken) {
         self.show(&(issuer, cache, cache.status(), token, token.header_value()));
         self.hide(token.secret());
         issuer
@@ -200,7 +200,7 @@ async fn successful_requests_and_renewals_show_no_secret() {
         let answer = send(&mut service, get(API)).await.unwrap();
         captured.show(&(answer.extensions().get::<Outcome>(), &layer, &service));
         captured.hide_tokens_of(&issuer, &cache, &cache.token().await.unwrap());
-        captured.show(&Reason::Rejected(cache.token().await.unwrap()));
+        captured.show(&Reason::rejected(cache.token().await.unwrap()));
     }
     assert!(issuer.counts().issued >= 4);
     captured.assert_clean("token issued");
@@ -227,7 +227,7 @@ async fn no_failure_shows_a_secret() {
         let outcome = answer.extensions().get::<Outcome>().unwrap();
         captured.show(&(outcome, cache.status()));
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,7 +249,7 @@ async fn a_server_that_repeats_what_it_was_sent_is_not_quoted() {
             fails(&captured, &mut BearerAuthLayer::new(grant).layer(issuer.api())).await;
         }
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_source_that_panics_shows_no_secret() {
     });
     captured.show(&source);
     fails(&captured, &mut BearerAuthLayer::new(source).layer(issuer.api())).await;
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]

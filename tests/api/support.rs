@@ -123,7 +123,7 @@ pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>
 }
 
 /// Waits until a renewal in the background has completed.
-pub(crate) async fn settled<T: TokenSource>(cache: &TokenCache<T>) {
+pub(crate) async fn settled(cache: &TokenCache) {
     while cache.status().renewing {
         tokio::task::yield_now().await;
     }

@@ -1,55 +1,19 @@
-//! What an API says that is missing, when the token itself is good.
+//! What an API says is missing, when it accepts the token itself.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::{challenge::Challenge, error::Error, scope::Scopes, token::AccessToken};
+use crate::{
+    challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION},
+    scope::Scopes,
+};
 
-pub(crate) const SCOPE: &str = "insufficient_scope";
-pub(crate) const AUTHENTICATION: &str = "insufficient_user_authentication";
-
-/// Put into a request's extensions, it tells which scopes the request needs.
+/// The scope that a request needs (RFC 6750 §3.1), and the scopes that its token was granted.
 ///
-/// A 403 to it then comes with an [`InsufficientScope`], whatever the API says of the reason. And with
-/// [`check_scopes`](crate::BearerAuthLayer::check_scopes), a request whose token plainly lacks them is not sent.
-///
-/// ```
-/// use tower_bearer::RequiredScopes;
-///
-/// let request = http::Request::get("https://api.example.org/fhir/Observation?patient=1")
-///     .extension(RequiredScopes::new("patient/Observation.rs".parse()?))
-///     .body(())?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct RequiredScopes(Arc<Scopes>);
-
-impl RequiredScopes {
-    /// These are needed, all of them. Keep it for a kind of request: a clone costs next to nothing.
-    #[must_use]
-    pub fn new(scopes: Scopes) -> Self {
-        Self(Arc::new(scopes))
-    }
-
-    /// # Errors
-    /// When a token plainly lacks one: not, if it does not say which it has.
-    pub(crate) fn check(&self, token: &AccessToken) -> Result<(), Error> {
-        match token.scopes() {
-            // Asked first, because it allocates nothing.
-            Some(granted) if !granted.is_empty() && !granted.covers(&self.0) => {
-                Err(Error::missing_scopes(&self.0.missing_from(granted)))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Which scope a request needs (RFC 6750 §3.1), beside what its token was granted.
-///
-/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_scope`; of any 403 to a
-/// request with [`RequiredScopes`]; by a rule of one's own, of any that it gives that [`Verdict`](crate::Verdict). The
-/// first and the second attempt are alike in this.
+/// It is in the extensions of a response with status 401 or 403 whose `Bearer` challenge says `insufficient_scope`, and of any
+/// 403 to a request with [`RequiredScopes`](crate::RequiredScopes). With a custom rule, it is in the extensions of each response
+/// to which the rule gives that [`Verdict`](crate::Verdict). The answers to first and second attempts are treated alike.
 ///
 /// ```
 /// use tower_bearer::InsufficientScope;
@@ -66,26 +30,26 @@ pub struct InsufficientScope {
 }
 
 impl InsufficientScope {
-    pub(crate) fn read(headers: &HeaderMap, declared: Option<&RequiredScopes>, granted: Option<Scopes>) -> Self {
-        let declared = || declared.map(|declared| declared.0.to_string());
-        Self { required: param(headers, SCOPE, "scope").or_else(declared), granted }
+    pub(crate) fn read(headers: &HeaderMap, declared: Option<&Scopes>, granted: Option<Scopes>) -> Self {
+        let declared = || declared.map(Scopes::to_string);
+        Self { required: param(headers, INSUFFICIENT_SCOPE, "scope").or_else(declared), granted }
     }
 
-    /// The scope that the API asks for, space-delimited, if it says so (RFC 6750 §3); else the one that the request declared.
+    /// Returns the scope that the API asks for, space-delimited (RFC 6750 §3), or else the one that the request declared.
     #[must_use]
     pub fn required(&self) -> Option<&str> {
         self.required.as_deref()
     }
 
-    /// The scopes of the token that was sent, if they are known and the token was not replaced since; see
+    /// Returns the scopes of the token that was sent, if they are known and the token was not replaced since; see
     /// [`AccessToken::scopes`](crate::AccessToken::scopes).
     #[must_use]
     pub fn granted(&self) -> Option<&Scopes> {
         self.granted.as_ref()
     }
 
-    /// What is required and was not granted, if both are known. Empty where the token has it all, and it is the user or the
-    /// client who may not.
+    /// Returns what is required and was not granted, if both are known. It is empty where the token has every scope, and the user
+    /// or the client lacks the permission.
     #[must_use]
     pub fn missing(&self) -> Option<Scopes> {
         let required: Scopes = self.required.as_ref()?.parse().ok()?;
@@ -93,10 +57,11 @@ impl InsufficientScope {
     }
 }
 
-/// How the user has to authenticate for a request (RFC 9470 §3), which no unattended client can do.
+/// How the user has to authenticate for a request (RFC 9470 §3). A client without a user cannot do that.
 ///
-/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_user_authentication`; by
-/// a rule of one's own, of any that it gives that [`Verdict`](crate::Verdict).
+/// It is in the extensions of a response with status 401 or 403 whose `Bearer` challenge says
+/// `insufficient_user_authentication`. With a custom rule, it is in the extensions of each response to which the rule gives that
+/// [`Verdict`](crate::Verdict).
 ///
 /// ```
 /// use tower_bearer::InsufficientUserAuthentication;
@@ -114,10 +79,10 @@ pub struct InsufficientUserAuthentication {
 
 impl InsufficientUserAuthentication {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let seconds = param(headers, AUTHENTICATION, "max_age");
+        let seconds = param(headers, INSUFFICIENT_USER_AUTHENTICATION, "max_age");
         Self {
-            acr_values: param(headers, AUTHENTICATION, "acr_values"),
-            // A sign is no digit, though `parse` takes a plus.
+            acr_values: param(headers, INSUFFICIENT_USER_AUTHENTICATION, "acr_values"),
+            // Only digits: `parse` would accept a plus sign.
             max_age: seconds
                 .filter(|seconds| seconds.bytes().all(|byte| byte.is_ascii_digit()))
                 .and_then(|seconds| seconds.parse().ok())
@@ -125,19 +90,19 @@ impl InsufficientUserAuthentication {
         }
     }
 
-    /// The authentication context classes of which the API wants one, the most preferred first.
+    /// Returns the authentication context classes of which the API wants one, the most preferred first.
     pub fn acr_values(&self) -> impl Iterator<Item = &str> {
         self.acr_values.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
 
-    /// How long ago the user may have authenticated at most.
+    /// Returns how long ago the user may have authenticated at most.
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         self.max_age
     }
 }
 
-/// A parameter of the first `Bearer` challenge with this error code; not an empty one.
+/// Returns a parameter of the first `Bearer` challenge with this error code, unless it is empty.
 fn param(headers: &HeaderMap, code: &str, name: &str) -> Option<String> {
     let challenges = Challenge::all(headers);
     let saying = challenges.iter().find(|challenge| challenge.is_bearer_error(code))?;

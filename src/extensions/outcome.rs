@@ -1,0 +1,81 @@
+//! What happened to a request.
+
+use crate::error::Error;
+
+/// What happened to a request. It is in the extensions of a response whose request waited for a token, was sent twice, or was
+/// rejected and not sent again.
+///
+/// ```
+/// use tower_bearer::{NotRetried, Outcome};
+///
+/// fn log<B>(response: &http::Response<B>) {
+///     match response.extensions().get::<Outcome>() {
+///         None => {} // a plain hit, or a request without the layer
+///         Some(outcome) => match outcome.not_retried() {
+///             Some(NotRetried::RenewalFailed { error, .. }) => eprintln!("401, and no new token: {error}"),
+///             _ => eprintln!("retried: {}", outcome.retried()),
+///         },
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    generation: u64,
+    waited: bool,
+    retried: bool,
+    not_retried: Option<NotRetried>,
+}
+
+/// Why a request was not sent again although its answer asks for other credentials.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotRetried {
+    /// The token is accepted, but its scope is not sufficient, so a new one would not help. The response also has an
+    /// [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
+    InsufficientScope,
+    /// The user has to authenticate again, or by a stronger method. The response also has an
+    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
+    InsufficientUserAuthentication,
+    /// The body cannot be sent again. The token is renewed for the next request, within the budget.
+    NotReplayable,
+    /// Too many new tokens were rejected, so the issuer is not asked for a while.
+    BudgetSpent,
+    /// The issuer returned the same token again.
+    SameToken,
+    /// The renewal failed.
+    #[non_exhaustive]
+    RenewalFailed {
+        /// Why it failed.
+        error: Error,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn new(generation: u64, waited: bool, retried: bool, not_retried: Option<NotRetried>) -> Self {
+        Self { generation, waited, retried, not_retried }
+    }
+
+    /// Returns the generation of the token that the answered attempt carried; see [`AccessToken::generation`](crate::AccessToken::generation).
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Returns whether the first attempt had to wait for a token.
+    #[must_use]
+    pub fn waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Returns whether this is the answer to a second attempt.
+    #[must_use]
+    pub fn retried(&self) -> bool {
+        self.retried
+    }
+
+    /// Returns why a rejected first attempt was not followed by a second one.
+    #[must_use]
+    pub fn not_retried(&self) -> Option<&NotRetried> {
+        self.not_retried.as_ref()
+    }
+}
