@@ -107,7 +107,7 @@ static HEADERS: [(HeaderName, &str, bool); 10] = [
 #[inline(never)]
 pub fn request(headers: usize) -> Request<Body> {
     let request = Request::get(black_box("https://api.example.org/fhir/Patient/123"));
-    let with_headers = HEADERS[..headers].iter().fold(request, |request, (name, value, anew)| match anew {
+    let with_headers = HEADERS[..headers].iter().fold(request, |request, (name, value, varies)| match varies {
         true => request.header(name, (*value).to_owned()),
         false => request.header(name, HeaderValue::from_static(value)),
     });
