@@ -118,11 +118,9 @@ impl<T: TokenSource> TokenSource for Counted<T> {
     }
 }
 
-type Source = Counted<PasswordGrant<HttpClient>>;
-
 struct Sdk {
-    service: BearerAuth<Http, Source>,
-    cache: TokenCache<Source>,
+    service: BearerAuth<Http>,
+    cache: TokenCache,
     asked: Arc<AtomicUsize>,
     api: Uri,
 }

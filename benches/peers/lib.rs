@@ -59,7 +59,7 @@ pub fn add_authorization() -> AddAuthorizationLayer {
 /// # Panics
 /// When there is no runtime to be had.
 #[must_use]
-pub fn ours() -> BearerAuthLayer<FixedToken> {
+pub fn ours() -> BearerAuthLayer {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).expect("a token"));
     runtime.block_on(layer.cache().token()).expect("a token");

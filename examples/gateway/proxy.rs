@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::Instant;
 use tower::BoxError;
-use tower_bearer::{BoxTokenSource, Error, Outcome, TokenCache};
+use tower_bearer::{Error, Outcome, TokenCache};
 
 use crate::{
     base::Base,
@@ -28,14 +28,14 @@ pub type Body = Either<Incoming, Full<Bytes>>;
 pub struct Proxy {
     base: Base,
     upstream: Upstream,
-    pub cache: Option<TokenCache<BoxTokenSource>>,
+    pub cache: Option<TokenCache>,
     pub counters: Counters,
     timeout: Duration,
     draining: AtomicBool,
 }
 
 impl Proxy {
-    pub fn new(base: Base, upstream: Upstream, cache: Option<TokenCache<BoxTokenSource>>, timeout: Duration) -> Self {
+    pub fn new(base: Base, upstream: Upstream, cache: Option<TokenCache>, timeout: Duration) -> Self {
         Self { base, upstream, cache, counters: Counters::default(), timeout, draining: AtomicBool::new(false) }
     }
 

@@ -13,7 +13,7 @@ use crate::{args::Auth, trouble::Trouble};
 ///
 /// # Errors
 /// When a setting is wrong.
-pub fn cache(mut auth: Auth, ca: Option<&[u8]>) -> Result<TokenCache<BoxTokenSource>, Trouble> {
+pub fn cache(mut auth: Auth, ca: Option<&[u8]>) -> Result<TokenCache, Trouble> {
     let mut http = HttpClient::builder();
     if let Some(pem) = ca {
         http = http.root_certificates(pem);
@@ -39,7 +39,7 @@ fn source<F: Flow>(mut grant: GrantBuilder<F>, auth: Auth, http: HttpClient) -> 
 
 /// Sees to it that there is a token, whether requests come or not: a gateway whose health probe fails gets none, and would
 /// never ask.
-pub async fn keep(cache: TokenCache<BoxTokenSource>) {
+pub async fn keep(cache: TokenCache) {
     loop {
         let wait = match cache.token().await {
             // One that may be used once is of no use here: its successors are for requests to ask for.
@@ -55,7 +55,7 @@ pub async fn keep(cache: TokenCache<BoxTokenSource>) {
     }
 }
 
-pub async fn revoke(cache: &TokenCache<BoxTokenSource>) {
+pub async fn revoke(cache: &TokenCache) {
     match cache.revoke().await {
         Ok(()) => tracing::info!("the token is revoked"),
         Err(error) => tracing::warn!(%error, "the token lives until it expires"),

@@ -20,7 +20,7 @@ use rustls::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, BoxTokenSource, TokenCache,
+    BearerAuth, BearerAuthLayer, TokenCache,
     replay::{InPlace, ReplayBody, Tee},
 };
 
@@ -47,7 +47,7 @@ impl Service<Request<ReplayBody<Upload>>> for Https {
 
 /// Clones of either share their connections.
 pub enum Upstream {
-    Bearer(BearerAuth<Https, BoxTokenSource, Tee<InPlace>>),
+    Bearer(BearerAuth<Https, Tee<InPlace>>),
     /// For measuring what the layer costs.
     Bare(Https),
 }
@@ -55,12 +55,7 @@ pub enum Upstream {
 impl Upstream {
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(
-        base: &Base,
-        cache: Option<&TokenCache<BoxTokenSource>>,
-        plain_http: bool,
-        ca: Option<&[u8]>,
-    ) -> Result<Self, Trouble> {
+    pub fn new(base: &Base, cache: Option<&TokenCache>, plain_http: bool, ca: Option<&[u8]>) -> Result<Self, Trouble> {
         let client = client(ca)?;
         let Some(cache) = cache else { return Ok(Self::Bare(client)) };
         let layer = BearerAuthLayer::with_cache(cache.clone())

@@ -54,7 +54,7 @@ pub fn answer(head: &Parts, outcome: Option<&Outcome>) -> Result<(), Trouble> {
 /// The layer has done what it could; its outcome says what that was.
 fn unauthorized(headers: &HeaderMap, outcome: Option<&Outcome>) -> Result<String, Trouble> {
     Ok(match outcome.and_then(Outcome::not_retried) {
-        Some(NotRetried::RenewalFailed(error)) => return Err(token(error)),
+        Some(NotRetried::RenewalFailed { error, .. }) => return Err(token(error)),
         Some(NotRetried::InsufficientScope) => {
             format!("the token's scope is not enough: ask for more with --scope{}", wanted(headers))
         }

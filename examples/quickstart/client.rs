@@ -34,7 +34,7 @@ use crate::{advice, plan::Plan, trouble::Trouble};
 pub type Api = BoxCloneService<Request<Full<Bytes>>, Response<Incoming>, BoxError>;
 
 /// The cache over the password grant: one for all clients of the program, it is cheap to clone.
-pub fn token_cache(plan: &Plan, wire: &Arc<Wire>) -> Result<TokenCache<BoxTokenSource>, Trouble> {
+pub fn token_cache(plan: &Plan, wire: &Arc<Wire>) -> Result<TokenCache, Trouble> {
     let mut http = HttpClient::builder();
     if let Some(pem) = &plan.ca {
         http = http.root_certificates(pem.clone());
@@ -61,7 +61,7 @@ pub fn token_cache(plan: &Plan, wire: &Arc<Wire>) -> Result<TokenCache<BoxTokenS
 }
 
 /// A hyper client whose requests carry the cache's token. What stands below the layer sees each attempt.
-pub fn api_client(plan: &Plan, cache: &TokenCache<BoxTokenSource>, wire: &Arc<Wire>) -> Result<Api, Trouble> {
+pub fn api_client(plan: &Plan, cache: &TokenCache, wire: &Arc<Wire>) -> Result<Api, Trouble> {
     let (sent, answered) = (Arc::clone(wire), Arc::clone(wire));
     let client = ServiceBuilder::new()
         .layer(BearerAuthLayer::with_cache(cache.clone()))

@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
-use tower_bearer::{BoxTokenSource, Outcome, TokenCache};
+use tower_bearer::{Outcome, TokenCache};
 
 use crate::{
     advice,
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The story so far.
 pub struct Story<'a> {
     pub plan: &'a Plan,
-    pub cache: TokenCache<BoxTokenSource>,
+    pub cache: TokenCache,
     /// Requests that this program made; each may be sent twice.
     pub requests: u64,
     pub retries: u64,

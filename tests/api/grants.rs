@@ -349,10 +349,9 @@ async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let source = source.build_with(issuer.service()).unwrap();
     let to = Narrowing::new().with_scope("user/Patient.rs").unwrap();
     let to = to.with_resource("https://b.test").unwrap().with_resource("https://a.test").unwrap();
-    for narrowed in [
-        BoxTokenSource::new(source.narrowed(&to).unwrap()),
-        BoxTokenSource::new(source).narrowed(&to).expect("a box carries it through"),
-    ] {
+    for narrowed in
+        [source.narrowed(&to).unwrap(), BoxTokenSource::new(source).narrowed(&to).expect("a box carries it through")]
+    {
         assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));
         assert_eq!(values(&last(&issuer), "scope"), ["user/Patient.rs"]);
         assert_eq!(values(&last(&issuer), "resource"), ["https://a.test", "https://b.test"]);

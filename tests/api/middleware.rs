@@ -24,8 +24,8 @@ use tower::{
     util::BoxCloneSyncService,
 };
 use tower_bearer::{
-    BearerAuthLayer, Outcome, PasswordGrant,
-    testing::{self, Issuer, IssuerService},
+    BearerAuthLayer, Outcome,
+    testing::{self, Issuer},
 };
 use tower_http::{
     decompression::DecompressionLayer,
@@ -42,7 +42,7 @@ use crate::support::{SECOND, grant};
 
 const LONG: Duration = Duration::from_secs(5);
 
-type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
+type Auth = BearerAuthLayer;
 
 /// A first token, its reuse, its revocation, one retry, and the reuse of the next one.
 async fn serves<S, B>(stack: impl FnOnce(Auth, Strict<testing::Api>) -> S)

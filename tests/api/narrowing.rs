@@ -12,7 +12,7 @@ use tower_bearer::{
 
 use crate::{
     scripted::{Api, Strict, URI, get, send},
-    support::{Grant, HOUR, grant},
+    support::{HOUR, grant},
 };
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
@@ -29,7 +29,7 @@ fn narrowed(to: &Narrowing) -> Request<Full<Bytes>> {
 
 struct World {
     issuer: Issuer,
-    layer: BearerAuthLayer<Grant>,
+    layer: BearerAuthLayer,
 }
 
 fn world() -> World {
@@ -113,7 +113,7 @@ async fn a_source_that_cannot_be_narrowed_is_an_error() {
 #[tokio::test]
 async fn the_one_that_was_unused_for_longest_makes_room() {
     let issuer = Issuer::new();
-    let cache = TokenCache::builder(grant(issuer.service())).most_narrowed(2).build();
+    let cache = TokenCache::builder(grant(issuer.service())).max_narrowed(2).build();
     let get = async |scopes: &str| cache.narrowed(&scope(scopes)).unwrap().token().await.unwrap();
     let (a, b, both) = ("user/Patient.rs", "user/Observation.rs", "user/Patient.rs user/Observation.rs");
     for (scopes, requests) in [(a, 1), (b, 2), (a, 2), (both, 3), (a, 3), (b, 4)] {

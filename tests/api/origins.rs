@@ -11,7 +11,7 @@ use tower_bearer::{BearerAuthLayer, Error, Outcome, SkipBearerAuth};
 
 use crate::scripted::{Api, Numbered, Strict, URI as API, get, send, status};
 
-type Layered = BearerAuthLayer<Numbered>;
+type Layered = BearerAuthLayer;
 
 fn layer() -> Layered {
     BearerAuthLayer::new(Numbered::default())

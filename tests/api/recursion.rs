@@ -44,7 +44,7 @@ impl Itself {
 async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
     for buffered in [false, true] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
-        let service = BearerAuthLayer::new(BoxTokenSource::new(itself.grant())).layer(issuer.service());
+        let service = BearerAuthLayer::new(itself.grant()).layer(issuer.service());
         itself.becomes(if buffered {
             Client::new(ServiceBuilder::new().buffer(1).service(service.clone()))
         } else {
@@ -62,7 +62,7 @@ async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
 async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers() {
     for (origins, keep) in [(URI, false), ("https://issuer.test", true)] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
-        let layer = BearerAuthLayer::new(BoxTokenSource::new(itself.grant()));
+        let layer = BearerAuthLayer::new(itself.grant());
         let layer = layer.origins([origins]).unwrap().keep_existing(keep);
         itself.becomes(Client::new(layer.layer(issuer.service())));
         layer.cache().token().await.unwrap();
@@ -93,7 +93,7 @@ async fn a_renewal_is_not_served_the_token_that_it_replaces() {
 
     let answer = service.oneshot(get(URI)).await.unwrap();
     let why = answer.extensions().get().and_then(Outcome::not_retried);
-    assert!(matches!(why, Some(NotRetried::RenewalFailed(error)) if error.is_recursion()), "{why:?}");
+    assert!(matches!(why, Some(NotRetried::RenewalFailed { error, .. }) if error.is_recursion()), "{why:?}");
     assert_eq!((asked.times(), api.take_authorizations()), (3, vec!["Bearer t2".to_owned()]));
 }
 
@@ -112,7 +112,10 @@ async fn a_renewal_does_not_join_itself() {
                 if let Some(sent) = sent {
                     let answer = sent.await.unwrap();
                     let why = answer.extensions().get().and_then(Outcome::not_retried);
-                    assert!(matches!(why, Some(NotRetried::RenewalFailed(error)) if error.is_recursion()), "{why:?}");
+                    assert!(
+                        matches!(why, Some(NotRetried::RenewalFailed { error, .. }) if error.is_recursion()),
+                        "{why:?}"
+                    );
                 }
                 AccessToken::new(format!("t{number}"))
             }
@@ -130,12 +133,12 @@ async fn a_renewal_does_not_join_itself() {
 /// Two caches, the source of each of which uses the other's token: the first does not wait for the second for long.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
-    let (first, second) = (Arc::new(OnceLock::<TokenCache<_>>::new()), Arc::new(OnceLock::<TokenCache<_>>::new()));
+    let (first, second) = (Arc::new(OnceLock::<TokenCache>::new()), Arc::new(OnceLock::<TokenCache>::new()));
     let (seconds, firsts) = (Arc::clone(&second), Arc::clone(&first));
     let source = BoxTokenSource::new(from_fn(move |_| {
         let second = Arc::clone(&seconds);
         async move {
-            let second: &TokenCache<BoxTokenSource> = second.get().unwrap();
+            let second = second.get().unwrap();
             assert!(timeout(Duration::from_secs(1), second.token()).await.is_err());
             AccessToken::new("first")
         }
@@ -145,7 +148,7 @@ async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
         let first = Arc::clone(&firsts);
         async move {
             sleep(Duration::from_secs(5)).await;
-            let first: &TokenCache<BoxTokenSource> = first.get().unwrap();
+            let first = first.get().unwrap();
             first.token().await
         }
     }));

@@ -21,16 +21,16 @@ fn redirect(to: &str) -> Answer {
     Answer::Say(redirect.body(Full::default()).unwrap())
 }
 
-fn layer() -> BearerAuthLayer<Numbered> {
+fn layer() -> BearerAuthLayer {
     BearerAuthLayer::new(Numbered::default())
 }
 
-fn listed() -> BearerAuthLayer<Numbered> {
+fn listed() -> BearerAuthLayer {
     layer().origins([API]).unwrap()
 }
 
 /// The tokens of the two requests that a redirect to `to` makes, followed above the layer.
-async fn followed_above(layer: &BearerAuthLayer<Numbered>, to: &str) -> Vec<String> {
+async fn followed_above(layer: &BearerAuthLayer, to: &str) -> Vec<String> {
     let api = Api::answering([redirect(to)]);
     let mut service = FollowRedirectLayer::new().layer(layer.layer(Strict::new(api.clone())));
     assert_eq!(send(&mut service, get(API)).await.unwrap().status(), 200);
@@ -38,7 +38,7 @@ async fn followed_above(layer: &BearerAuthLayer<Numbered>, to: &str) -> Vec<Stri
 }
 
 /// The same, followed below the layer.
-async fn followed_below(layer: &BearerAuthLayer<Numbered>, to: &str) -> Vec<String> {
+async fn followed_below(layer: &BearerAuthLayer, to: &str) -> Vec<String> {
     let api = Api::answering([redirect(to)]);
     let mut service = layer.layer(FollowRedirectLayer::new().layer(Strict::new(api.clone())));
     assert_eq!(send(&mut service, get(API)).await.unwrap().status(), 200);

@@ -3,12 +3,12 @@
 use std::{future::pending, sync::Arc};
 
 use tokio::{sync::Semaphore, time::Instant};
-use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, TokenSource, cache::Backoff, source::from_fn};
+use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, cache::Backoff, source::from_fn};
 
 use crate::support::{Asked, MINUTE, SECOND, grant, issuer, scripted, token, waiting};
 
 /// A cache whose source gives tokens only as permits come.
-fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
+fn gated() -> (TokenCache, Asked, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let passage = Arc::clone(&gate);
     let (source, asked) = scripted(move |n| {
@@ -22,7 +22,7 @@ fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
 }
 
 /// A cache whose first renewal is made by `first` and the later ones give tokens; it waits a second after a failure.
-fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache<impl TokenSource>, Asked)
+fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache, Asked)
 where
     Fut: Future<Output = Result<AccessToken, Error>> + Send + 'static,
 {

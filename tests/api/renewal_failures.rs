@@ -15,16 +15,16 @@ use tower_bearer::{
     testing::{Failure, Issuer},
 };
 
-use crate::support::{Grant, HOUR, MINUTE, SECOND, ask, attempts_at, grant, issuer, scripted, token};
+use crate::support::{HOUR, MINUTE, SECOND, ask, attempts_at, grant, issuer, scripted, token};
 
 /// The transient backoff without jitter, so that its attempts can be counted.
 const STEADY: Backoff = Backoff::new(SECOND, Duration::from_secs(30));
 
-fn cache(issuer: &Issuer) -> TokenCache<Grant> {
+fn cache(issuer: &Issuer) -> TokenCache {
     TokenCache::builder(grant(issuer.service())).transient_backoff(STEADY).stale_jitter(0.0).build()
 }
 
-async fn attempts(seconds: u64, issuer: &Issuer, cache: &TokenCache<Grant>) -> Vec<u64> {
+async fn attempts(seconds: u64, issuer: &Issuer, cache: &TokenCache) -> Vec<u64> {
     let call = async || drop(cache.token().await);
     attempts_at(seconds, || issuer.counts().token_requests, call).await
 }
@@ -186,7 +186,7 @@ async fn the_longest_settings_are_no_overflow() {
         _ => Ok(AccessToken::new("t").unwrap()),
     });
     let cache = TokenCache::builder(source)
-        .longest_retry_after(Duration::MAX)
+        .max_retry_after(Duration::MAX)
         .default_lifetime(Duration::MAX)
         .transient_backoff(Backoff::new(Duration::MAX, Duration::MAX))
         .rejection_budget(tower_bearer::cache::RejectionBudget::new(1, Duration::MAX, Duration::MAX))

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, util::BoxCloneSyncService};
 use tower_bearer::{
-    AccessToken, BearerAuth, BearerAuthLayer, Error, PasswordGrant, TokenCache, TokenSource,
+    AccessToken, BearerAuth, BearerAuthLayer, Error, TokenCache,
     source::from_fn,
     testing::{Issuer, IssuerService},
 };
@@ -124,8 +124,8 @@ fn outside_a_runtime_a_missing_token_is_an_error_and_one_at_hand_is_served() {
 async fn the_cache_may_be_asked_while_it_logs() {
     use tracing_subscriber::layer::SubscriberExt;
 
-    struct Asks<T>(TokenCache<T>);
-    impl<T: TokenSource, S: tracing::Subscriber> tracing_subscriber::Layer<S> for Asks<T> {
+    struct Asks(TokenCache);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Asks {
         fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             let _ = self.0.status();
         }
@@ -177,7 +177,7 @@ impl Service<Ask> for Late {
     }
 }
 
-type Recursive = BearerAuth<IssuerService, PasswordGrant<Late>>;
+type Recursive = BearerAuth<IssuerService>;
 
 /// Checks that recursion is an error at once, cold and stale, with the source's client as `wrap` makes it of the
 /// service that it serves.

@@ -14,9 +14,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, FixedToken, NotRetried, TokenCache, testing::Issuer};
 
-use crate::support::{Answer, Ask, Grant, SECOND, ask, get, grant, is_ok, issuer, not_retried, outcome, waiting};
+use crate::support::{Answer, Ask, SECOND, ask, get, grant, is_ok, issuer, not_retried, outcome, waiting};
 
-fn layer(issuer: &Issuer) -> BearerAuthLayer<Grant> {
+fn layer(issuer: &Issuer) -> BearerAuthLayer {
     BearerAuthLayer::new(grant(issuer.service()))
 }
 

@@ -110,7 +110,9 @@ async fn a_failed_renewal_leaves_the_401_as_it_was() {
     world.api.will(Answer::Say(rejection));
     world.source.fail(true);
     let answer = world.get().await;
-    assert!(matches!(outcome(&answer).not_retried(), Some(NotRetried::RenewalFailed(error)) if error.is_transient()));
+    assert!(
+        matches!(outcome(&answer).not_retried(), Some(NotRetried::RenewalFailed { error, .. }) if error.is_transient())
+    );
     assert!(!outcome(&answer).retried());
     assert_eq!((answer.status(), answer.version()), (StatusCode::UNAUTHORIZED, Version::HTTP_2));
     assert!(answer.headers().get_all("x-trace").iter().eq(["a", "b"]));

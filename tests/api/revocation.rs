@@ -30,7 +30,7 @@ fn builder(server: impl Into<AuthorizationServer>) -> PasswordGrantBuilder {
         .credentials("user1", "user-password")
 }
 
-fn cache<C: HttpService>(http: C) -> TokenCache<PasswordGrant<C>> {
+fn cache<C: HttpService>(http: C) -> TokenCache {
     TokenCache::new(builder(TOKEN).revocation_url(REVOKE).build_with(http).unwrap())
 }
 

@@ -212,7 +212,7 @@ pub(crate) async fn text(body: Full<Bytes>) -> Bytes {
 pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) source: Numbered,
-    pub(crate) layer: BearerAuthLayer<Numbered>,
+    pub(crate) layer: BearerAuthLayer,
 }
 
 pub(crate) fn world(answers: impl IntoIterator<Item = Answer>) -> World {
@@ -221,7 +221,7 @@ pub(crate) fn world(answers: impl IntoIterator<Item = Answer>) -> World {
 }
 
 impl World {
-    pub(crate) fn service(&self) -> BearerAuth<Strict<Api>, Numbered> {
+    pub(crate) fn service(&self) -> BearerAuth<Strict<Api>> {
         self.layer.layer(Strict::new(self.api.clone()))
     }
 

@@ -85,7 +85,7 @@ impl Captured {
     }
 
     /// Shows what is known of the newest token, and adds it and the refresh tokens that were sent to the secrets.
-    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache<impl TokenSource>, token: &AccessToken) {
+    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache, token: &AccessToken) {
         self.show(&(issuer, cache, cache.status(), token, token.header_value()));
         self.hide(token.secret());
         issuer
@@ -199,7 +199,7 @@ async fn a_life_without_trouble_shows_no_secret() {
         let answer = send(&mut service, get(API)).await.unwrap();
         captured.show(&(answer.extensions().get::<Outcome>(), &layer, &service));
         captured.hide_tokens_of(&issuer, &cache, &cache.token().await.unwrap());
-        captured.show(&Reason::Rejected(cache.token().await.unwrap()));
+        captured.show(&Reason::rejected(cache.token().await.unwrap()));
     }
     assert!(issuer.counts().issued >= 4);
     captured.assert_clean("token issued");
@@ -226,7 +226,7 @@ async fn no_failure_shows_a_secret() {
         let outcome = answer.extensions().get::<Outcome>().unwrap();
         captured.show(&(outcome, cache.status()));
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +248,7 @@ async fn a_server_that_repeats_what_it_was_sent_is_not_quoted() {
             fails(&captured, &mut BearerAuthLayer::new(grant).layer(issuer.api())).await;
         }
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn a_source_that_panics_shows_no_secret() {
     });
     captured.show(&source);
     fails(&captured, &mut BearerAuthLayer::new(source).layer(issuer.api())).await;
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]

@@ -245,6 +245,6 @@ async fn a_401_of_the_token_endpoint_is_an_error() {
     issuer.fail_until_cleared(Failure::Status(401));
     let answer = send(&mut service, get(URI)).await.unwrap();
     let why = answer.extensions().get().and_then(Outcome::not_retried);
-    assert!(matches!(why, Some(NotRetried::RenewalFailed(_))), "{why:?}");
+    assert!(matches!(why, Some(NotRetried::RenewalFailed { .. })), "{why:?}");
     assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (3, 2));
 }

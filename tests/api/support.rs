@@ -123,7 +123,7 @@ pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>
 }
 
 /// Lets a renewal that is under way in the background come to its end.
-pub(crate) async fn settled<T: TokenSource>(cache: &TokenCache<T>) {
+pub(crate) async fn settled(cache: &TokenCache) {
     while cache.status().renewing {
         tokio::task::yield_now().await;
     }
