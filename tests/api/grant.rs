@@ -15,9 +15,11 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, Layer, service_fn};
+#[cfg(feature = "client")]
+use tower_bearer::grant::HttpClient;
 use tower_bearer::{
     BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
-    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, PasswordGrantBuilder},
+    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -483,6 +485,7 @@ async fn a_token_that_cannot_stand_in_a_header_is_not_sent() {
 }
 
 /// 37: with the real client, against a body without an end.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let issuer = Issuer::new();
@@ -495,6 +498,7 @@ async fn an_endless_answer_is_cut_off() {
 }
 
 /// 38.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_named_without_its_query() {
     let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
@@ -518,6 +522,7 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
     }
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_connect_error() {
     let server = Issuer::new().listen().await.unwrap();
@@ -531,6 +536,7 @@ async fn an_unreachable_endpoint_is_a_connect_error() {
     assert!(std::error::Error::source(&error).is_some());
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endpoint_that_never_answers_is_a_timeout() {
     let issuer = Issuer::new();
