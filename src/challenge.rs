@@ -4,6 +4,12 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 
+/// The `error` code of RFC 6750 §3.1.
+pub(crate) const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+
+/// The `error` code of RFC 9470 §3.
+pub(crate) const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_authentication";
+
 /// One challenge of a `WWW-Authenticate` field ([RFC 9110 §11.3], [§11.6.1]).
 ///
 /// A challenge is a scheme, followed by nothing, by one token68, or by parameters.

@@ -2,32 +2,20 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{Extensions, HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
     cache::TokenCache,
-    copies::{Apart, Copies},
+    destination::Destinations,
     error::Error,
-    guard::Guard,
-    head::Head,
-    insufficiency::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes},
-    recursion::Renewing,
-    rejection::{Rule, Verdict},
+    extensions::{InsufficientScope, InsufficientUserAuthentication, RequestMarkers, RequiredScopes},
+    per_core::{CachePadded, PerCore},
     replay::Replay,
+    saved_head::SavedHead,
     source::{Narrowing, TokenSource},
     token::AccessToken,
+    verdict::{Rule, Verdict},
 };
-
-/// Put into a request's extensions, it makes the layer pass the request on as it is, wherever it goes: no token, no retry.
-///
-/// ```
-/// let health_check = http::Request::get("https://api.example.org/health")
-///     .extension(tower_bearer::SkipBearerAuth)
-///     .body(())?;
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SkipBearerAuth;
 
 /// What a service and its requests need to know.
 pub(crate) struct Context<T, R> {
@@ -35,40 +23,15 @@ pub(crate) struct Context<T, R> {
     pub(crate) replay: R,
     pub(crate) rule: Rule,
     pub(crate) keep_existing: bool,
-    pub(crate) guard: Guard,
+    pub(crate) guard: Destinations,
     pub(crate) check_scopes: bool,
 }
 
 /// A context, to be taken along by a request. Threads have their own.
-pub(crate) type Shared<T, R> = Arc<Apart<Context<T, R>>>;
+pub(crate) type Shared<T, R> = Arc<CachePadded<Context<T, R>>>;
 
 /// Those of all threads.
-pub(crate) type Contexts<T, R> = Arc<Copies<Shared<T, R>>>;
-
-/// What a request says to the layer, in its extensions.
-#[derive(Default)]
-pub(crate) struct Marks<'a> {
-    pub(crate) narrowing: Option<&'a Narrowing>,
-    pub(crate) required: Option<&'a RequiredScopes>,
-    renewing: Option<&'a Renewing>,
-    skip: bool,
-}
-
-impl<'a> Marks<'a> {
-    #[inline]
-    pub(crate) fn read(extensions: &'a Extensions) -> Self {
-        if extensions.is_empty() { Self::default() } else { Self::read_all(extensions) }
-    }
-
-    fn read_all(extensions: &'a Extensions) -> Self {
-        Self {
-            narrowing: extensions.get(),
-            required: extensions.get(),
-            renewing: extensions.get(),
-            skip: extensions.get::<SkipBearerAuth>().is_some(),
-        }
-    }
-}
+pub(crate) type Contexts<T, R> = Arc<PerCore<Shared<T, R>>>;
 
 /// What the layer does with a request.
 pub(crate) enum Admission {
@@ -89,7 +52,7 @@ impl<T: TokenSource, R: Clone> Context<T, R> {
 
 impl<T: TokenSource, R> Context<T, R> {
     /// What is to be done with a request.
-    pub(crate) fn admit<B>(&self, request: &Request<B>, marks: &Marks<'_>) -> Admission {
+    pub(crate) fn admit<B>(&self, request: &Request<B>, marks: &RequestMarkers<'_>) -> Admission {
         if marks.skip || self.keep_existing && request.headers().contains_key(AUTHORIZATION) {
             return Admission::Pass;
         }
@@ -145,7 +108,7 @@ impl<T: TokenSource, R> Context<T, R> {
             answer.extensions_mut().insert(missing);
         } else {
             let granted = self.cache.scopes_of(generation);
-            let missing = InsufficientScope::read(answer.headers(), required, granted);
+            let missing = InsufficientScope::read(answer.headers(), required.map(RequiredScopes::scopes), granted);
             answer.extensions_mut().insert(missing);
         }
     }
@@ -157,14 +120,14 @@ impl<T: TokenSource, R> Context<T, R> {
     {
         let (head, body) = request.into_parts();
         let (body, kept) = self.replay.keep(body);
-        let kept = kept.map(|body| Kept { head: Head::keep(&head), body });
+        let kept = kept.map(|body| Kept { head: SavedHead::keep(&head), body });
         (Request::from_parts(head, body), kept)
     }
 }
 
 /// A request kept for its second attempt.
 pub(crate) struct Kept<K> {
-    pub(crate) head: Head,
+    pub(crate) head: SavedHead,
     pub(crate) body: K,
 }
 

@@ -3,7 +3,9 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tower::BoxError;
+
+/// Any error: what the middleware and the services below it return. The same type as `tower::BoxError`.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a request was not sent: no token could be had, or the token must not go where the request goes.
 ///

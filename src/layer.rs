@@ -6,18 +6,19 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use tower::Layer;
+use tower_layer::Layer;
 
 use crate::{
     cache::TokenCache,
     context::{Context, Contexts},
-    copies::{Apart, Copies},
+    destination::Destinations,
     error::Error,
-    guard::{Guard, Origin},
-    rejection::{Rule, Verdict},
+    origin::Origin,
+    per_core::{CachePadded, PerCore},
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
+    verdict::{Rule, Verdict},
 };
 
 /// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request once more when its token was rejected.
@@ -73,7 +74,7 @@ impl<T: TokenSource> BearerAuthLayer<T> {
     /// A layer over a cache that others may share: one token, one renewal, for all of them.
     #[must_use]
     pub fn with_cache(cache: TokenCache<T>) -> Self {
-        let guard = Guard::default();
+        let guard = Destinations::default();
         let (rule, replay) = (Rule::Standard, CloneBody);
         let context = Context { cache, replay, rule, keep_existing: false, guard, check_scopes: false };
         Self { context, contexts: OnceLock::new() }
@@ -188,7 +189,7 @@ impl<S, T, R: Clone> Layer<S> for BearerAuthLayer<T, R> {
     type Service = BearerAuth<S, T, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let contexts = || Arc::new(Copies::new(|| Arc::new(Apart(self.context.clone()))));
+        let contexts = || Arc::new(PerCore::new(|| Arc::new(CachePadded(self.context.clone()))));
         BearerAuth::new(inner, Arc::clone(self.contexts.get_or_init(contexts)))
     }
 }

@@ -1,64 +1,211 @@
-//! Whether the way to a URL is private enough for secrets.
+//! An origin: a scheme, a host and a port.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use http::{Uri, uri::Authority};
 
-use http::Uri;
+use crate::transport;
 
-/// Whether secrets may be sent to `uri`: over TLS, or to this very machine (RFC 6750 §5.3, RFC 6749 §3.2).
-pub(crate) fn is_private(uri: &Uri) -> bool {
-    match uri.scheme_str() {
-        Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
-        Some(scheme) if !scheme.eq_ignore_ascii_case("http") => false,
-        _ => uri.host().is_some_and(is_loopback),
+/// A scheme, a host and a port (RFC 9110 §4.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    scheme: &'static str,
+    host: Box<str>,
+    /// `host` is what follows `*.`.
+    wildcard: bool,
+    port: u16,
+    /// As it stood in the URL, port and all.
+    authority: Box<str>,
+    /// Whether the way there is private.
+    pub(crate) is_secure: bool,
+}
+
+impl Origin {
+    /// The origin of a base URL.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing of it is repeated: it may hold a password.
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
+        let url: Uri = url.parse().map_err(|_| "is no URL")?;
+        let scheme = match url.scheme_str() {
+            Some("https") => "https",
+            Some("http") => "http",
+            _ => return Err("has no http or https scheme"),
+        };
+        let authority = url.authority().ok_or("has no host")?;
+        if authority.as_str().contains('@') {
+            return Err("has a user in it");
+        }
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => default_port(scheme),
+            _ => authority.port_u16().ok_or("has a port that is no number")?,
+        };
+        let host = without_root(authority.host());
+        let (host, wildcard) = match host.strip_prefix("*.") {
+            Some(rest) => (rest, true),
+            None => (host, false),
+        };
+        if host.contains('*') || wildcard && !host.contains('.') {
+            return Err("has a wildcard that does not stand for the subdomains of a name, as in https://*.example.org");
+        }
+        if !host.starts_with('[') && host.split('.').any(str::is_empty) {
+            return Err("has no host, or an empty label in it");
+        }
+        let is_secure = transport::is_secure(&url);
+        Ok(Self { scheme, host: host.into(), wildcard, port, authority: authority.as_str().into(), is_secure })
+    }
+
+    /// Whether this is the origin to the letter.
+    pub(crate) fn is_written(&self, scheme: Option<&str>, authority: &Authority) -> bool {
+        scheme == Some(self.scheme) && authority.as_str() == &*self.authority
+    }
+
+    pub(crate) fn covers(&self, scheme: &str, authority: &Authority) -> bool {
+        let port = authority.port_u16();
+        // One that is no port, such as 99999, is not the default one.
+        (port.is_some() || has_no_port(authority)) && self.is_of(scheme, authority.host(), port)
+    }
+
+    /// Compared as it is, since this is asked for each request.
+    fn is_of(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        scheme.eq_ignore_ascii_case(self.scheme)
+            && port.unwrap_or(default_port(self.scheme)) == self.port
+            && self.is_host(without_root(host))
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        if !self.wildcard {
+            return host.eq_ignore_ascii_case(&self.host);
+        }
+        let Some((subdomain, name)) = host.len().checked_sub(self.host.len()).and_then(|at| host.split_at_checked(at))
+        else {
+            return false;
+        };
+        name.eq_ignore_ascii_case(&self.host)
+            && subdomain.strip_suffix('.').is_some_and(|labels| labels.split('.').all(|label| !label.is_empty()))
     }
 }
 
-/// Exact names and addresses only: `127.0.0.1.example.org` is somebody else's.
-fn is_loopback(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    host.eq_ignore_ascii_case("localhost") || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+fn has_no_port(authority: &Authority) -> bool {
+    let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+    matches!(place.strip_prefix(authority.host()), Some("" | ":"))
+}
+
+fn default_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
+}
+
+/// `example.org.` is `example.org`, to DNS and to TLS.
+fn without_root(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn matches(origin: &str, uri: &str) -> bool {
+        let uri: Uri = uri.parse().unwrap();
+        Origin::parse(origin).unwrap().covers(uri.scheme_str().unwrap(), uri.authority().unwrap())
+    }
+
     #[test]
-    fn loopback_is_exact() {
-        for local in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
-            assert!(is_loopback(local), "{local}");
-        }
-        for remote in [
-            "127.0.0.1.example.org",
-            "localhost.example.org",
-            "xlocalhost",
-            "128.0.0.1",
-            "[::2]",
-            "0.0.0.0",
-            "::1",
-            "127.1",
-            "",
+    fn an_origin_is_scheme_host_and_port_and_nothing_else() {
+        for uri in [
+            "https://api.example.org",
+            "https://api.example.org/other?path=1",
+            "https://api.example.org:443/",
+            "https://api.example.org:/",
+            "HTTPS://API.example.ORG/",
+            "https://api.example.org./",
+            "https://user:pw@api.example.org/",
         ] {
-            assert!(!is_loopback(remote), "{remote}");
+            assert!(matches("https://api.example.org/fhir", uri), "{uri}");
+            assert!(matches("https://Api.Example.org.:443", uri), "{uri}");
+        }
+        for uri in [
+            "http://api.example.org/",
+            "http://api.example.org:443/",
+            "https://api.example.org:8443/",
+            "https://example.org/",
+            "https://a.api.example.org/",
+            "https://api.example.org../",
+            "https://api.example.org.evil.example/",
+            "https://api.example.org@evil.example/",
+            "https://evil.example/https://api.example.org",
+            "wss://api.example.org/",
+            "https://api.example.org:99999/",
+            "https://user:443@api.example.org:99999/",
+        ] {
+            assert!(!matches("https://api.example.org/fhir", uri), "{uri}");
+        }
+        assert!(
+            matches("http://localhost:80", "http://localhost/") && !matches("http://localhost", "https://localhost")
+        );
+        assert!(matches("http://[::1]:8080", "http://[::1]:8080/") && !matches("http://[::1]:8080", "http://[::1]/"));
+    }
+
+    #[test]
+    fn a_wildcard_is_for_subdomains_of_any_depth_and_not_for_the_name_itself() {
+        for uri in ["https://a.example.org/", "https://a.b.EXAMPLE.org.:443/", "https://-.example.org/"] {
+            assert!(matches("https://*.example.org/", uri), "{uri}");
+        }
+        for uri in [
+            "https://example.org/",
+            "https://evilexample.org/",
+            "https://.example.org/",
+            "https://a..example.org/",
+            "https://a.example.org.evil.example/",
+            "https://a.example.org:8443/",
+            "http://a.example.org/",
+            "https://org/",
+        ] {
+            assert!(!matches("https://*.example.org", uri), "{uri}");
+        }
+    }
+
+    proptest! {
+        /// Against the same rule in words that may allocate.
+        #[test]
+        fn a_wildcard_is_a_suffix_after_whole_labels(host in "([a-cA-C.]{0,4}\\.)?(b\\.a|B\\.A|cb\\.a|a)\\.?") {
+            let lower = host.to_ascii_lowercase();
+            let labels: Vec<_> = lower.strip_suffix('.').unwrap_or(&lower).split('.').collect();
+            let below = labels.len() > 2 && labels.ends_with(&["b", "a"]) && !labels.contains(&"");
+            let origin = Origin::parse("https://*.b.a").unwrap();
+            prop_assert_eq!(origin.is_of("https", &host, None), below);
         }
     }
 
     #[test]
-    fn tls_or_loopback_is_private() {
-        let private = |uri: &str| is_private(&uri.parse().unwrap());
-        assert!(private("https://example.org/token") && private("http://127.0.0.1:1/token"));
-        assert!(!private("http://example.org/token") && !private("http://127.0.0.1.example.org/token"));
+    fn a_wildcard_in_a_request_is_a_name_like_any_other() {
+        assert!(!matches("https://a.example.org", "https://*.example.org/"));
     }
 
     #[test]
-    fn another_scheme_is_not_private_wherever_it_goes() {
-        for uri in ["ftp://localhost/", "ws://127.0.0.1/", "wss://example.org/", "unix://2f746d70/", "example.org:443"]
-        {
-            assert!(!is_private(&uri.parse().unwrap()), "{uri}");
+    fn a_bad_base_url_says_what_is_wrong_with_it() {
+        for (url, says) in [
+            ("", "no URL"),
+            ("https://", "no URL"),
+            ("https://bücher.example/", "no URL"),
+            ("api.example.org", "scheme"),
+            ("/fhir", "scheme"),
+            ("ftp://api.example.org", "scheme"),
+            ("unix:///run/api.sock", "no URL"),
+            ("https://user:hidden@api.example.org", "user"),
+            ("https://api.example.org:99999", "port"),
+            ("https://api.example.org:", "port"),
+            ("https://api..example.org", "label"),
+            ("https://.", "host"),
+            ("https://*", "wildcard"),
+            ("https://*.", "wildcard"),
+            ("https://*.org", "wildcard"),
+            ("https://a.*.example.org", "wildcard"),
+            ("https://*.*.example.org", "wildcard"),
+            ("https://*example.org", "wildcard"),
+            ("https://api*.example.org", "wildcard"),
+        ] {
+            let wrong = Origin::parse(url).unwrap_err();
+            assert!(wrong.contains(says), "{url}: {wrong}");
         }
-        let shouted = http::uri::Builder::new().scheme("HTTPS").authority("example.org").path_and_query("/");
-        assert!(is_private(&shouted.build().unwrap()));
     }
 }

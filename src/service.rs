@@ -8,15 +8,17 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tower::{BoxError, Service};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::{
     cache::{Awaited, Look},
-    context::{Admission, Contexts, Marks, Shared, attach},
-    copies::Apart,
+    context::{Admission, Contexts, Shared, attach},
     error::Error,
+    extensions::{RequestMarkers, RequiredScopes},
     future::{ResponseFuture, Retry, Sent, Wait},
-    insufficiency::RequiredScopes,
+    per_core::CachePadded,
     replay::Replay,
     source::TokenSource,
 };
@@ -110,8 +112,8 @@ where
 
 impl<S, T: TokenSource, R: Clone> BearerAuth<S, T, R> {
     fn start<B>(&self, request: &mut Request<B>) -> Result<Start<T, R>, Error> {
-        let context = self.contexts.mine();
-        let marks = Marks::read(request.extensions());
+        let context = self.contexts.local();
+        let marks = RequestMarkers::read(request.extensions());
         match context.admit(request, &marks) {
             Admission::Attach => {}
             Admission::Pass => return Ok(Start::Pass),
@@ -119,7 +121,7 @@ impl<S, T: TokenSource, R: Clone> BearerAuth<S, T, R> {
         }
         let context = match marks.narrowing {
             None => Arc::clone(context),
-            Some(narrowing) => Arc::new(Apart(context.narrowed(narrowing)?)),
+            Some(narrowing) => Arc::new(CachePadded(context.narrowed(narrowing)?)),
         };
         let required = marks.required.cloned();
         let look = context.cache.look(|entry| {
@@ -149,6 +151,6 @@ impl<S: Clone, T, R> Clone for BearerAuth<S, T, R> {
 
 impl<S: fmt::Debug, T, R: fmt::Debug> fmt::Debug for BearerAuth<S, T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", self.contexts.mine()).finish()
+        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", self.contexts.local()).finish()
     }
 }

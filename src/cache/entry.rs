@@ -11,7 +11,7 @@ use std::{
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::{cache::settings::Settings, clock::WallClock, copies::Copies, token::AccessToken};
+use crate::{cache::settings::Settings, clock::WallClock, per_core::PerCore, token::AccessToken};
 
 /// For so long a fresh token is served without another look at the wall clock.
 const LEASE: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) token: AccessToken,
-    authorization: Arc<Copies<HeaderValue>>,
+    authorization: Arc<PerCore<HeaderValue>>,
     leased_until: Instant,
     stale_at: Instant,
     expires_at: Instant,
@@ -36,7 +36,7 @@ impl Entry {
         let (now, issued_at) = (Instant::now(), token.issued_at());
         let expires_at = issued_at + ages.expired;
         let entry = Self {
-            authorization: Arc::new(Copies::new(|| token.header_copy())),
+            authorization: Arc::new(PerCore::new(|| token.header_copy())),
             leased_until: now,
             stale_at: issued_at + ages.stale,
             expires_at,
@@ -62,7 +62,7 @@ impl Entry {
     /// The value of the `Authorization` header, to be sent from the running thread.
     #[inline]
     pub(crate) fn authorization(&self) -> HeaderValue {
-        self.authorization.mine().clone()
+        self.authorization.local().clone()
     }
 
     pub(crate) fn is_stale(&self, now: Instant) -> bool {

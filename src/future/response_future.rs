@@ -9,17 +9,19 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tower::{BoxError, Service};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::{
     context::{Kept, Shared},
     error::Error,
+    extensions::RequiredScopes,
+    extensions::{NotRetried, Outcome},
     future::{second::Second, wait::Wait},
-    insufficiency::RequiredScopes,
-    outcome::{NotRetried, Outcome},
-    rejection::Verdict,
     replay::Replay,
     source::TokenSource,
+    verdict::Verdict,
 };
 
 pin_project! {

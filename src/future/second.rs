@@ -8,21 +8,23 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tower::{BoxError, Service};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::{
     cache::AfterRejection,
     context::{Context, Kept, Shared, attach},
     drain::Drain,
+    extensions::{NotRetried, Outcome},
     future::{
         Renewal,
         response_future::{Retry, Sent},
     },
-    outcome::{NotRetried, Outcome},
-    rejection::Verdict,
     replay::Replay,
     source::TokenSource,
     token::AccessToken,
+    verdict::Verdict,
 };
 
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;

@@ -3,16 +3,18 @@
 use std::task::{Context as Task, Poll, ready};
 
 use http::Request;
-use tower::{BoxError, Service};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::{
     cache::Awaited,
     context::{Shared, attach},
+    extensions::RequiredScopes,
     future::{
         Renewal,
         response_future::{ResponseFuture, Retry, Sent},
     },
-    insufficiency::RequiredScopes,
     replay::Replay,
     source::TokenSource,
     token::AccessToken,

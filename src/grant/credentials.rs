@@ -2,8 +2,8 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
+use crate::error::BoxError;
 use secrecy::SecretString;
-use tower::BoxError;
 
 /// A username and a password. The password is wiped from memory on drop, and in no `Debug`.
 #[derive(Clone, Debug)]

@@ -21,8 +21,8 @@ use crate::{
         server::AuthorizationServer,
         url::Url,
     },
-    origin,
     recursion::Renewing,
+    transport,
 };
 
 /// An authorization server, with the way in which the client authenticates there.
@@ -91,7 +91,7 @@ impl<C: HttpService> Endpoint<C> {
 
     async fn post(&self, url: &Url, mut form: Form, at: &At<'_>) -> Result<Reply, Error> {
         // A server that is shared may have been found by a grant that allows it.
-        if !self.asking.plain_http && !origin::is_private(&url.uri) {
+        if !self.asking.plain_http && !transport::is_secure(&url.uri) {
             return Err(Error::config(
                 "the authorization server's endpoint is plain http, which would send secrets in the clear: use \
                  `allow_plain_http` where the way is private by other means",

@@ -22,7 +22,9 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use tower::{BoxError, Service};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::error::Error;
 

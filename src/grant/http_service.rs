@@ -1,10 +1,14 @@
 //! The HTTP client for token requests: any that fits.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use tower::{BoxError, Service, ServiceExt};
+use tower_service::Service;
+
+use crate::error::BoxError;
 
 use crate::error::Error;
 
@@ -35,7 +39,9 @@ where
     B::Error: Into<BoxError>,
 {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Answer>, Error> {
-        let response = self.clone().oneshot(request).await.map_err(Error::connect)?;
+        let mut service = self.clone();
+        poll_fn(|task| service.poll_ready(task)).await.map_err(Error::connect)?;
+        let response = service.call(request).await.map_err(Error::connect)?;
         let (head, body) = response.into_parts();
         let whole = std::pin::pin!(Limited::new(body, LARGEST_ANSWER)).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {

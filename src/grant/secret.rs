@@ -2,10 +2,10 @@
 
 use std::{env, fmt, path::PathBuf, pin::Pin, sync::Arc};
 
+use crate::error::BoxError;
 #[cfg(feature = "jwt")]
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
-use tower::BoxError;
 
 use crate::{error::Error, grant::file::SecretFile};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Uri;
 
-use crate::{error::Error, grant::reply::shown, origin};
+use crate::{error::Error, grant::reply::shown, transport};
 
 /// A URL that was looked at: http or https with a host, and nothing in it that goes in the clear.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl Url {
         if text.contains('#') {
             return Err("has a fragment");
         }
-        if !plain_http && !origin::is_private(&uri) {
+        if !plain_http && !transport::is_secure(&uri) {
             return Err("is plain http, which would send secrets in the clear (only loopback addresses may be)");
         }
         Ok(Self { text: text.to_owned(), uri })

@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::error::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tower::BoxError;
 
 use crate::replay::{
     first::First,

@@ -7,9 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::error::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tower::BoxError;
 
 use crate::replay::shared::{Broken, Next, Polled, Rest, Shared, State, Turn, lock, poll, wait, wake};
 

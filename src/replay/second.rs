@@ -5,8 +5,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::error::BoxError;
 use http_body::{Body, Frame};
-use tower::BoxError;
 
 use crate::replay::shared::{Broken, Next, Polled, Rest, Shared, lock, poll, wait};
 

@@ -21,10 +21,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::error::BoxError;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use tower::BoxError;
 
 use crate::replay::{chunks::Chunks, first::First, second::Second};
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::error::BoxError;
 use http_body::{Body, SizeHint};
-use tower::BoxError;
 
 use crate::replay::{
     body::ReplayBody,
@@ -31,14 +31,14 @@ use crate::replay::{
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-/// use tower::BoxError;
+/// use crate::error::BoxError;
 /// use tower_bearer::{BearerAuthLayer, FixedToken, replay::Tee};
 ///
 /// # let source = FixedToken::new("t")?;
 /// type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// let layer = BearerAuthLayer::new(source).replay(Tee::new(|body| Body::new(body)));
 /// // With axum, `Tee::new(axum::body::Body::new)`; with tonic, `Tee::new(tonic::body::Body::new)`.
-/// # use tower::Layer;
+/// # use tower_layer::Layer;
 /// # let api = tower::service_fn(async |_: http::Request<Body>| Ok::<_, BoxError>(http::Response::new(String::new())));
 /// # fn is_service<B, S: tower::Service<http::Request<B>>>(_: S) {}
 /// # is_service::<Body, _>(layer.layer(api));

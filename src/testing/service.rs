@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use tower::Service;
+use tower_service::Service;
 
 use super::answer::Content;
 use super::{Issuer, Outage};

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock,
-    copies::Apart,
     error::Error,
+    per_core::CachePadded,
     scope::Scopes,
     token::{
         claims::{self, Claims},
@@ -140,7 +140,7 @@ impl AccessToken {
 
     /// The same value, with a reference count of its own, on a cache line of its own.
     pub(crate) fn header_copy(&self) -> HeaderValue {
-        header_value(Bytes::from_owner(Apart(self.0.line.clone()))).unwrap_or_else(|| self.header_value())
+        header_value(Bytes::from_owner(CachePadded(self.0.line.clone()))).unwrap_or_else(|| self.header_value())
     }
 
     /// How long it lives from its issue on: the smaller of `expires_in` and the JWT's `exp − iat`.

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// The floors, lowest first. A module stands for its whole folder unless a file in it is named by itself.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock", "copies"],
-    &["challenge", "drain", "head", "origin", "recursion", "outcome", "scope"],
-    &["token", "guard"],
-    &["insufficiency", "verify"],
-    &["rejection"],
+    &["error", "clock", "per_core"],
+    &["challenge", "drain", "saved_head", "transport", "recursion", "scope"],
+    &["token", "origin"],
+    &["destination", "verify"],
+    &["verdict"],
     &["source", "replay", "cache/flight", "cache/backoff", "cache/budget"],
+    &["extensions"],
     &["cache", "grant"],
     &["context"],
     &["future"],

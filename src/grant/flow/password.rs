@@ -1,7 +1,7 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3).
 
+use crate::error::BoxError;
 use secrecy::ExposeSecret;
-use tower::BoxError;
 
 use crate::{
     error::Error,

@@ -2,10 +2,10 @@
 
 use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use crate::error::BoxError;
 use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
-use tower::BoxError;
 
 use crate::{
     error::Error,

@@ -1,49 +1,13 @@
 //! What an API says that is missing, when the token itself is good.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::{challenge::Challenge, error::Error, scope::Scopes, token::AccessToken};
-
-pub(crate) const SCOPE: &str = "insufficient_scope";
-pub(crate) const AUTHENTICATION: &str = "insufficient_user_authentication";
-
-/// Put into a request's extensions, it tells which scopes the request needs.
-///
-/// A 403 to it then comes with an [`InsufficientScope`], whatever the API says of the reason. And with
-/// [`check_scopes`](crate::BearerAuthLayer::check_scopes), a request whose token plainly lacks them is not sent.
-///
-/// ```
-/// use tower_bearer::RequiredScopes;
-///
-/// let request = http::Request::get("https://api.example.org/fhir/Observation?patient=1")
-///     .extension(RequiredScopes::new("patient/Observation.rs".parse()?))
-///     .body(())?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct RequiredScopes(Arc<Scopes>);
-
-impl RequiredScopes {
-    /// These are needed, all of them. Keep it for a kind of request: a clone costs next to nothing.
-    #[must_use]
-    pub fn new(scopes: Scopes) -> Self {
-        Self(Arc::new(scopes))
-    }
-
-    /// # Errors
-    /// When a token plainly lacks one: not, if it does not say which it has.
-    pub(crate) fn check(&self, token: &AccessToken) -> Result<(), Error> {
-        match token.scopes() {
-            // Asked first, because it allocates nothing.
-            Some(granted) if !granted.is_empty() && !granted.covers(&self.0) => {
-                Err(Error::missing_scopes(&self.0.missing_from(granted)))
-            }
-            _ => Ok(()),
-        }
-    }
-}
+use crate::{
+    challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION},
+    scope::Scopes,
+};
 
 /// Which scope a request needs (RFC 6750 §3.1), beside what its token was granted.
 ///
@@ -66,9 +30,9 @@ pub struct InsufficientScope {
 }
 
 impl InsufficientScope {
-    pub(crate) fn read(headers: &HeaderMap, declared: Option<&RequiredScopes>, granted: Option<Scopes>) -> Self {
-        let declared = || declared.map(|declared| declared.0.to_string());
-        Self { required: param(headers, SCOPE, "scope").or_else(declared), granted }
+    pub(crate) fn read(headers: &HeaderMap, declared: Option<&Scopes>, granted: Option<Scopes>) -> Self {
+        let declared = || declared.map(Scopes::to_string);
+        Self { required: param(headers, INSUFFICIENT_SCOPE, "scope").or_else(declared), granted }
     }
 
     /// The scope that the API asks for, space-delimited, if it says so (RFC 6750 §3); else the one that the request declared.
@@ -114,9 +78,9 @@ pub struct InsufficientUserAuthentication {
 
 impl InsufficientUserAuthentication {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let seconds = param(headers, AUTHENTICATION, "max_age");
+        let seconds = param(headers, INSUFFICIENT_USER_AUTHENTICATION, "max_age");
         Self {
-            acr_values: param(headers, AUTHENTICATION, "acr_values"),
+            acr_values: param(headers, INSUFFICIENT_USER_AUTHENTICATION, "acr_values"),
             // A sign is no digit, though `parse` takes a plus.
             max_age: seconds
                 .filter(|seconds| seconds.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,4 +1,4 @@
-//! Copies of a shared value, one a core: a reference count that every core writes costs more the more cores there are.
+//! PerCore of a shared value, one a core: a reference count that every core writes costs more the more cores there are.
 
 use std::{
     fmt,
@@ -25,15 +25,15 @@ thread_local! {
 }
 
 /// Equal values that share no reference count.
-pub(crate) struct Copies<T>(Box<[T]>);
+pub(crate) struct PerCore<T>(Box<[T]>);
 
-impl<T> Copies<T> {
+impl<T> PerCore<T> {
     pub(crate) fn new(copy: impl FnMut() -> T) -> Self {
         Self(std::iter::repeat_with(copy).take(*CORES).collect())
     }
 
     /// The running thread's own.
-    pub(crate) fn mine(&self) -> &T {
+    pub(crate) fn local(&self) -> &T {
         // A thread that is ending has no seat any more.
         let seat = SEAT.try_with(|seat| *seat).unwrap_or_default();
         &self.0[seat & (self.0.len() - 1)]
@@ -41,18 +41,18 @@ impl<T> Copies<T> {
 }
 
 /// As one of them.
-impl<T: fmt::Debug> fmt::Debug for Copies<T> {
+impl<T: fmt::Debug> fmt::Debug for PerCore<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.mine().fmt(f)
+        self.local().fmt(f)
     }
 }
 
 /// On cache lines of its own, in pairs as processors fetch them.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Apart<T>(pub(crate) T);
+pub(crate) struct CachePadded<T>(pub(crate) T);
 
-impl<T> Deref for Apart<T> {
+impl<T> Deref for CachePadded<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -60,7 +60,7 @@ impl<T> Deref for Apart<T> {
     }
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Apart<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for CachePadded<T> {
     fn as_ref(&self) -> &[u8] {
         self.0.as_ref()
     }
@@ -74,19 +74,19 @@ mod tests {
 
     #[test]
     fn a_thread_has_one_copy_and_each_copy_its_threads() {
-        let copies = Copies::new(|| Arc::new(Apart(())));
-        let mine = || Arc::as_ptr(copies.mine()) as usize;
+        let copies = PerCore::new(|| Arc::new(CachePadded(())));
+        let mine = || Arc::as_ptr(copies.local()) as usize;
         let taken: HashSet<usize> = (0..16 * *CORES)
             .map(|_| thread::scope(|scope| scope.spawn(|| (mine(), mine())).join().unwrap()))
             .map(|(first, again)| if first == again { first } else { panic!("another one") })
             .collect();
         assert_eq!(taken.len(), *CORES);
-        assert_eq!(format!("{:?}", Copies::new(|| 7)), "7");
+        assert_eq!(format!("{:?}", PerCore::new(|| 7)), "7");
     }
 
     #[test]
     fn what_is_apart_shares_no_cache_line() {
-        assert_eq!(size_of::<Apart<u8>>(), 128);
-        assert_eq!(align_of::<Apart<u8>>(), 128);
+        assert_eq!(size_of::<CachePadded<u8>>(), 128);
+        assert_eq!(align_of::<CachePadded<u8>>(), 128);
     }
 }

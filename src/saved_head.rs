@@ -8,14 +8,14 @@ use http::{
 };
 
 /// All of a head but `Authorization`, of which each attempt has its own: only its place is kept.
-pub(crate) struct Head {
+pub(crate) struct SavedHead {
     method: Method,
     version: Version,
     extensions: Extensions,
     text: Text,
 }
 
-impl Head {
+impl SavedHead {
     pub(crate) fn keep(head: &Parts) -> Self {
         let mut text = Text::for_headers(head.headers.len());
         text.put(head.uri.scheme_str().unwrap_or_default().as_bytes(), false);
@@ -115,7 +115,7 @@ mod tests {
 
     fn again(request: Request<()>) -> (Parts, Option<Parts>) {
         let (head, ()) = request.into_parts();
-        let again = Head::keep(&head).replay();
+        let again = SavedHead::keep(&head).replay();
         (head, again)
     }
 

@@ -4,10 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{
-    challenge::Challenge,
-    insufficiency::{AUTHENTICATION, SCOPE},
-};
+use crate::challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION};
 
 /// What an answer says about the token that its request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,9 +45,9 @@ impl Verdict {
         let says = |code: &str| challenges.iter().any(|challenge| challenge.is_bearer_error(code));
         if status == StatusCode::UNAUTHORIZED && says("invalid_token") {
             Self::Rejected
-        } else if says(SCOPE) {
+        } else if says(INSUFFICIENT_SCOPE) {
             Self::InsufficientScope
-        } else if says(AUTHENTICATION) {
+        } else if says(INSUFFICIENT_USER_AUTHENTICATION) {
             Self::InsufficientUserAuthentication
         } else if status == StatusCode::UNAUTHORIZED {
             Self::Rejected
