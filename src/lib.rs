@@ -20,6 +20,7 @@ mod saved_head;
 pub mod scope;
 mod service;
 pub mod source;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;

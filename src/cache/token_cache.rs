@@ -3,14 +3,10 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::SystemTime,
 };
 
-use arc_swap::ArcSwapOption;
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -29,6 +25,7 @@ use crate::{
     recursion::Renewing,
     scope::Scopes,
     source::{Narrowing, TokenSource},
+    sync::{ArcSwapOption, AtomicBool},
     token::AccessToken,
 };
 
