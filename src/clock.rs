@@ -1,4 +1,4 @@
-//! The wall clock, read in this one place. Ages are measured on tokio's clock, which tests can pause.
+//! The wall clock, which is read in this one place. Ages are measured on tokio's clock, which tests can pause.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! Where the token may go.
+//! Which requests may carry the token.
 
 use std::sync::Arc;
 
@@ -6,39 +6,39 @@ use http::Uri;
 
 use crate::{error::Error, origin::Origin, transport};
 
-/// The rule about URIs: which are the API's, and whether the way there is private.
+/// The destinations that the token may be sent to: the origins of the API, over a secure transport.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Destinations {
-    /// `None`: all are.
+    /// `None` means any origin.
     pub(crate) origins: Option<Arc<[Origin]>>,
     pub(crate) plain_http: bool,
 }
 
 impl Destinations {
-    /// Whether a request to `uri` is to carry the token.
+    /// Returns whether a request to `uri` carries the token.
     ///
     /// # Errors
-    /// When it is, but must not; or when that cannot be told.
+    /// When it would go over an insecure transport, or when its origin is not known.
     #[inline]
     pub(crate) fn covers(&self, uri: &Uri) -> Result<bool, Error> {
-        // As nearly all are written. To take an authority apart costs more than all else that a hit does.
-        let plainly = match (&self.origins, uri.authority()) {
+        // Nearly all URIs are written as the origin is. Parsing the authority costs more than everything else that a hit does.
+        let is_same_text = match (&self.origins, uri.authority()) {
             (None, _) => uri.scheme_str() == Some("https"),
             (Some(origins), Some(authority)) => origins
                 .iter()
                 .any(|origin| (origin.is_secure || self.plain_http) && origin.is_written(uri.scheme_str(), authority)),
             (Some(_), None) => false,
         };
-        if plainly { Ok(true) } else { self.covers_not_plainly(uri) }
+        if is_same_text { Ok(true) } else { self.covers_parsed(uri) }
     }
 
-    fn covers_not_plainly(&self, uri: &Uri) -> Result<bool, Error> {
+    fn covers_parsed(&self, uri: &Uri) -> Result<bool, Error> {
         if let Some(origins) = &self.origins
             && !is_listed(uri, origins)?
         {
             return Ok(false);
         }
-        // Without a host, the connection below decides where the request goes, and it is made already.
+        // Without a host, the connection below decides where the request goes. That connection exists already.
         if self.plain_http || transport::is_secure(uri) || uri.host().is_none() {
             return Ok(true);
         }
@@ -52,7 +52,7 @@ fn is_listed(uri: &Uri, origins: &[Origin]) -> Result<bool, Error> {
     };
     let listed = origins.iter().any(|origin| origin.covers(scheme, authority));
     if !listed {
-        tracing::debug!(scheme, host = authority.host(), "not one of the API's origins: no token");
+        tracing::debug!(scheme, host = authority.host(), "not one of the listed origins: sent without a token");
     }
     Ok(listed)
 }

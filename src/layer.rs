@@ -1,4 +1,4 @@
-//! The layer: what is shared by all services that it makes.
+//! The layer: the settings that all its services share.
 
 use std::{
     fmt,
@@ -10,45 +10,43 @@ use tower_layer::Layer;
 
 use crate::{
     cache::TokenCache,
-    context::{Context, Contexts},
-    destination::Destinations,
+    config::{LayerConfig, PerCoreConfig},
     error::Error,
     origin::Origin,
-    per_core::{CachePadded, PerCore},
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
-    verdict::{Rule, Verdict},
+    verdict::{Verdict, VerdictRule},
 };
 
-/// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request once more when its token was rejected.
+/// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request again when its token was rejected.
 ///
-/// `T` is the source of tokens, `R` how bodies are kept for the second attempt.
+/// `R` is how bodies are kept for the second attempt.
 ///
 /// # What it decides, in this order
-/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) passes as it is.
-/// 2. The layer owns `Authorization`: what the caller put there is replaced, because a gateway must not pass an end user's
-///    credentials on ([`keep_existing`](Self::keep_existing) changes that).
-/// 3. The token goes only where it belongs: with [`origins`](Self::origins), a request to any other passes as it is. A
-///    request that would carry it over anything but https, or http to loopback, gets an
-///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). A URI without a host
-///    is the business of the connection below, which decides where the request goes.
-/// 4. A token at hand is attached at once. While there is none, the inner service's readiness is given up and asked for
-///    again after, so that the token's own request may use the same limits.
-/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) renews it, if
-///    it is still the current one, and the request is sent once more with the new one. The second answer is final.
-/// 6. Where that cannot be done, the caller gets the original answer untouched, with an [`Outcome`](crate::Outcome) in its
-///    extensions that says why.
+/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged.
+/// 2. The layer owns `Authorization`. It replaces what the caller put there, because a gateway must not pass on an end user's
+///    credentials ([`keep_existing`](Self::keep_existing) changes that).
+/// 3. The token goes only where it belongs. With [`origins`](Self::origins), a request to any other origin is passed on
+///    unchanged. A request that would carry the token over anything but https, or http to loopback, gets an
+///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). Where a URI has no host,
+///    the connection below decides where the request goes.
+/// 4. A current token is attached at once. While there is none, the layer gives back the readiness of the inner service, and
+///    waits for it again afterwards. So the token's own request may use the same limits.
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) causes a renewal, if
+///    the token is still the newest. The request is then sent again with the new token. The second answer is final.
+/// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
+///    extensions says why.
 ///
 /// # Examples
-/// Anything whose requests are cloneable, here tower's own test service:
+/// Any service works whose requests can be cloned. Here it is a closure:
 ///
 /// ```
 /// use http::{Request, Response};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_bearer::{BearerAuthLayer, FixedToken};
+/// use tower_bearer::{BearerAuthLayer, BoxError, FixedToken};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower::BoxError> {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 /// let mut api = ServiceBuilder::new()
 ///     .layer(BearerAuthLayer::new(FixedToken::new("mF_9.B5f-4.1JqM")?))
 ///     .service(service_fn(async |request: Request<String>| {
@@ -59,60 +57,52 @@ use crate::{
 /// assert_eq!(response.body(), "welcome");
 /// # Ok(()) }
 /// ```
-pub struct BearerAuthLayer<T, R = CloneBody> {
-    context: Context<T, R>,
-    /// Made by the first service and shared by all: some make one for each connection.
-    contexts: OnceLock<Contexts<T, R>>,
+pub struct BearerAuthLayer<R = CloneBody> {
+    config: LayerConfig<R>,
+    /// Made by the first service and shared by all, because some stacks make a service for each connection.
+    per_core: OnceLock<PerCoreConfig<R>>,
 }
 
-impl<T: TokenSource> BearerAuthLayer<T> {
-    /// A layer with a cache of its own over `source`.
-    pub fn new(source: T) -> Self {
+impl BearerAuthLayer {
+    /// Creates a layer over `source`, with a cache of its own.
+    pub fn new(source: impl TokenSource) -> Self {
         Self::with_cache(TokenCache::new(source))
     }
 
-    /// A layer over a cache that others may share: one token, one renewal, for all of them.
+    /// Creates a layer over a cache. Other layers may share the cache: they all use one token and one renewal.
     #[must_use]
-    pub fn with_cache(cache: TokenCache<T>) -> Self {
-        let guard = Destinations::default();
-        let (rule, replay) = (Rule::Standard, CloneBody);
-        let context = Context { cache, replay, rule, keep_existing: false, guard, check_scopes: false };
-        Self { context, contexts: OnceLock::new() }
+    pub fn with_cache(cache: TokenCache) -> Self {
+        Self { config: LayerConfig::new(cache, CloneBody), per_core: OnceLock::new() }
     }
 }
 
-impl<T, R> BearerAuthLayer<T, R> {
-    /// Keeps bodies for the second attempt in this way. Default: [`CloneBody`].
+impl<R> BearerAuthLayer<R> {
+    /// Sets how bodies are kept for the second attempt. Default: [`CloneBody`].
     #[must_use]
-    pub fn replay<N>(self, replay: N) -> BearerAuthLayer<T, N> {
-        let Context { cache, rule, keep_existing, guard, check_scopes, .. } = self.context;
-        let context = Context { cache, replay, rule, keep_existing, guard, check_scopes };
-        BearerAuthLayer { context, contexts: OnceLock::new() }
+    pub fn replay<N>(self, replay: N) -> BearerAuthLayer<N> {
+        BearerAuthLayer { config: self.config.with_replay(replay), per_core: OnceLock::new() }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Context<T, R>)) -> Self {
-        change(&mut self.context);
-        Self { contexts: OnceLock::new(), ..self }
-    }
-
-    /// Never sends a request twice: for bodies that cannot be cloned, and for callers who retry themselves. A rejected
-    /// token is renewed all the same. Default: [`CloneBody`].
+    /// Never sends a request twice: for bodies that cannot be cloned, and for callers that retry themselves. A rejected token
+    /// is renewed all the same. Default: [`CloneBody`].
     #[must_use]
-    pub fn without_retry(self) -> BearerAuthLayer<T, NoReplay> {
+    pub fn without_retry(self) -> BearerAuthLayer<NoReplay> {
         self.replay(NoReplay)
     }
 
-    /// Leaves a request that has an `Authorization` header as it is, wherever it goes. Default: off, the header is replaced.
+    /// Sets whether a request that has an `Authorization` header is passed on unchanged, wherever it goes. Default: `false`,
+    /// the header is replaced.
     #[must_use]
     pub fn keep_existing(self, keep: bool) -> Self {
-        self.with(|context| context.keep_existing = keep)
+        self.with(|config| config.keep_existing = keep)
     }
 
-    /// Puts the token only on requests to the origins of these base URLs: scheme, host and port; paths are ignored. Any
-    /// other request passes as it is, without a token and without retry, as one marked with
-    /// [`SkipBearerAuth`](crate::SkipBearerAuth) does. Default: every request carries the token.
+    /// Sets the origins whose requests carry the token, by base URLs. Scheme, host and port count; paths are ignored. Default:
+    /// every request carries the token.
     ///
-    /// With a list, a redirect that is followed above the layer takes no token to another host.
+    /// A request to any other origin is passed on unchanged, without a token and without a retry, and keeps the
+    /// `Authorization` that the caller gave it. So with a list, a redirect that is followed above the layer takes no token to
+    /// another host.
     ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken};
@@ -121,16 +111,14 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// # Ok::<(), tower_bearer::Error>(())
     /// ```
     ///
-    /// Hosts are compared as they are written, in any case, and default ports need not be. `*.` stands for one or more labels, not for
-    /// none: `https://*.example.org` is not `https://example.org`.
+    /// Hosts are compared in any case, and a default port may be left out. `*.` stands for one or more labels:
+    /// `https://*.example.org` does not cover `https://example.org`.
     ///
-    /// Requests to others keep whatever `Authorization` the caller gave them.
-    ///
-    /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config): where it goes cannot be told.
+    /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config), because its origin is not known.
     ///
     /// # Errors
-    /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*`
-    /// elsewhere than before a name of two labels or more.
+    /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*` in
+    /// another place than before a name of two labels or more.
     pub fn origins<O: AsRef<str>>(self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let parse = |(at, url): (usize, O)| {
             Origin::parse(url.as_ref()).map_err(|wrong| {
@@ -139,34 +127,38 @@ impl<T, R> BearerAuthLayer<T, R> {
         };
         let origins: Arc<[_]> = urls.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
         if origins.is_empty() {
-            return Err(Error::config("the list of origins is empty, so that no request would carry the token"));
+            return Err(Error::config(
+                "the list of origins is empty, so no request would carry the token: add the API's base URL",
+            ));
         }
-        Ok(self.with(|context| context.guard.origins = Some(origins)))
+        Ok(self.with(|config| config.destinations.origins = Some(origins)))
     }
 
-    /// Sends the token whatever the scheme: over plain http, and over transports with schemes of their own. Default: off,
-    /// such a request gets an [error](crate::Error::is_insecure); http to loopback is exempt.
+    /// Sets whether the token is sent over any scheme: plain http, and custom schemes of other transports. Default: `false`,
+    /// such a request gets an [error](crate::Error::is_insecure), except http to loopback.
     ///
-    /// For networks that are private by other means, such as a service mesh's or a Unix socket.
+    /// It is for networks that are private by other means, such as a service mesh or a Unix socket.
     #[must_use]
     pub fn allow_plain_http(self, allow: bool) -> Self {
-        self.with(|context| context.guard.plain_http = allow)
+        self.with(|config| config.destinations.plain_http = allow)
     }
 
-    /// Refuses a request whose token plainly lacks the scopes that it declares, by [`RequiredScopes`](crate::RequiredScopes):
-    /// an [error](crate::Error::missing_scope) at once instead of a 403 later. A token that does not say what it was granted is
-    /// sent. Default: off.
+    /// Sets whether a request is refused whose token lacks the scopes that the request declares by
+    /// [`RequiredScopes`](crate::RequiredScopes). Default: `false`.
+    ///
+    /// Such a request gets an [error](crate::Error::missing_scope) at once instead of a 403 later. A token that does not say
+    /// what it was granted is sent.
     #[must_use]
     pub fn check_scopes(self, check: bool) -> Self {
-        self.with(|context| context.check_scopes = check)
+        self.with(|config| config.check_scopes = check)
     }
 
-    /// Judges answers by a rule of one's own, or by [`Verdict::grpc`]. Default: [`Verdict::standard`].
+    /// Sets the rule that judges answers: a custom one, or [`Verdict::grpc`]. Default: [`Verdict::standard`].
     ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
     /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
-    /// // Some servers say 419 for an expired token.
+    /// // Some servers answer 419 to an expired token.
     /// let layer = layer.judge_by(|status, headers| match status.as_u16() {
     ///     419 => Verdict::Rejected,
     ///     _ => Verdict::standard(status, headers),
@@ -175,33 +167,37 @@ impl<T, R> BearerAuthLayer<T, R> {
     /// ```
     #[must_use]
     pub fn judge_by(self, rule: impl Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync + 'static) -> Self {
-        self.with(|context| context.rule = Rule::Custom(Arc::new(rule)))
+        self.with(|config| config.rule = VerdictRule::Custom(Arc::new(rule)))
     }
 
-    /// The cache, to share it or to ask for its [`status`](TokenCache::status).
+    /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
     #[must_use]
-    pub fn cache(&self) -> &TokenCache<T> {
-        &self.context.cache
+    pub fn cache(&self) -> &TokenCache {
+        &self.config.cache
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut LayerConfig<R>)) -> Self {
+        change(&mut self.config);
+        Self { per_core: OnceLock::new(), ..self }
     }
 }
 
-impl<S, T, R: Clone> Layer<S> for BearerAuthLayer<T, R> {
-    type Service = BearerAuth<S, T, R>;
+impl<S, R: Clone> Layer<S> for BearerAuthLayer<R> {
+    type Service = BearerAuth<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let contexts = || Arc::new(PerCore::new(|| Arc::new(CachePadded(self.context.clone()))));
-        BearerAuth::new(inner, Arc::clone(self.contexts.get_or_init(contexts)))
+        BearerAuth::new(inner, Arc::clone(self.per_core.get_or_init(|| self.config.per_core())))
     }
 }
 
-impl<T, R: Clone> Clone for BearerAuthLayer<T, R> {
+impl<R: Clone> Clone for BearerAuthLayer<R> {
     fn clone(&self) -> Self {
-        Self { context: self.context.clone(), contexts: self.contexts.clone() }
+        Self { config: self.config.clone(), per_core: self.per_core.clone() }
     }
 }
 
-impl<T, R: fmt::Debug> fmt::Debug for BearerAuthLayer<T, R> {
+impl<R: fmt::Debug> fmt::Debug for BearerAuthLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BearerAuthLayer").field(&self.context).finish()
+        f.debug_tuple("BearerAuthLayer").field(&self.config).finish()
     }
 }

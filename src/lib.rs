@@ -1,10 +1,11 @@
 #![doc = include_str!("../docs/guide.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 pub mod cache;
 mod challenge;
 mod clock;
-mod context;
+mod config;
 mod destination;
 mod drain;
 mod error;

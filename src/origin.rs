@@ -12,19 +12,19 @@ pub(crate) struct Origin {
     /// `host` is what follows `*.`.
     wildcard: bool,
     port: u16,
-    /// As it stood in the URL, port and all.
+    /// The authority as it was written in the URL, with its port.
     authority: Box<str>,
-    /// Whether the way there is private.
+    /// Whether the transport to it is secure.
     pub(crate) is_secure: bool,
 }
 
 impl Origin {
-    /// The origin of a base URL.
+    /// Returns the origin of a base URL.
     ///
     /// # Errors
-    /// What is wrong with it. Nothing of it is repeated: it may hold a password.
+    /// Returns what is wrong with it. The text repeats nothing of the URL, which may hold a password.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
-        let url: Uri = url.parse().map_err(|_| "is no URL")?;
+        let url: Uri = url.parse().map_err(|_| "is not a URL")?;
         let scheme = match url.scheme_str() {
             Some("https") => "https",
             Some("http") => "http",
@@ -36,7 +36,7 @@ impl Origin {
         }
         let port = match &authority.as_str()[authority.host().len()..] {
             "" => default_port(scheme),
-            _ => authority.port_u16().ok_or("has a port that is no number")?,
+            _ => authority.port_u16().ok_or("has a port that is not a number")?,
         };
         let host = without_root(authority.host());
         let (host, wildcard) = match host.strip_prefix("*.") {
@@ -53,18 +53,18 @@ impl Origin {
         Ok(Self { scheme, host: host.into(), wildcard, port, authority: authority.as_str().into(), is_secure })
     }
 
-    /// Whether this is the origin to the letter.
+    /// Returns whether a request is written with exactly this origin.
     pub(crate) fn is_written(&self, scheme: Option<&str>, authority: &Authority) -> bool {
         scheme == Some(self.scheme) && authority.as_str() == &*self.authority
     }
 
     pub(crate) fn covers(&self, scheme: &str, authority: &Authority) -> bool {
         let port = authority.port_u16();
-        // One that is no port, such as 99999, is not the default one.
+        // An invalid port, such as 99999, is not the default port.
         (port.is_some() || has_no_port(authority)) && self.is_of(scheme, authority.host(), port)
     }
 
-    /// Compared as it is, since this is asked for each request.
+    /// Compares without allocating, because each request asks.
     fn is_of(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         scheme.eq_ignore_ascii_case(self.scheme)
             && port.unwrap_or(default_port(self.scheme)) == self.port
@@ -184,13 +184,13 @@ mod tests {
     #[test]
     fn a_bad_base_url_says_what_is_wrong_with_it() {
         for (url, says) in [
-            ("", "no URL"),
-            ("https://", "no URL"),
-            ("https://bücher.example/", "no URL"),
+            ("", "not a URL"),
+            ("https://", "not a URL"),
+            ("https://bücher.example/", "not a URL"),
             ("api.example.org", "scheme"),
             ("/fhir", "scheme"),
             ("ftp://api.example.org", "scheme"),
-            ("unix:///run/api.sock", "no URL"),
+            ("unix:///run/api.sock", "not a URL"),
             ("https://user:hidden@api.example.org", "user"),
             ("https://api.example.org:99999", "port"),
             ("https://api.example.org:", "port"),

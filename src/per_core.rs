@@ -1,4 +1,4 @@
-//! PerCore of a shared value, one a core: a reference count that every core writes costs more the more cores there are.
+//! Copies of a shared value, one for each core. A reference count that all cores write becomes slower with each core.
 
 use std::{
     fmt,
@@ -10,44 +10,44 @@ use std::{
     thread::available_parallelism,
 };
 
-/// More than this would cost each token more memory than its cores gain.
-const MOST: usize = 64;
+/// The most copies. More would cost each token more memory than they save time.
+const MAX_COPIES: usize = 64;
 
-/// A power of two.
-static CORES: LazyLock<usize> =
-    LazyLock::new(|| available_parallelism().map_or(1, usize::from).next_power_of_two().min(MOST));
+/// The number of copies, a power of two.
+static COPIES: LazyLock<usize> =
+    LazyLock::new(|| available_parallelism().map_or(1, usize::from).next_power_of_two().min(MAX_COPIES));
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Drawn at a thread's first use, so that as many threads as there are cores have no copy in common.
-    static SEAT: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    /// The copy that a thread uses. It is assigned at the first use, so that as many threads as there are cores share none.
+    static SLOT: usize = NEXT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Equal values that share no reference count.
+/// Equal values that share no reference count, one for each core.
 pub(crate) struct PerCore<T>(Box<[T]>);
 
 impl<T> PerCore<T> {
     pub(crate) fn new(copy: impl FnMut() -> T) -> Self {
-        Self(std::iter::repeat_with(copy).take(*CORES).collect())
+        Self(std::iter::repeat_with(copy).take(*COPIES).collect())
     }
 
-    /// The running thread's own.
+    /// Returns the copy of the running thread.
     pub(crate) fn local(&self) -> &T {
-        // A thread that is ending has no seat any more.
-        let seat = SEAT.try_with(|seat| *seat).unwrap_or_default();
-        &self.0[seat & (self.0.len() - 1)]
+        // A thread that is ending has no slot left.
+        let slot = SLOT.try_with(|slot| *slot).unwrap_or_default();
+        &self.0[slot & (self.0.len() - 1)]
     }
 }
 
-/// As one of them.
+/// Shows one of the copies.
 impl<T: fmt::Debug> fmt::Debug for PerCore<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.local().fmt(f)
     }
 }
 
-/// On cache lines of its own, in pairs as processors fetch them.
+/// A value on cache lines of its own. Processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct CachePadded<T>(pub(crate) T);
@@ -76,16 +76,16 @@ mod tests {
     fn a_thread_has_one_copy_and_each_copy_its_threads() {
         let copies = PerCore::new(|| Arc::new(CachePadded(())));
         let mine = || Arc::as_ptr(copies.local()) as usize;
-        let taken: HashSet<usize> = (0..16 * *CORES)
+        let taken: HashSet<usize> = (0..16 * *COPIES)
             .map(|_| thread::scope(|scope| scope.spawn(|| (mine(), mine())).join().unwrap()))
             .map(|(first, again)| if first == again { first } else { panic!("another one") })
             .collect();
-        assert_eq!(taken.len(), *CORES);
+        assert_eq!(taken.len(), *COPIES);
         assert_eq!(format!("{:?}", PerCore::new(|| 7)), "7");
     }
 
     #[test]
-    fn what_is_apart_shares_no_cache_line() {
+    fn a_padded_value_shares_no_cache_line() {
         assert_eq!(size_of::<CachePadded<u8>>(), 128);
         assert_eq!(align_of::<CachePadded<u8>>(), 128);
     }

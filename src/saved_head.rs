@@ -1,13 +1,14 @@
-//! A request's head, kept for a second attempt.
+//! The head of a request, saved for a second attempt.
 //!
-//! Its parts are kept as text, in one allocation. A clone costs two for the map of headers alone, and counts up and down
-//! a reference for each value and for the URI, which is most of its time; `benches/README.md` has the figures.
+//! Its parts are saved as text, in one allocation. A clone would take two allocations for the map of headers alone. It would
+//! also change a reference count for each value and for the URI, which takes most of its time. `benches/README.md` has the
+//! figures.
 
 use http::{
     Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header::AUTHORIZATION, request::Parts, uri,
 };
 
-/// All of a head but `Authorization`, of which each attempt has its own: only its place is kept.
+/// Everything in a head except the value of `Authorization`: each attempt has its own, so only its place is saved.
 pub(crate) struct SavedHead {
     method: Method,
     version: Version,
@@ -16,7 +17,7 @@ pub(crate) struct SavedHead {
 }
 
 impl SavedHead {
-    pub(crate) fn keep(head: &Parts) -> Self {
+    pub(crate) fn save(head: &Parts) -> Self {
         let mut text = Text::for_headers(head.headers.len());
         text.put(head.uri.scheme_str().unwrap_or_default().as_bytes(), false);
         text.put(head.uri.authority().map_or(&[], |authority| authority.as_str().as_bytes()), false);
@@ -32,9 +33,9 @@ impl SavedHead {
         Self { method: head.method.clone(), version: head.version, extensions: head.extensions.clone(), text }
     }
 
-    /// With an empty `Authorization` in its place. `None` if it cannot be put together again: somebody made a part of it past
-    /// the checks that it has to pass now.
-    pub(crate) fn replay(self) -> Option<Parts> {
+    /// Returns the head with an empty `Authorization` in its place. Returns `None` if a part of it does not pass the checks of
+    /// `http`, because it was made without them.
+    pub(crate) fn restore(self) -> Option<Parts> {
         let mut parts = self.text.parts();
         let mut part = || parts.next().map(|(part, _)| part);
         let (scheme, authority, path) = (part()?, part()?, part()?);
@@ -48,7 +49,7 @@ impl SavedHead {
             let (value, sensitive) = parts.next()?;
             let mut value = HeaderValue::from_bytes(value).ok()?;
             value.set_sensitive(sensitive);
-            // Names are kept in lower case, and `from_bytes` takes fewer: not the quotes that may come by HTTP/2.
+            // Saved names are in lower case. `from_bytes` would refuse some, such as names with quotes that came by HTTP/2.
             head.headers.try_append(HeaderName::from_lowercase(name).ok()?, value).ok()?;
         }
         (head.method, head.version, head.extensions) = (self.method, self.version, self.extensions);
@@ -56,7 +57,8 @@ impl SavedHead {
     }
 }
 
-/// Empty is absent, but for a scheme, which is there where both others are: `http` parses `://host/`. An empty path is `/`.
+/// Returns the URI of these parts. An empty part is absent. Only a scheme may be empty and present, if both other parts are
+/// there: `http` parses `://host/`.
 fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
     let mut parts = uri::Parts::default();
     if !authority.is_empty() && !path.is_empty() {
@@ -71,25 +73,26 @@ fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Stands in the place of `Authorization`, without a value.
+/// The name that marks the place of `Authorization`. No value follows it.
 const NO_NAME: &[u8] = &[];
 
-/// Parts one after the other, each after its length and a mark.
+/// Parts one after the other. Each comes after its length and a flag.
 struct Text(Vec<u8>);
 
 const PREFIX: usize = size_of::<usize>();
 
-/// What most headers need, and a URI. More costs an allocation; to add them up first costs each request more.
-const USUAL: usize = 64;
+/// The bytes that most headers and URIs need. A longer head costs one more allocation. Adding up the lengths first would cost
+/// each request more.
+const USUAL_HEADER: usize = 64;
 const USUAL_URI: usize = 128;
 
 impl Text {
     fn for_headers(headers: usize) -> Self {
-        Self(Vec::with_capacity(USUAL_URI + headers * USUAL))
+        Self(Vec::with_capacity(USUAL_URI + headers * USUAL_HEADER))
     }
 
-    fn put(&mut self, part: &[u8], mark: bool) {
-        let prefix = part.len() << 1 | usize::from(mark);
+    fn put(&mut self, part: &[u8], flag: bool) {
+        let prefix = part.len() << 1 | usize::from(flag);
         self.0.extend_from_slice(&prefix.to_ne_bytes());
         self.0.extend_from_slice(part);
     }
@@ -115,12 +118,12 @@ mod tests {
 
     fn again(request: Request<()>) -> (Parts, Option<Parts>) {
         let (head, ()) = request.into_parts();
-        let again = SavedHead::keep(&head).replay();
+        let again = SavedHead::save(&head).restore();
         (head, again)
     }
 
     #[test]
-    fn a_head_comes_back_as_it_was_but_for_its_authorization() {
+    fn a_restored_head_is_the_same_but_for_its_authorization() {
         let mut secret = HeaderValue::from_static("session=1");
         secret.set_sensitive(true);
         let request = Request::put("https://api.example.org/fhir?_id=1")
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn any_form_of_target_comes_back() {
+    fn any_form_of_target_is_restored() {
         for target in [
             "/",
             "/a?b",
@@ -163,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_head_comes_back(target in "(https?://[a-z.]{1,9}(:[0-9]{1,5})?)?/[a-z0-9?&=%.~]{0,20}", headers: Vec<(u8, Vec<u8>)>) {
+        fn any_head_is_restored(target in "(https?://[a-z.]{1,9}(:[0-9]{1,5})?)?/[a-z0-9?&=%.~]{0,20}", headers: Vec<(u8, Vec<u8>)>) {
             let mut request = Request::new(());
             if let Ok(uri) = target.parse() {
                 *request.uri_mut() = uri;

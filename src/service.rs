@@ -10,70 +10,67 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::error::BoxError;
-
 use crate::{
-    cache::{Awaited, Look},
-    context::{Admission, Contexts, Shared, attach},
-    error::Error,
+    admission::{Admission, admit, check_scopes},
+    cache::{Lookup, PendingRenewal},
+    config::{PerCoreConfig, SharedConfig},
+    error::{BoxError, Error},
     extensions::{RequestMarkers, RequiredScopes},
-    future::{ResponseFuture, Retry, Sent, Wait},
+    future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     per_core::CachePadded,
-    replay::Replay,
-    source::TokenSource,
+    replay::{CloneBody, Replay},
 };
 
-/// A service whose requests carry a token. Made by [`BearerAuthLayer`](crate::BearerAuthLayer), which tells what it does.
+/// A service whose requests carry a token. [`BearerAuthLayer`](crate::BearerAuthLayer) makes it, and documents what it does.
 ///
 /// Requests and responses keep their types. Its error is [`BoxError`]: the inner service's own error, or an
-/// [`Error`](crate::Error) when there was no token; the request was not sent then.
-pub struct BearerAuth<S, T, R = crate::replay::CloneBody> {
+/// [`Error`](crate::Error) when there was no token and the request was not sent.
+pub struct BearerAuth<S, R = CloneBody> {
     inner: S,
-    contexts: Contexts<T, R>,
+    config: PerCoreConfig<R>,
 }
 
-impl<S, T, R> BearerAuth<S, T, R> {
-    pub(crate) fn new(inner: S, contexts: Contexts<T, R>) -> Self {
-        Self { inner, contexts }
+impl<S, R> BearerAuth<S, R> {
+    pub(crate) fn new(inner: S, config: PerCoreConfig<R>) -> Self {
+        Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service, to change it.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service, and drops this one.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
-/// What a request begins with.
-enum Start<T, R> {
-    /// Nothing of ours.
+/// How a request begins.
+enum Start<R> {
+    /// It is passed on without a token.
     Pass,
-    /// The token, which is on it.
-    Send(Sent, Shared<T, R>),
-    /// A wait for one.
-    Wait(Awaited, Option<RequiredScopes>, Shared<T, R>),
+    /// Its token is attached.
+    Send(Attempt, SharedConfig<R>),
+    /// It waits for a token.
+    Wait(PendingRenewal, Option<RequiredScopes>, SharedConfig<R>),
 }
 
-impl<S, T, R, B, ResB> Service<Request<B>> for BearerAuth<S, T, R>
+impl<S, R, B, ResB> Service<Request<B>> for BearerAuth<S, R>
 where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     S::Error: Into<BoxError>,
-    T: TokenSource,
     R: Replay<B> + Clone,
     ResB: Body,
 {
     type Response = Response<ResB>;
     type Error = BoxError;
-    type Future = ResponseFuture<S, B, ResB, T, R>;
+    type Future = ResponseFuture<S, B, ResB, R>;
 
     fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Self::Error>> {
         ready!(self.inner.poll_ready(task)).map_err(Into::into)?;
@@ -83,26 +80,27 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.start(&mut request) {
             Ok(Start::Pass) => ResponseFuture::passing(self.inner.call(request)),
-            Ok(Start::Send(sent, context)) => {
-                let (request, kept) = context.keep(request);
-                let Some(kept) = kept else {
-                    return ResponseFuture::first(self.inner.call(request), sent, None, context);
+            Ok(Start::Send(attempt, config)) => {
+                let (request, saved) = save(&*config, request);
+                let Some((head, body)) = saved else {
+                    let response = self.inner.call(request);
+                    return ResponseFuture::first(Sent { response, attempt, retry: None, config });
                 };
                 // The instance that was polled ready is the one that is called, and called again for the retry:
                 // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
                 let mut service = self.take_ready();
                 let response = service.call(request);
-                ResponseFuture::first(response, sent, Some(Retry { service, kept }), context)
+                ResponseFuture::first(Sent { response, attempt, retry: Some(Retry { service, head, body }), config })
             }
-            Ok(Start::Wait(awaited, required, context)) => {
-                // Whatever the ready instance reserved (a permit, a slot) is given up while we wait: the token's own
-                // request may need it.
+            Ok(Start::Wait(pending, required, config)) => {
+                // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
+                // token's own request may need it.
                 drop(self.take_ready());
-                ResponseFuture::waiting(Wait::new(awaited, self.inner.clone(), request, required, context))
+                ResponseFuture::waiting(WaitForToken::new(pending, self.inner.clone(), request, required, config))
             }
             Err(error) => {
-                // The inner service is not called: what it reserved is given up, or this one would keep a shared permit
-                // while idle.
+                // The inner service is not called, so what it reserved is given back. Otherwise this service would hold a
+                // shared permit while it is idle.
                 drop(self.take_ready());
                 ResponseFuture::failed(error)
             }
@@ -110,47 +108,49 @@ where
     }
 }
 
-impl<S, T: TokenSource, R: Clone> BearerAuth<S, T, R> {
-    fn start<B>(&self, request: &mut Request<B>) -> Result<Start<T, R>, Error> {
-        let context = self.contexts.local();
-        let marks = RequestMarkers::read(request.extensions());
-        match context.admit(request, &marks) {
+impl<S, R: Clone> BearerAuth<S, R> {
+    fn start<B>(&self, request: &mut Request<B>) -> Result<Start<R>, Error> {
+        let config = self.config.local();
+        let markers = RequestMarkers::read(request.extensions());
+        match admit(config, request, &markers) {
             Admission::Attach => {}
             Admission::Pass => return Ok(Start::Pass),
             Admission::Refuse(error) => return Err(error),
         }
-        let context = match marks.narrowing {
-            None => Arc::clone(context),
-            Some(narrowing) => Arc::new(CachePadded(context.narrowed(narrowing)?)),
+        let config = match markers.narrowing {
+            None => Arc::clone(config),
+            Some(narrowing) => Arc::new(CachePadded(config.narrowed(narrowing)?)),
         };
-        let required = marks.required.cloned();
-        let look = context.cache.look(|entry| {
-            context.check(required.as_ref(), &entry.token)?;
-            attach(request, entry.authorization());
-            Ok(entry.token.generation())
+        let required = markers.required.cloned();
+        let found = config.cache.core.lookup(|served| {
+            check_scopes(&config, required.as_ref(), &served.token)?;
+            attach(request, served.authorization());
+            Ok(served.token.generation())
         })?;
-        Ok(match look {
-            Look::Hit(generation) => Start::Send(Sent { generation: generation?, waited: false, required }, context),
-            Look::Wait(awaited) => Start::Wait(awaited, required, context),
+        Ok(match found {
+            Lookup::Hit(generation) => {
+                Start::Send(Attempt { generation: generation?, waited: false, required }, config)
+            }
+            Lookup::Wait(pending) => Start::Wait(pending, required, config),
         })
     }
 }
 
-impl<S: Clone, T, R> BearerAuth<S, T, R> {
+impl<S: Clone, R> BearerAuth<S, R> {
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)
     }
 }
 
-impl<S: Clone, T, R> Clone for BearerAuth<S, T, R> {
+impl<S: Clone, R> Clone for BearerAuth<S, R> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), contexts: Arc::clone(&self.contexts) }
+        Self { inner: self.inner.clone(), config: Arc::clone(&self.config) }
     }
 }
 
-impl<S: fmt::Debug, T, R: fmt::Debug> fmt::Debug for BearerAuth<S, T, R> {
+impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for BearerAuth<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BearerAuth").field("inner", &self.inner).field("context", self.contexts.local()).finish()
+        f.debug_struct("BearerAuth").field("inner", &self.inner).field("config", self.config.local()).finish()
     }
 }

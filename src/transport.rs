@@ -1,10 +1,10 @@
-//! Whether the way to a URL is private enough for secrets.
+//! Whether the transport to a URL is secure enough for secrets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
-/// Whether secrets may be sent to `uri`: over TLS, or to this very machine (RFC 6750 §5.3, RFC 6749 §3.2).
+/// Returns whether secrets may be sent to `uri`: over TLS, or to this machine (RFC 6750 §5.3, RFC 6749 §3.2).
 pub(crate) fn is_secure(uri: &Uri) -> bool {
     match uri.scheme_str() {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
@@ -13,7 +13,7 @@ pub(crate) fn is_secure(uri: &Uri) -> bool {
     }
 }
 
-/// Exact names and addresses only: `127.0.0.1.example.org` is somebody else's.
+/// Accepts exact names and addresses only: `127.0.0.1.example.org` is another host.
 fn is_loopback(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
@@ -46,14 +46,14 @@ mod tests {
     }
 
     #[test]
-    fn tls_or_loopback_is_private() {
-        let private = |uri: &str| is_secure(&uri.parse().unwrap());
-        assert!(private("https://example.org/token") && private("http://127.0.0.1:1/token"));
-        assert!(!private("http://example.org/token") && !private("http://127.0.0.1.example.org/token"));
+    fn tls_and_loopback_are_secure() {
+        let secure = |uri: &str| is_secure(&uri.parse().unwrap());
+        assert!(secure("https://example.org/token") && secure("http://127.0.0.1:1/token"));
+        assert!(!secure("http://example.org/token") && !secure("http://127.0.0.1.example.org/token"));
     }
 
     #[test]
-    fn another_scheme_is_not_private_wherever_it_goes() {
+    fn another_scheme_is_not_secure_for_any_host() {
         for uri in ["ftp://localhost/", "ws://127.0.0.1/", "wss://example.org/", "unix://2f746d70/", "example.org:443"]
         {
             assert!(!is_secure(&uri.parse().unwrap()), "{uri}");

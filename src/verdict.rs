@@ -1,4 +1,4 @@
-//! Which answers reject the token.
+//! Which answers reject the token, and the rules that decide it.
 
 use std::{fmt, sync::Arc};
 
@@ -10,27 +10,27 @@ use crate::challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTI
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Nothing bad: the request got past authentication.
+    /// The request passed authentication.
     Accepted,
-    /// The token is no longer good: renew it, and send the request once more.
+    /// The token is no longer accepted: it is renewed, and the request is sent again.
     Rejected,
-    /// The token is good, but its scope is not enough (RFC 6750 §3.1). The response gets an
+    /// The token is accepted, but its scope is not sufficient (RFC 6750 §3.1). The response gets an
     /// [`InsufficientScope`](crate::InsufficientScope).
     InsufficientScope,
-    /// The user has to authenticate anew or more strongly (RFC 9470 §3). The response gets an
+    /// The user has to authenticate again, or by a stronger method (RFC 9470 §3). The response gets an
     /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication).
     InsufficientUserAuthentication,
 }
 
 impl Verdict {
-    /// The default rule, which a rule of one's own can build on.
+    /// Returns the verdict of the default rule. A custom rule can build on it.
     ///
-    /// 1. Any status but 401 and 403: accepted.
-    /// 2. With a `Bearer` challenge that says `insufficient_scope` or `insufficient_user_authentication`: that. A new token
-    ///    would be like the old one. But a 401 that says `invalid_token` besides rejects it. Any other 403: accepted.
-    /// 3. Any other 401: rejected. So is one without a challenge, or with other schemes' challenges only: many servers
-    ///    send them for a dead token, and a rejection that means something else costs a few renewals, while a
-    ///    revocation that is not understood costs every request until the token expires.
+    /// 1. Any status except 401 and 403: accepted.
+    /// 2. A `Bearer` challenge that says `insufficient_scope` or `insufficient_user_authentication`: that verdict, because a new
+    ///    token would not help. But a 401 that also says `invalid_token` rejects the token. Any other 403: accepted.
+    /// 3. Any other 401: rejected, also without a challenge, or with challenges of other schemes only. Many servers send these
+    ///    for an invalid token. A rejection that means something else costs a few renewals. A revocation that is not understood
+    ///    costs every request until the token expires.
     #[must_use]
     #[inline]
     pub fn standard(status: StatusCode, headers: &HeaderMap) -> Self {
@@ -56,12 +56,11 @@ impl Verdict {
         }
     }
 
-    /// The rule for gRPC, for [`judge_by`](crate::BearerAuthLayer::judge_by): `grpc-status: 16` (`UNAUTHENTICATED`) among the
-    /// headers rejects the token; what else there is, [`standard`](Self::standard) judges.
+    /// Returns the verdict of the rule for gRPC, for [`judge_by`](crate::BearerAuthLayer::judge_by). `grpc-status: 16`
+    /// (`UNAUTHENTICATED`) in the headers rejects the token. [`standard`](Self::standard) judges everything else.
     ///
-    /// The status is among the headers when the server fails a call before its first message ("trailers-only"), as one does
-    /// that checks tokens before it does anything else. A status that comes after messages is not seen: their receiver has
-    /// them already.
+    /// The status is in the headers when the server fails a call before its first message ("trailers-only"). A server that checks
+    /// tokens first does so. A status that comes after messages is not seen, because the receiver has those messages already.
     ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
@@ -77,16 +76,16 @@ impl Verdict {
     }
 }
 
-/// The rule in force.
+/// The rule that a layer uses.
 #[derive(Clone)]
-pub(crate) enum Rule {
+pub(crate) enum VerdictRule {
     Standard,
-    Custom(Arc<Judge>),
+    Custom(Arc<CustomRule>),
 }
 
-pub(crate) type Judge = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
+pub(crate) type CustomRule = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
 
-impl Rule {
+impl VerdictRule {
     #[inline]
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         match self {
@@ -96,7 +95,7 @@ impl Rule {
     }
 }
 
-impl fmt::Debug for Rule {
+impl fmt::Debug for VerdictRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Standard => "Standard",

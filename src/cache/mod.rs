@@ -1,16 +1,20 @@
-//! A token's life: first asked for, fresh, stale, expired; renewed, rejected, renewed again.
+//! The life of a token: requested, fresh, stale, expired; renewed, rejected, renewed again.
 //!
 #![doc = include_str!("../../docs/renewal.md")]
 
 mod backoff;
 mod budget;
 mod builder;
-mod entry;
-mod flight;
+mod cache_core;
+mod failures;
+mod lookup;
 mod narrowed;
+mod published;
+mod rejection;
 mod renewal;
-mod requests;
+mod served_token;
 mod settings;
+mod single_flight;
 mod state;
 mod status;
 mod token_cache;
@@ -21,7 +25,4 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use {
-    renewal::Awaited,
-    requests::{AfterRejection, Look},
-};
+pub(crate) use {lookup::Lookup, rejection::AfterRejection, renewal::PendingRenewal};

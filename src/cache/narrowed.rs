@@ -1,51 +1,52 @@
-//! The caches of a source that was narrowed, one a [`Narrowing`].
+//! The caches of a source that was narrowed, one for each [`Narrowing`].
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use arc_swap::ArcSwap;
 
-use crate::{cache::token_cache::TokenCache, source::Narrowing};
+use crate::source::Narrowing;
 
-/// Read without a lock; the map is copied when one is added, which is rare.
-pub(crate) struct Narrowed<T> {
-    caches: ArcSwap<HashMap<Narrowing, Arc<Slot<T>>>>,
-    /// Ticks by two with each cache that is added.
+/// A bounded map from a narrowing to a cache `C`. It is read without a lock, and copied when an entry is added, which is rare.
+pub(crate) struct NarrowedCaches<C> {
+    caches: ArcSwap<HashMap<Narrowing, Arc<Slot<C>>>>,
+    /// Advances by two with each cache that is added.
     clock: AtomicU64,
-    most: usize,
+    max: usize,
 }
 
-struct Slot<T> {
-    cache: TokenCache<T>,
-    /// The clock when the cache was added, one more when it was used since: so that a use need not tick it.
+struct Slot<C> {
+    cache: C,
+    /// The clock when the cache was added, and one more if it was used since. So a use does not write to the clock.
     used: AtomicU64,
 }
 
-impl<T> Narrowed<T> {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { caches: ArcSwap::default(), clock: AtomicU64::new(0), most: most.max(1) }
+impl<C: Clone> NarrowedCaches<C> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { caches: ArcSwap::default(), clock: AtomicU64::new(0), max: max.max(1) }
     }
 
-    pub(crate) fn get(&self, narrowing: &Narrowing) -> Option<TokenCache<T>> {
+    pub(crate) fn get(&self, narrowing: &Narrowing) -> Option<C> {
         let caches = self.caches.load();
         let slot = caches.get(narrowing)?;
-        slot.used.store(self.clock.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        slot.used.store(self.clock.load(Relaxed) + 1, Relaxed);
         Some(slot.cache.clone())
     }
 
-    /// Adds a cache, unless somebody was faster, in the place of the one that was unused for longest.
-    pub(crate) fn add(&self, narrowing: &Narrowing, cache: &TokenCache<T>) -> TokenCache<T> {
-        let now = self.clock.fetch_add(2, Ordering::Relaxed) + 2;
+    /// Adds a cache, unless another thread was faster, and returns the one that is in the map. In a full map it replaces the
+    /// least recently used one.
+    pub(crate) fn add(&self, narrowing: &Narrowing, cache: &C) -> C {
+        let now = self.clock.fetch_add(2, Relaxed) + 2;
         self.caches.rcu(|caches| {
             let mut caches = HashMap::clone(caches);
             if !caches.contains_key(narrowing) {
-                if caches.len() >= self.most {
-                    let oldest = caches.iter().min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed));
+                if caches.len() >= self.max {
+                    let oldest = caches.iter().min_by_key(|(_, slot)| slot.used.load(Relaxed));
                     let oldest = oldest.map(|(narrowing, _)| narrowing.clone());
                     oldest.map(|oldest| caches.remove(&oldest));
                 }
@@ -57,7 +58,7 @@ impl<T> Narrowed<T> {
         self.caches.load().get(narrowing).map_or_else(|| cache.clone(), |slot| slot.cache.clone())
     }
 
-    pub(crate) fn all(&self) -> Vec<TokenCache<T>> {
+    pub(crate) fn all(&self) -> Vec<C> {
         self.caches.load().values().map(|slot| slot.cache.clone()).collect()
     }
 }

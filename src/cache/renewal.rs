@@ -1,10 +1,6 @@
-//! A renewal, which runs apart from those who wait for it.
+//! A renewal, which runs in a task of its own.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -15,10 +11,9 @@ use tracing::Instrument;
 
 use crate::{
     cache::{
-        entry::Entry,
-        flight::{Boarded, Pilot, Ticket},
-        requests::Look,
-        token_cache::TokenCache,
+        cache_core::{CacheCore, Renewed},
+        served_token::ServedToken,
+        single_flight::{Joined, Leader, Waiter},
     },
     error::Error,
     recursion::Renewing,
@@ -26,100 +21,115 @@ use crate::{
     token::AccessToken,
 };
 
-/// So many renewals in a row may be lost to one who waits.
-const MOST_LOST: u32 = 8;
-
-pub(crate) type Renewed = Result<AccessToken, Error>;
-
-/// A renewal that is under way in a task of its own.
+/// A renewal that is in progress in a task of its own.
 #[derive(Debug)]
-pub(crate) struct Awaited(Ticket<Renewed>);
+pub(crate) struct PendingRenewal(Waiter<Renewed>);
 
-impl<T: TokenSource> TokenCache<T> {
-    /// Waits for a renewal. Should its task be lost with its runtime, another one is begun; not for ever, because the
-    /// runtime in which this is polled may itself be shut down.
-    pub(crate) async fn arrival(self, mut awaited: Awaited) -> Renewed {
-        for _ in 0..MOST_LOST {
-            match self.bounded(awaited.0.arrival()).await {
-                Some(Some(renewed)) => return renewed,
-                Some(None) => {}
-                None => {
-                    self.shared.flight.give_up(&awaited.0);
-                    return Err(Error::timeout(self.shared.settings.renewal_deadline));
-                }
-            }
-            match self.look_again(|entry| entry.token.clone())? {
-                Look::Hit(token) => return Ok(token),
-                Look::Wait(next) => awaited = next,
+/// How the wait for a renewal ended.
+pub(crate) enum Waited {
+    Renewed(Renewed),
+    /// The renewal's task was dropped with its runtime: look again.
+    LeaderLost,
+}
+
+impl PendingRenewal {
+    /// Waits for the renewal to end.
+    ///
+    /// The renewal has a deadline itself, but nobody may be driving the runtime that it runs in. So the wait has one too, a
+    /// second later, and then abandons the renewal.
+    pub(crate) async fn wait(&mut self, core: &CacheCore) -> Waited {
+        match bounded(core, self.0.wait()).await {
+            Some(Some(renewed)) => Waited::Renewed(renewed),
+            Some(None) => Waited::LeaderLost,
+            None => {
+                core.flight.abandon(&self.0);
+                Waited::Renewed(Err(Error::timeout(core.settings.renewal_deadline)))
             }
         }
-        Err(Error::no_runtime())
     }
+}
 
-    /// A renewal keeps its deadline itself, in its task; but that is in the runtime of whoever began it, which may not be
-    /// driven any more, or blocked. So those who wait have an eye on it too, a second later.
-    pub(crate) async fn bounded<F: Future>(&self, arrival: F) -> Option<F::Output> {
-        if Handle::try_current().is_err() {
-            return Some(arrival.await);
-        }
-        let deadline = self.shared.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
-        timeout(deadline, arrival).await.ok()
+/// Waits for `future` until a second after the renewal's deadline. Outside a runtime, where no timer runs, it waits on.
+async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
+    if Handle::try_current().is_err() {
+        return Some(future.await);
     }
+    let deadline = core.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
+    timeout(deadline, future).await.ok()
+}
 
-    /// Sends a flight that has just begun on its way, in a task that no caller can cancel.
-    pub(crate) fn depart(&self, boarded: Boarded<Renewed>) -> Result<Option<Awaited>, Error> {
-        let (ticket, pilot) = match boarded {
-            Boarded::Stayed => return Ok(None),
-            Boarded::Joined(ticket) => return Ok(Some(Awaited(ticket))),
-            Boarded::Began(ticket, pilot) => (ticket, pilot),
+impl CacheCore {
+    /// Starts the task of a renewal that the caller leads, or waits for the one in progress.
+    ///
+    /// # Errors
+    /// When the caller leads, and there is no runtime to spawn the task in.
+    pub(crate) fn start(self: &Arc<Self>, joined: Joined<Renewed>) -> Result<PendingRenewal, Error> {
+        let (waiter, leader) = match joined {
+            Joined::Waiting(waiter) => return Ok(PendingRenewal(waiter)),
+            Joined::Leading(waiter, leader) => (waiter, leader),
         };
         let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
-        let renewal = Renewing::scope(self.id(), self.clone().renew(pilot));
-        // Not a part of the request that happened to begin it, which may be over long before.
+        let renewal = Renewing::scope(self.id(), Arc::clone(self).renew(leader));
+        // Not a child of the request that began it, which may end long before.
         let span = tracing::debug_span!(parent: None, "renew token");
         span.follows_from(tracing::Span::current());
         runtime.spawn(renewal.instrument(span));
-        Ok(Some(Awaited(ticket)))
+        Ok(PendingRenewal(waiter))
     }
 
-    async fn renew(self, pilot: Pilot<Renewed>) {
-        let shared = &*self.shared;
+    /// Waits for the renewal in progress to end, if there is one.
+    pub(crate) async fn wait_for_renewal_in_progress(&self) {
+        if let Some(Joined::Waiting(mut waiter)) = self.flight.join(|_, renewing| ((), renewing)).1 {
+            bounded(self, waiter.wait()).await;
+        }
+    }
+
+    async fn renew(self: Arc<Self>, leader: Leader<Renewed>) {
         let credentials_version = self.credentials_version();
-        let why = shared.flight.board(|state, _| (state.reason(), false)).0;
+        let reason = self.flight.look(|state, _| state.reason());
         let began = Instant::now();
-        tracing::debug!(reason = reason_name(&why), "asking for a token");
-        let deadline = shared.settings.renewal_deadline;
-        let attempt = AssertUnwindSafe(async { timeout(deadline, shared.source.obtain(why)).await });
+        tracing::debug!(reason = reason_name(&reason), "requesting a token");
+        let deadline = self.settings.renewal_deadline;
+        let attempt = AssertUnwindSafe(async { timeout(deadline, self.source.obtain(reason)).await });
         let obtained = match attempt.catch_unwind().await {
             Ok(Ok(obtained)) => obtained,
             Ok(Err(_)) => Err(Error::timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        let (now, wall) = (Instant::now(), self.wall_now());
-        let took = now - began;
-        // Logged after landing: a subscriber may ask the cache, or take its time, and must not do so under the lock.
+        let took = began.elapsed();
+        // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
-            Ok(token) => {
-                let (mut generation, mut expires_in) = (0, Duration::ZERO);
-                shared.flight.land(pilot, |state| {
-                    let token = state.issued(token, now);
-                    shared.limited.store(state.budget.is_limited(), Ordering::Relaxed);
-                    let entry = Entry::new(token.clone(), &shared.settings, wall);
-                    (generation, expires_in) = (token.generation(), entry.expires_in(now, wall));
-                    shared.current.store(Some(Arc::new(entry)));
-                    Ok(token)
-                });
-                tracing::info!(generation, ?expires_in, ?took, "token issued");
-            }
-            Err(error) => {
-                let mut wait = Duration::ZERO;
-                shared.flight.land(pilot, |state| {
-                    wait = state.failed(&error, credentials_version, now, &shared.settings);
-                    Err(error.clone())
-                });
-                tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "no token");
-            }
+            Ok(token) => self.issued(leader, token, took),
+            Err(error) => self.failed(leader, &error, credentials_version, took),
         }
+    }
+
+    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, took: Duration) {
+        let (now, wall) = (Instant::now(), self.wall_now());
+        let issued = ServedToken::new(token, &self.settings, now, wall);
+        let expires_in = issued.expires_in(now, wall);
+        let mut generation = 0;
+        self.complete(leader, |state| {
+            let token = state.issued(issued, now);
+            generation = token.generation();
+            self.refusal.set(None);
+            Ok(token)
+        });
+        tracing::info!(generation, ?expires_in, ?took, "token issued");
+    }
+
+    fn failed(&self, leader: Leader<Renewed>, error: &Error, credentials_version: u64, took: Duration) {
+        let now = Instant::now();
+        let mut wait = Duration::ZERO;
+        self.complete(leader, |state| {
+            let streak = state.failed(error, credentials_version, now, &self.settings);
+            wait = streak.wait(now).unwrap_or_default();
+            if streak.refuses_credentials() {
+                self.refusal.set(Some(streak.clone()));
+            }
+            Err(error.clone())
+        });
+        tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "token request failed");
     }
 }
 
@@ -127,6 +137,6 @@ fn reason_name(reason: &Reason) -> &'static str {
     match reason {
         Reason::First => "first",
         Reason::Ageing => "ageing",
-        Reason::Rejected(_) => "rejected",
+        Reason::Rejected { .. } => "rejected",
     }
 }

@@ -1,9 +1,9 @@
-//! What can be set about a cache, and the ages that follow from it.
+//! The settings of a cache, and the ages that follow from them.
 
 use std::{fmt, time::Duration};
 
 use crate::{
-    cache::{backoff::Backoff, budget::RejectionBudget, state::Refusal},
+    cache::{backoff::Backoff, budget::RejectionBudget},
     clock::WallClock,
     error::FailureClass,
     token::{AccessToken, Lifetime},
@@ -12,28 +12,29 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A part of a token's lifetime at its end, with an upper bound.
+/// The end of a token's lifetime: a share of it, with an upper bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Margin {
-    pub(crate) most: Duration,
+    pub(crate) max: Duration,
     pub(crate) share: f64,
 }
 
 impl Margin {
-    pub(crate) fn new(most: Duration, share: f64) -> Self {
-        Self { most, share: proper_share(share) }
+    pub(crate) fn new(max: Duration, share: f64) -> Self {
+        Self { max, share: share_within_bounds(share) }
     }
 
     fn of(self, lifetime: Duration) -> Duration {
-        self.most.min(lifetime.mul_f64(self.share))
+        self.max.min(lifetime.mul_f64(self.share))
     }
 }
 
-/// Between 0 and 1, whatever was set; not a number is 0.
-pub(crate) fn proper_share(share: f64) -> f64 {
+/// Returns a share between 0 and 1, whatever was set. NaN becomes 0.
+pub(crate) fn share_within_bounds(share: f64) -> f64 {
     if share > 0.0 { share.min(1.0) } else { 0.0 }
 }
 
+/// What can be set about a cache. Plain data.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) stale: Margin,
@@ -44,35 +45,32 @@ pub(crate) struct Settings {
     pub(crate) transient: Backoff,
     pub(crate) unexplained: Backoff,
     pub(crate) terminal: Backoff,
-    pub(crate) retry_after_most: Duration,
+    pub(crate) max_retry_after: Duration,
     pub(crate) rejections: RejectionBudget,
     pub(crate) wall_clock: WallClock,
-    pub(crate) most_narrowed: usize,
-    /// Shared with the caches of the narrowed source, since its credentials are the same.
-    pub(crate) refusal: Refusal,
+    pub(crate) max_narrowed: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            stale: Margin { most: 5 * MINUTE, share: 0.25 },
+            stale: Margin { max: 5 * MINUTE, share: 0.25 },
             stale_jitter: 0.10,
-            expired: Margin { most: MINUTE, share: 0.10 },
+            expired: Margin { max: MINUTE, share: 0.10 },
             default_lifetime: 60 * MINUTE,
             renewal_deadline: 10 * SECOND,
             transient: Backoff::new(SECOND / 4, 30 * SECOND).with_full_jitter(),
             unexplained: Backoff::new(5 * SECOND, 10 * MINUTE),
             terminal: Backoff::new(MINUTE, 10 * MINUTE),
-            retry_after_most: 10 * MINUTE,
+            max_retry_after: 10 * MINUTE,
             rejections: RejectionBudget::default(),
             wall_clock: WallClock::System,
-            most_narrowed: 64,
-            refusal: Refusal::default(),
+            max_narrowed: 64,
         }
     }
 }
 
-/// A token's ages, from its issue on. Jitter is drawn here, once a token.
+/// The ages at which a token becomes stale and expired, from its issue on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ages {
     pub(crate) stale: Duration,
@@ -80,8 +78,9 @@ pub(crate) struct Ages {
 }
 
 impl Settings {
+    /// Returns the ages of a token. The jitter is drawn here, once a token.
     pub(crate) fn ages(&self, token: &AccessToken) -> Ages {
-        // Clamped like an issuer's: whoever sets "for ever" means well.
+        // Clamped as an issuer's lifetime is.
         let default = Lifetime::from(self.default_lifetime);
         let known = if token.lifetime() == Lifetime::Unknown { default } else { token.lifetime() };
         let lifetime = if let Lifetime::For(lifetime) = known { lifetime } else { Duration::ZERO };

@@ -1,145 +1,251 @@
-//! What a cache remembers under its lock: everything that the hot path does not need.
+//! What a cache remembers under its lock, and every decision by it.
+//!
+//! The decisions are pure: a state and the [`Conditions`] go in, a [`Decision`] comes out. Nothing here waits, locks or
+//! reads a clock.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
 use crate::{
-    cache::{backoff::LONGEST, budget::Account, settings::Settings},
-    error::{Error, FailureClass},
+    cache::{
+        budget::BudgetState,
+        failures::FailureStreak,
+        served_token::ServedToken,
+        settings::Settings,
+        status::{Age, CacheStatus},
+    },
+    error::Error,
     source::Reason,
     token::AccessToken,
 };
 
+/// The state of a cache.
 #[derive(Debug)]
-pub(crate) struct State {
-    /// The newest token, rejected or not.
-    pub(crate) newest: Option<AccessToken>,
-    /// Whether `newest` was rejected, and a renewal because of that is wanted.
-    pub(crate) rejected: bool,
-    pub(crate) failing: Option<Failing>,
-    pub(crate) budget: Account,
-    pub(crate) renewals: u64,
-    pub(crate) refusal: Refusal,
+pub(crate) struct CacheState {
+    /// The newest token, even after it was rejected.
+    newest: Option<Arc<ServedToken>>,
+    standing: Standing,
+    failing: Option<FailureStreak>,
+    budget: BudgetState,
+    renewals: u64,
 }
 
-/// The last refusal of credentials that several caches share, so that each wrong password is tried once, not once a cache.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Refusal(Arc<Mutex<Option<Failing>>>);
-
-/// Failures in a row.
-#[derive(Clone, Debug)]
-pub(crate) struct Failing {
-    pub(crate) error: Error,
-    /// By class: an outage between two refusals is no reason to ask sooner after the second.
-    times: [u32; 3],
-    until: Instant,
-    credentials_version: u64,
+/// What became of the newest token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is served until it expires.
+    Good,
+    /// It was rejected while the budget was limited. It is served during its renewal, because other endpoints may accept it.
+    Doubted,
+    /// It was rejected and is not served.
+    Rejected,
+    /// It was forgotten by a reset or a revocation, and is not served.
+    Forgotten,
 }
 
-impl State {
+/// What a decision depends on beside the state.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+    /// Whether a renewal is in progress.
+    pub(crate) renewing: bool,
+    pub(crate) credentials_version: u64,
+    /// The last refusal of the credentials in a narrowed cache.
+    pub(crate) refusal: Option<FailureStreak>,
+}
+
+/// What a request is to do.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Use this token, and begin a renewal in the background if `renew` says so.
+    Serve { token: Arc<ServedToken>, renew: bool },
+    /// Wait for the renewal in progress, or begin one and wait for it.
+    Wait,
+    /// Pass the rejection on: too many new tokens were rejected.
+    BudgetSpent,
+    /// Fail with this error: the source is not asked, because of an earlier failure.
+    Fail(Error),
+}
+
+impl Decision {
+    /// Returns whether the caller takes part in a renewal.
+    pub(crate) fn joins(&self) -> bool {
+        matches!(self, Self::Wait | Self::Serve { renew: true, .. })
+    }
+}
+
+impl CacheState {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             newest: None,
-            rejected: false,
+            standing: Standing::Good,
             failing: None,
-            budget: Account::new(settings.rejections),
+            budget: BudgetState::new(settings.rejections),
             renewals: 0,
-            refusal: settings.refusal.clone(),
         }
     }
 
+    /// Returns the token that is served, whatever its age.
+    pub(crate) fn served(&self) -> Option<&Arc<ServedToken>> {
+        self.newest.as_ref().filter(|_| matches!(self.standing, Standing::Good | Standing::Doubted))
+    }
+
+    /// Returns whether rejections are held back, so that acceptances have to be noted.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.budget.is_limited()
+    }
+
+    /// Returns the newest token, even after it was rejected.
+    pub(crate) fn newest(&self) -> Option<&AccessToken> {
+        self.newest.as_ref().map(|newest| &newest.token)
+    }
+
+    /// Returns the generation of the newest token, or 0 before the first.
     pub(crate) fn generation(&self) -> u64 {
-        self.newest.as_ref().map_or(0, AccessToken::generation)
+        self.newest().map_or(0, AccessToken::generation)
     }
 
-    /// Why the next token is wanted.
+    /// Returns why the next token is wanted.
     pub(crate) fn reason(&self) -> Reason {
-        match &self.newest {
-            None => Reason::First,
-            Some(token) if self.rejected => Reason::Rejected(token.clone()),
-            Some(_) => Reason::Ageing,
+        match (self.newest(), self.is_rejected()) {
+            (None, _) => Reason::First,
+            (Some(token), true) => Reason::rejected(token.clone()),
+            (Some(_), false) => Reason::Ageing,
         }
     }
 
-    /// The error for a caller who needs the source while it is left alone.
-    pub(crate) fn blocked(&self, now: Instant, credentials_version: u64) -> Option<Error> {
-        let own = self.failing.as_ref().and_then(|failing| failing.blocks(now, credentials_version));
-        own.or_else(|| self.refusal.get()?.blocks(now, credentials_version))
+    /// Returns a fresh token, with a new lease where the old one has ended.
+    pub(crate) fn lease(&mut self, now: Instant, wall: SystemTime) -> Option<Arc<ServedToken>> {
+        let served = self.served().filter(|served| !served.is_stale(now) && !served.is_expired(now, wall))?;
+        if served.needs_lease(now) {
+            self.newest = Some(Arc::new(served.leased(now)));
+        }
+        self.newest.clone()
     }
 
-    /// Notes a new token, which is returned with its generation.
-    pub(crate) fn issued(&mut self, token: AccessToken, now: Instant) -> AccessToken {
-        let same = self.newest.as_ref().is_some_and(|newest| newest.secret() == token.secret());
-        let token = token.with_generation(self.generation() + u64::from(!same));
-        self.budget.issued(self.rejected, now);
-        self.newest = Some(token.clone());
-        self.rejected = false;
+    /// Decides what a request does that found no fresh token.
+    pub(crate) fn lookup(&self, at: &Conditions) -> Decision {
+        match self.usable(at) {
+            Some(token) => {
+                let renew = token.is_stale(at.now) && !at.renewing && self.backing_off(at).is_none();
+                Decision::Serve { token: Arc::clone(token), renew }
+            }
+            None => self.renew(at),
+        }
+    }
+
+    /// Decides what a request does whose first attempt carried the token of `generation` and was rejected.
+    pub(crate) fn rejected(&mut self, generation: u64, at: &Conditions) -> Decision {
+        if generation != self.generation() {
+            // A late rejection of a token that was replaced since.
+            return match self.usable(at) {
+                Some(token) => Decision::Serve { token: Arc::clone(token), renew: false },
+                None => self.renew(at),
+            };
+        }
+        let was_limited = self.budget.is_limited();
+        if !at.renewing && !self.is_rejected() {
+            let accepted = self.served().and_then(|served| served.accepted_at());
+            if !self.budget.may_renew(accepted, at.now) {
+                return Decision::BudgetSpent;
+            }
+        }
+        self.standing = match self.standing {
+            Standing::Good | Standing::Doubted if was_limited => Standing::Doubted,
+            _ => Standing::Rejected,
+        };
+        self.renew(at)
+    }
+
+    /// Notes the answer to a second attempt that carried the token of `generation`.
+    pub(crate) fn retried(&mut self, generation: u64, accepted: bool, now: Instant) {
+        if generation == self.generation() {
+            self.budget.retried(accepted, now);
+        }
+    }
+
+    /// Notes a new token, and returns it with its generation.
+    pub(crate) fn issued(&mut self, issued: ServedToken, now: Instant) -> AccessToken {
+        let is_same = self.newest().is_some_and(|newest| newest.secret() == issued.token.secret());
+        let issued = issued.with_generation(self.generation() + u64::from(!is_same));
+        let token = issued.token.clone();
+        self.budget.issued(self.is_rejected(), now);
+        self.newest = Some(Arc::new(issued));
+        self.standing = Standing::Good;
         self.failing = None;
-        self.refusal.set(None);
         self.renewals += 1;
         token
     }
 
-    /// Notes a failure, and for how long the source is left alone after it.
+    /// Notes a failure to get a token, and returns the streak that it belongs to.
     pub(crate) fn failed(
         &mut self,
         error: &Error,
         credentials_version: u64,
         now: Instant,
         settings: &Settings,
-    ) -> Duration {
-        let mut times = self
-            .failing
-            .take()
-            // Other credentials begin anew.
-            .filter(|failing| failing.credentials_version == credentials_version)
-            .map_or([0; 3], |failing| failing.times);
-        let of_class = &mut times[error.class() as usize];
-        *of_class = of_class.saturating_add(1);
-        let asked = error.retry_in().unwrap_or_default().min(settings.retry_after_most);
-        let wait = settings.backoff(error.class()).wait(*of_class).max(asked).min(LONGEST);
-        let failing = Failing { error: error.clone(), times, until: now + wait, credentials_version };
-        // A scope or a resource that is refused says nothing of another one.
-        if error.class() != FailureClass::Transient
-            && !matches!(error.oauth_code(), Some("invalid_scope" | "invalid_target"))
-        {
-            self.refusal.set(Some(failing.clone()));
+    ) -> &FailureStreak {
+        let streak = FailureStreak::after(self.failing.take(), error, credentials_version, now, settings);
+        self.failing.insert(streak)
+    }
+
+    /// Forgets the token. Its generation is kept, so that the next token has another one.
+    pub(crate) fn forget(&mut self) {
+        self.standing = Standing::Forgotten;
+    }
+
+    /// Forgets the token and every failure.
+    pub(crate) fn reset(&mut self, settings: &Settings) {
+        let (newest, renewals) = (self.newest.take(), self.renewals);
+        *self = Self { newest, renewals, standing: Standing::Forgotten, ..Self::new(settings) };
+    }
+
+    /// Returns a snapshot for health probes.
+    pub(crate) fn status(&self, now: Instant, wall: SystemTime, renewing: bool) -> CacheStatus {
+        let served = self.served();
+        let age = match served {
+            None => Age::Missing,
+            Some(served) if served.is_expired(now, wall) => Age::Expired,
+            Some(served) if served.is_stale(now) => Age::Stale,
+            Some(_) => Age::Fresh,
+        };
+        let failing = self.failing.as_ref();
+        CacheStatus {
+            age,
+            generation: self.generation(),
+            expires_in: served.map(|served| served.expires_in(now, wall)),
+            renewing,
+            renewals: self.renewals,
+            failures: failing.map_or(0, FailureStreak::total),
+            last_error: failing.map(|failing| failing.error.clone()),
+            retry_in: failing.and_then(|failing| failing.wait(now)),
+            rejections_limited: self.is_limited(),
+            next_rejection_renewal_in: self.budget.next_renewal(now),
         }
-        self.failing = Some(failing);
-        wait
-    }
-}
-
-impl Refusal {
-    fn get(&self) -> Option<Failing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set(&self, failing: Option<Failing>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failing;
-    }
-}
-
-impl Failing {
-    /// The error for a caller, while the source is left alone.
-    fn blocks(&self, now: Instant, credentials_version: u64) -> Option<Error> {
-        let wait = self.wait(now)?;
-        // Only refusals are worth looking at the credentials for: an outage does not end with a new password.
-        let renewed_credentials =
-            self.error.class() != FailureClass::Transient && credentials_version != self.credentials_version;
-        (!renewed_credentials).then(|| Error::backing_off(&self.error, wait))
+    /// Returns the token that is served, unless it has expired.
+    fn usable(&self, at: &Conditions) -> Option<&Arc<ServedToken>> {
+        self.served().filter(|served| !served.is_expired(at.now, at.wall))
     }
 
-    pub(crate) fn times(&self) -> u32 {
-        self.times.iter().fold(0, |sum, times| sum.saturating_add(*times))
+    /// Decides what a request does that needs a new token.
+    fn renew(&self, at: &Conditions) -> Decision {
+        if at.renewing {
+            return Decision::Wait;
+        }
+        self.backing_off(at).map_or(Decision::Wait, Decision::Fail)
     }
 
-    /// How long the source is still left alone.
-    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
-        (now < self.until).then(|| self.until - now)
+    /// Returns the error for a caller that needs the source while it is not asked.
+    fn backing_off(&self, at: &Conditions) -> Option<Error> {
+        let streaks = self.failing.iter().chain(&at.refusal);
+        streaks.filter_map(|streak| streak.backing_off(at.now, at.credentials_version)).next()
+    }
+
+    fn is_rejected(&self) -> bool {
+        matches!(self.standing, Standing::Doubted | Standing::Rejected)
     }
 }

@@ -4,50 +4,50 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// How a cache is, at one moment: for a health probe or a log line. Holds no secret.
+/// A snapshot of a cache, for a health probe or a log line. It holds no secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CacheStatus {
-    /// The age of the token at hand.
+    /// The age of the current token.
     pub age: Age,
-    /// Which token it is, counted from 1; 0 before the first.
+    /// The generation of the newest token, counted from 1. It is 0 before the first.
     pub generation: u64,
-    /// How long it will still be served.
+    /// How long the current token will still be served.
     pub expires_in: Option<Duration>,
-    /// Whether a renewal is under way.
+    /// Whether a renewal is in progress.
     pub renewing: bool,
-    /// How many tokens the source has given.
+    /// How many tokens the source has issued.
     pub renewals: u64,
     /// How many attempts have failed in a row.
     pub failures: u32,
     /// The last failure, until a renewal succeeds.
     pub last_error: Option<Error>,
-    /// How long the source is left alone because of it.
+    /// How long the source is still not asked because of that failure.
     pub retry_in: Option<Duration>,
-    /// Whether rejections have used up the [`RejectionBudget`](crate::cache::RejectionBudget): 401s pass through.
+    /// Whether rejections have used up the [`RejectionBudget`](crate::cache::RejectionBudget), so that 401s are passed on.
     pub rejections_limited: bool,
-    /// How long until a rejection may cause a renewal again, while limited.
+    /// How long it takes until a rejection may cause a renewal again, while limited.
     pub next_rejection_renewal_in: Option<Duration>,
 }
 
 impl CacheStatus {
-    /// Whether a request made now would be sent with a token without having to wait for one.
+    /// Returns whether a request made now is sent without waiting for a token.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.age, Age::Fresh | Age::Stale)
     }
 }
 
-/// The three ages of a token, and none.
+/// The age of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Age {
-    /// There is none: not asked for yet, or rejected.
+    /// There is no token: it was not requested yet, or it was rejected.
     Missing,
-    /// Served.
+    /// The token is served.
     Fresh,
-    /// Served, while a new one is fetched in the background.
+    /// The token is served, and a new one is requested in the background.
     Stale,
-    /// No longer served: requests wait for the next one.
+    /// The token is no longer served. Requests wait for the next one.
     Expired,
 }

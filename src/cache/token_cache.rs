@@ -1,37 +1,27 @@
-//! The cache, and what its users ask it.
+//! The cache, and what its users ask of it.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
-    time::SystemTime,
+use std::{fmt, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
 };
-
-use tokio::time::{Instant, timeout};
 
 use crate::{
     cache::{
-        builder::TokenCacheBuilder,
-        entry::Entry,
-        flight::{Boarded, Flight},
-        narrowed::Narrowed,
-        renewal::Renewed,
-        requests::Look,
-        settings::Settings,
-        state::{Failing, State},
-        status::{Age, CacheStatus},
+        cache_core::CacheCore, failures::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
+        status::CacheStatus,
     },
     error::Error,
     recursion::Renewing,
     scope::Scopes,
-    source::{Narrowing, TokenSource},
-    sync::{ArcSwapOption, AtomicBool},
+    source::{BoxTokenSource, Narrowing, TokenSource},
     token::AccessToken,
 };
 
-/// Reuse of a source's token: freshness, single flight, renewal, invalidation.
+/// A cache of a source's token: freshness, single flight, renewal, invalidation.
 ///
-/// Cheap to clone, and shared by cloning: all clones, in all clients, cost their issuer one token request at a time.
+/// It is cheap to clone, and shared by cloning. All clones, in all clients, cost their issuer one token request at a time.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache};
@@ -39,68 +29,50 @@ use crate::{
 /// let cache = TokenCache::new(FixedToken::new("mF_9.B5f-4.1JqM")?);
 /// let patients = BearerAuthLayer::with_cache(cache.clone());
 /// let appointments = BearerAuthLayer::with_cache(cache.clone());
-/// assert!(!cache.status().is_ready(), "nothing is asked for before the first request");
+/// assert!(!cache.status().is_ready(), "no token is requested before the first request");
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
-pub struct TokenCache<T> {
-    pub(crate) shared: Arc<Shared<T>>,
+#[derive(Clone)]
+pub struct TokenCache {
+    pub(crate) core: Arc<CacheCore>,
+    narrowed: Arc<NarrowedCaches<Self>>,
 }
 
-pub(crate) struct Shared<T> {
-    pub(crate) source: T,
-    pub(crate) settings: Settings,
-    /// The token to serve. Which one is decided under the flight's lock; the hot path reads it without, and leases it anew.
-    pub(crate) current: ArcSwapOption<Entry>,
-    /// Whether acceptances are being watched: a copy of the budget's state for the hot path.
-    pub(crate) limited: AtomicBool,
-    pub(crate) flight: Flight<State, Renewed>,
-    narrowed: Narrowed<T>,
-}
-
-impl<T: TokenSource> TokenCache<T> {
-    /// A cache over `source`, with the default settings.
-    pub fn new(source: T) -> Self {
-        Self::builder(source).build()
+impl TokenCache {
+    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, refusal: SharedRefusal) -> Self {
+        let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
+        Self { core: Arc::new(CacheCore::new(source, settings, refusal)), narrowed }
     }
 
-    /// A cache over `source`, with settings of one's own.
-    pub fn builder(source: T) -> TokenCacheBuilder<T> {
-        TokenCacheBuilder::new(source)
-    }
-
-    pub(crate) fn with_settings(source: T, settings: Settings) -> Self {
-        let flight = Flight::new(State::new(&settings));
-        let (current, limited) = (ArcSwapOption::empty(), AtomicBool::new(false));
-        let narrowed = Narrowed::new(settings.most_narrowed);
-        Self { shared: Arc::new(Shared { source, settings, current, limited, flight, narrowed }) }
-    }
-
-    /// The token to use now: the one at hand, or the next one. For what the layer does not reach: a WebSocket's first
-    /// message, a library with its own HTTP client, warming up at start.
+    /// Returns the token to use now: the current one, or the next one once it is there.
+    ///
+    /// It is for what the layer does not reach: the first message of a WebSocket, a library with its own HTTP client, a
+    /// warm-up at start.
     ///
     /// # Errors
-    /// The renewal's failure; while the source is left alone after one, at once the last one.
+    /// Fails with the renewal's error. While the source backs off after a failure, it fails at once with the last error.
     ///
     /// # Cancel safety
-    /// The renewal runs in its own task: dropping this future, or ending it by a deadline, neither stops nor delays it.
+    /// The renewal runs in a task of its own. Dropping this future does not stop or delay it.
     pub async fn token(&self) -> Result<AccessToken, Error> {
-        match self.look(|entry| entry.token.clone())? {
-            Look::Hit(token) => Ok(token),
-            Look::Wait(awaited) => self.clone().arrival(awaited).await,
+        match self.core.lookup(|served| served.token.clone())? {
+            Lookup::Hit(token) => Ok(token),
+            Lookup::Wait(pending) => Arc::clone(&self.core).wait(pending).await,
         }
     }
 
-    /// The cache of the same source's token for less: this scope, for these resources (RFC 8707). A token of its own, with the
-    /// same settings; all who narrow this cache or a clone of it to the same share it. A request that carries a
-    /// [`Narrowing`] among its extensions has its token from here.
+    /// Returns the cache of a narrowed token of the same source: for this scope, for these resources (RFC 8707).
     ///
-    /// As many are kept as [set](TokenCacheBuilder::most_narrowed). Credentials that were refused for one are not tried
-    /// for another; otherwise each fails and recovers by itself.
+    /// It has a token of its own and the same settings. All who narrow this cache, or a clone of it, in the same way share
+    /// it. A request that carries a [`Narrowing`] in its extensions gets its token from here.
+    ///
+    /// The number of narrowed caches is [bounded](crate::cache::TokenCacheBuilder::max_narrowed). Credentials that were
+    /// refused for one are not tried for another. Otherwise each fails and recovers by itself.
     ///
     /// ```
-    /// use tower_bearer::{Error, TokenCache, TokenSource, source::Narrowing};
+    /// use tower_bearer::{Error, TokenCache, source::Narrowing};
     ///
-    /// fn read_only<T: TokenSource>(cache: &TokenCache<T>) -> Result<TokenCache<T>, Error> {
+    /// fn read_only(cache: &TokenCache) -> Result<TokenCache, Error> {
     ///     cache.narrowed(&Narrowing::new().with_scope("system/*.rs")?)
     /// }
     /// ```
@@ -108,162 +80,115 @@ impl<T: TokenSource> TokenCache<T> {
     /// # Errors
     /// When the source cannot be narrowed; see [`TokenSource::narrowed`].
     pub fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
-        let shared = &self.shared;
-        if let Some(cache) = shared.narrowed.get(to) {
+        if let Some(cache) = self.narrowed.get(to) {
             return Ok(cache);
         }
-        let source = shared.source.narrowed(to).ok_or_else(|| {
-            Error::config("this token source cannot be narrowed: let it implement `TokenSource::narrowed`")
+        let CacheCore { source, settings, refusal, .. } = &*self.core;
+        let source = source.narrowed(to).ok_or_else(|| {
+            Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(shared.narrowed.add(to, &Self::with_settings(source, shared.settings.clone())))
+        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), refusal.clone())))
     }
 
-    /// Tells that an API rejected `token`. If it is still the newest one, it is no longer served and its renewal begins
-    /// in the background, both within the [`RejectionBudget`](crate::cache::RejectionBudget); the rejection of an older
-    /// one changes nothing. Whether it was still the newest.
+    /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
+    ///
+    /// The newest token is no longer served, and its renewal begins in the background, both within the
+    /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
-    #[expect(clippy::must_use_candidate, reason = "whether it was the newest matters to few")]
+    #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
     pub fn invalidate(&self, token: &AccessToken) -> bool {
-        // Compared by what it is: another cache's token may have the same generation.
-        let is_newest = |state: &mut State, _| {
-            let newest = state.newest.as_ref().filter(|newest| newest.secret() == token.secret());
-            (newest.map(AccessToken::generation), false)
-        };
-        let newest = self.shared.flight.board(is_newest).0;
+        // Compared by value: another cache's token may have the same generation.
+        let newest = self.core.flight.look(|state, _| {
+            let newest = state.newest().filter(|newest| newest.secret() == token.secret());
+            newest.map(AccessToken::generation)
+        });
         if let Some(generation) = newest {
-            self.rejected(generation);
+            self.core.rejected(generation);
         }
         newest.is_some()
     }
 
-    /// Forgets the token and every failure, so that the next request asks the source: after an operator has mended what
-    /// was wrong. A renewal that is under way goes on. The same for those that it was [narrowed](Self::narrowed) to.
+    /// Forgets the token and every failure, so that the next request asks the source.
+    ///
+    /// It is for an operator who has corrected what was wrong. A renewal in progress goes on. The caches that this one was
+    /// [narrowed](Self::narrowed) to are reset too.
     pub fn reset(&self) {
-        let shared = &self.shared;
-        shared.flight.board(|state, _| {
-            shared.current.store(None);
-            shared.limited.store(false, Ordering::Relaxed);
-            let (newest, renewals) = (state.newest.take(), state.renewals);
-            *state = State { newest, renewals, ..State::new(&shared.settings) };
-            ((), false)
-        });
-        shared.settings.refusal.set(None);
-        shared.narrowed.all().iter().for_each(Self::reset);
+        self.core.change(|state| state.reset(&self.core.settings));
+        self.core.refusal.set(None);
+        self.narrowed.all().iter().for_each(Self::reset);
     }
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
-    /// A grant revokes its refresh token as well, and the cache those that it was [narrowed](Self::narrowed) to. A renewal that is under way is waited for first, since it brings another
-    /// token; but a request that comes later gets a new one, so stop the traffic before:
+    /// A grant revokes its refresh token as well, and the cache revokes the tokens that it was [narrowed](Self::narrowed)
+    /// to. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
+    /// token, so stop the traffic before:
     ///
     /// ```no_run
     /// # async fn serve_until_ctrl_c() {}
-    /// # async fn example(cache: tower_bearer::TokenCache<tower_bearer::FixedToken>) {
+    /// # async fn example(cache: tower_bearer::TokenCache) {
     /// serve_until_ctrl_c().await;
     /// if let Err(error) = cache.revoke().await {
-    ///     eprintln!("the token lives until it expires: {error}");
+    ///     eprintln!("the token stays valid until it expires: {error}");
     /// }
     /// # }
     /// ```
     ///
-    /// Nothing is revoked when the last clone is dropped: that would need a task, which at the end of a program nobody runs.
+    /// Nothing is revoked when the last clone is dropped. That would need a task, which nobody runs at the end of a program.
     ///
     /// # Errors
-    /// When the source cannot revoke, or the issuer would not; [`retry_in`](Error::retry_in) tells when a busy one wants to be
-    /// asked again. The token is forgotten all the same, and another call tries again.
+    /// When the source cannot revoke, when the issuer refuses, or outside a Tokio runtime.
+    /// [`retry_in`](Error::retry_in) returns when a busy issuer accepts another try. The token is forgotten all the same, and
+    /// another call tries again.
     ///
     /// # Cancel safety
-    /// Dropped midway, the token is forgotten and may be revoked or not.
+    /// If this future is dropped before it ends, the token is forgotten and may be revoked or not.
     pub async fn revoke(&self) -> Result<(), Error> {
+        if Handle::try_current().is_err() {
+            return Err(Error::no_runtime());
+        }
         let all = self.with_narrowed();
         futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
     }
 
-    /// This one last, after those that it was narrowed to, and those that they were.
+    /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.
     fn with_narrowed(&self) -> Vec<Self> {
-        let narrowed = self.shared.narrowed.all();
+        let narrowed = self.narrowed.all();
         narrowed.iter().flat_map(Self::with_narrowed).chain([self.clone()]).collect()
     }
 
     async fn revoke_own(&self) -> Result<(), Error> {
-        let shared = &self.shared;
-        if let Boarded::Joined(mut renewal) = shared.flight.board(|_, under_way| ((), under_way)).1 {
-            self.bounded(renewal.arrival()).await;
-        }
-        let forget = |state: &mut State, _| {
-            shared.current.store(None);
-            (state.newest.clone(), false)
-        };
-        let Some(token) = shared.flight.board(forget).0 else { return Ok(()) };
-        // Within the recursion guard, as a renewal is: its client must not have this cache's layer either.
-        let revocation = Renewing::scope(self.id(), shared.source.revoke(&token));
-        let deadline = shared.settings.renewal_deadline;
+        let core = &self.core;
+        core.wait_for_renewal_in_progress().await;
+        let newest = core.change(|state| {
+            state.forget();
+            state.newest().cloned()
+        });
+        let Some(token) = newest else { return Ok(()) };
+        // Marked as a renewal is: the client that revokes must not have this cache's layer either.
+        let revocation = Renewing::scope(core.id(), core.source.revoke(&token));
+        let deadline = core.settings.renewal_deadline;
         timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::timeout(deadline)))
     }
 
-    /// How the cache is now.
+    /// Returns a snapshot of the cache, for a health probe or a log line.
     #[must_use]
     pub fn status(&self) -> CacheStatus {
-        let shared = &self.shared;
-        let wall = self.wall_now();
-        let status = |state: &mut State, renewing| {
-            let now = Instant::now();
-            let entry = shared.current.load();
-            let age = match entry.as_deref() {
-                None => Age::Missing,
-                Some(entry) if entry.is_expired(now, wall) => Age::Expired,
-                Some(entry) if entry.is_stale(now) => Age::Stale,
-                Some(_) => Age::Fresh,
-            };
-            let failing = state.failing.as_ref();
-            let status = CacheStatus {
-                age,
-                generation: state.generation(),
-                expires_in: entry.as_deref().map(|entry| entry.expires_in(now, wall)),
-                renewing,
-                renewals: state.renewals,
-                failures: failing.map_or(0, Failing::times),
-                last_error: failing.map(|failing| failing.error.clone()),
-                retry_in: failing.and_then(|failing| failing.wait(now)),
-                rejections_limited: state.budget.is_limited(),
-                next_rejection_renewal_in: state.budget.next_renewal(now),
-            };
-            (status, false)
-        };
-        shared.flight.board(status).0
+        let wall = self.core.wall_now();
+        self.core.flight.look(|state, renewing| state.status(Instant::now(), wall, renewing))
     }
 
-    /// The scopes that a token was granted, while it is the one being served.
+    /// Returns the scopes that the token of `generation` was granted, while it is served.
     pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
-        let current = self.shared.current.load();
-        let entry = current.as_ref().filter(|entry| entry.token.generation() == generation)?;
-        entry.token.scopes().cloned()
-    }
-
-    /// An address that is this cache's alone while any clone of it lives.
-    pub(crate) fn id(&self) -> usize {
-        Arc::as_ptr(&self.shared).cast::<()>() as usize
-    }
-
-    /// The source's version of its credentials; it is somebody else's code, which may panic.
-    pub(crate) fn credentials_version(&self) -> u64 {
-        catch_unwind(AssertUnwindSafe(|| self.shared.source.credentials_version())).unwrap_or(0)
-    }
-
-    pub(crate) fn wall_now(&self) -> SystemTime {
-        self.shared.settings.wall_clock.now()
+        let served = self.core.published.served();
+        let served = served.as_ref().filter(|served| served.token.generation() == generation)?;
+        served.token.scopes().cloned()
     }
 }
 
-impl<T> Clone for TokenCache<T> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<T> fmt::Debug for TokenCache<T> {
+impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache").field("current", &self.shared.current.load()).finish_non_exhaustive()
+        f.debug_struct("TokenCache").field("current", &*self.core.published.served()).finish_non_exhaustive()
     }
 }

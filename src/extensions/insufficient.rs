@@ -1,4 +1,4 @@
-//! What an API says that is missing, when the token itself is good.
+//! What an API says is missing, when it accepts the token itself.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::{
     scope::Scopes,
 };
 
-/// Which scope a request needs (RFC 6750 §3.1), beside what its token was granted.
+/// The scope that a request needs (RFC 6750 §3.1), and the scopes that its token was granted.
 ///
-/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_scope`; of any 403 to a
-/// request with [`RequiredScopes`]; by a rule of one's own, of any that it gives that [`Verdict`](crate::Verdict). The
-/// first and the second attempt are alike in this.
+/// It is in the extensions of a response with status 401 or 403 whose `Bearer` challenge says `insufficient_scope`, and of any
+/// 403 to a request with [`RequiredScopes`](crate::RequiredScopes). With a custom rule, it is in the extensions of each response
+/// to which the rule gives that [`Verdict`](crate::Verdict). The answers to first and second attempts are treated alike.
 ///
 /// ```
 /// use tower_bearer::InsufficientScope;
@@ -35,21 +35,21 @@ impl InsufficientScope {
         Self { required: param(headers, INSUFFICIENT_SCOPE, "scope").or_else(declared), granted }
     }
 
-    /// The scope that the API asks for, space-delimited, if it says so (RFC 6750 §3); else the one that the request declared.
+    /// Returns the scope that the API asks for, space-delimited (RFC 6750 §3), or else the one that the request declared.
     #[must_use]
     pub fn required(&self) -> Option<&str> {
         self.required.as_deref()
     }
 
-    /// The scopes of the token that was sent, if they are known and the token was not replaced since; see
+    /// Returns the scopes of the token that was sent, if they are known and the token was not replaced since; see
     /// [`AccessToken::scopes`](crate::AccessToken::scopes).
     #[must_use]
     pub fn granted(&self) -> Option<&Scopes> {
         self.granted.as_ref()
     }
 
-    /// What is required and was not granted, if both are known. Empty where the token has it all, and it is the user or the
-    /// client who may not.
+    /// Returns what is required and was not granted, if both are known. It is empty where the token has every scope, and the user
+    /// or the client lacks the permission.
     #[must_use]
     pub fn missing(&self) -> Option<Scopes> {
         let required: Scopes = self.required.as_ref()?.parse().ok()?;
@@ -57,10 +57,11 @@ impl InsufficientScope {
     }
 }
 
-/// How the user has to authenticate for a request (RFC 9470 §3), which no unattended client can do.
+/// How the user has to authenticate for a request (RFC 9470 §3). A client without a user cannot do that.
 ///
-/// Stands in the extensions of a response, 401 or 403, whose `Bearer` challenge says `insufficient_user_authentication`; by
-/// a rule of one's own, of any that it gives that [`Verdict`](crate::Verdict).
+/// It is in the extensions of a response with status 401 or 403 whose `Bearer` challenge says
+/// `insufficient_user_authentication`. With a custom rule, it is in the extensions of each response to which the rule gives that
+/// [`Verdict`](crate::Verdict).
 ///
 /// ```
 /// use tower_bearer::InsufficientUserAuthentication;
@@ -81,7 +82,7 @@ impl InsufficientUserAuthentication {
         let seconds = param(headers, INSUFFICIENT_USER_AUTHENTICATION, "max_age");
         Self {
             acr_values: param(headers, INSUFFICIENT_USER_AUTHENTICATION, "acr_values"),
-            // A sign is no digit, though `parse` takes a plus.
+            // Only digits: `parse` would accept a plus sign.
             max_age: seconds
                 .filter(|seconds| seconds.bytes().all(|byte| byte.is_ascii_digit()))
                 .and_then(|seconds| seconds.parse().ok())
@@ -89,19 +90,19 @@ impl InsufficientUserAuthentication {
         }
     }
 
-    /// The authentication context classes of which the API wants one, the most preferred first.
+    /// Returns the authentication context classes of which the API wants one, the most preferred first.
     pub fn acr_values(&self) -> impl Iterator<Item = &str> {
         self.acr_values.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
 
-    /// How long ago the user may have authenticated at most.
+    /// Returns how long ago the user may have authenticated at most.
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         self.max_age
     }
 }
 
-/// A parameter of the first `Bearer` challenge with this error code; not an empty one.
+/// Returns a parameter of the first `Bearer` challenge with this error code, unless it is empty.
 fn param(headers: &HeaderMap, code: &str, name: &str) -> Option<String> {
     let challenges = Challenge::all(headers);
     let saying = challenges.iter().find(|challenge| challenge.is_bearer_error(code))?;

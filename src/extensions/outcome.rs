@@ -1,9 +1,9 @@
-//! What happened to a request, for those who want to know.
+//! What happened to a request.
 
 use crate::error::Error;
 
-/// Stands in the extensions of a response for which anything but a plain hit happened: the request waited for a token,
-/// was sent twice, or was rejected and not sent again.
+/// What happened to a request. It is in the extensions of a response whose request waited for a token, was sent twice, or was
+/// rejected and not sent again.
 ///
 /// ```
 /// use tower_bearer::{NotRetried, Outcome};
@@ -12,7 +12,7 @@ use crate::error::Error;
 ///     match response.extensions().get::<Outcome>() {
 ///         None => {} // a plain hit, or a request without the layer
 ///         Some(outcome) => match outcome.not_retried() {
-///             Some(NotRetried::RenewalFailed(error)) => eprintln!("401, and no new token: {error}"),
+///             Some(NotRetried::RenewalFailed { error, .. }) => eprintln!("401, and no new token: {error}"),
 ///             _ => eprintln!("retried: {}", outcome.retried()),
 ///         },
 ///     }
@@ -26,24 +26,28 @@ pub struct Outcome {
     not_retried: Option<NotRetried>,
 }
 
-/// Why a response that asks for other credentials was not turned into a retry.
+/// Why a request was not sent again although its answer asks for other credentials.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRetried {
-    /// The token is good, but its scope is not enough: a new one would not help. What is missing stands beside the
-    /// [`Outcome`], as an [`InsufficientScope`](crate::InsufficientScope).
+    /// The token is accepted, but its scope is not sufficient, so a new one would not help. The response also has an
+    /// [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
     InsufficientScope,
-    /// The user has to authenticate anew or more strongly. How stands beside the [`Outcome`], as an
-    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication).
+    /// The user has to authenticate again, or by a stronger method. The response also has an
+    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
     InsufficientUserAuthentication,
     /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,
-    /// Too many fresh tokens were rejected: the issuer is spared for a while.
+    /// Too many new tokens were rejected, so the issuer is not asked for a while.
     BudgetSpent,
-    /// The issuer gave the same token again.
+    /// The issuer returned the same token again.
     SameToken,
-    /// No new token could be had.
-    RenewalFailed(Error),
+    /// The renewal failed.
+    #[non_exhaustive]
+    RenewalFailed {
+        /// Why it failed.
+        error: Error,
+    },
 }
 
 impl Outcome {
@@ -51,25 +55,25 @@ impl Outcome {
         Self { generation, waited, retried, not_retried }
     }
 
-    /// Which token the answered attempt carried; see [`AccessToken::generation`](crate::AccessToken::generation).
+    /// Returns the generation of the token that the answered attempt carried; see [`AccessToken::generation`](crate::AccessToken::generation).
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether the first attempt had to wait for a token.
+    /// Returns whether the first attempt had to wait for a token.
     #[must_use]
     pub fn waited(&self) -> bool {
         self.waited
     }
 
-    /// Whether this is the answer to a second attempt.
+    /// Returns whether this is the answer to a second attempt.
     #[must_use]
     pub fn retried(&self) -> bool {
         self.retried
     }
 
-    /// Why a rejected first attempt was not followed by a second.
+    /// Returns why a rejected first attempt was not followed by a second one.
     #[must_use]
     pub fn not_retried(&self) -> Option<&NotRetried> {
         self.not_retried.as_ref()

@@ -6,7 +6,8 @@ use http::Extensions;
 
 use crate::{error::Error, recursion::Renewing, scope::Scopes, source::Narrowing, token::AccessToken};
 
-/// Put into a request's extensions, it makes the layer pass the request on as it is, wherever it goes: no token, no retry.
+/// Makes the layer pass a request on unchanged, wherever it goes: without a token, and without a retry. It goes into the
+/// extensions of the request.
 ///
 /// ```
 /// let health_check = http::Request::get("https://api.example.org/health")
@@ -17,10 +18,10 @@ use crate::{error::Error, recursion::Renewing, scope::Scopes, source::Narrowing,
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SkipBearerAuth;
 
-/// Put into a request's extensions, it tells which scopes the request needs.
+/// The scopes that a request needs. It goes into the extensions of the request.
 ///
-/// A 403 to it then comes with an [`InsufficientScope`], whatever the API says of the reason. And with
-/// [`check_scopes`](crate::BearerAuthLayer::check_scopes), a request whose token plainly lacks them is not sent.
+/// A 403 to it then has an [`InsufficientScope`](crate::InsufficientScope) in its extensions, whatever reason the API gives. With
+/// [`check_scopes`](crate::BearerAuthLayer::check_scopes), a request whose token lacks them is not sent.
 ///
 /// ```
 /// use tower_bearer::RequiredScopes;
@@ -34,7 +35,7 @@ pub struct SkipBearerAuth;
 pub struct RequiredScopes(Arc<Scopes>);
 
 impl RequiredScopes {
-    /// These are needed, all of them. Keep it for a kind of request: a clone costs next to nothing.
+    /// Creates the requirement of all these scopes. Keep it for all requests of one kind: it is cheap to clone.
     #[must_use]
     pub fn new(scopes: Scopes) -> Self {
         Self(Arc::new(scopes))
@@ -44,11 +45,13 @@ impl RequiredScopes {
         &self.0
     }
 
+    /// Checks that a token has the scopes. A token that does not say which scopes it has passes.
+    ///
     /// # Errors
-    /// When a token plainly lacks one: not, if it does not say which it has.
+    /// When the token lacks one.
     pub(crate) fn check(&self, token: &AccessToken) -> Result<(), Error> {
         match token.scopes() {
-            // Asked first, because it allocates nothing.
+            // `covers` first, because it does not allocate.
             Some(granted) if !granted.is_empty() && !granted.covers(&self.0) => {
                 Err(Error::missing_scopes(&self.0.missing_from(granted)))
             }
@@ -57,7 +60,7 @@ impl RequiredScopes {
     }
 }
 
-/// What a request says to the layer, in its extensions.
+/// What a request tells the layer in its extensions.
 #[derive(Default)]
 pub(crate) struct RequestMarkers<'a> {
     pub(crate) narrowing: Option<&'a Narrowing>,

@@ -1,18 +1,14 @@
-//! The life of a request from its first attempt on: `wait` when there was no token, `response_future` with one,
-//! `second` when that was rejected. The first and the last are seldom needed and large, so they are boxed.
+//! The life of a request from its first attempt on: `wait_for_token` while there is no token, `response_future` for the first
+//! attempt, `second_attempt` after a rejection. The first and the last are rare and large, so they are boxed.
 
+mod attempt;
+mod judge;
 mod response_future;
-mod second;
-mod wait;
-
-use std::pin::Pin;
-
-use crate::{error::Error, token::AccessToken};
+mod second_attempt;
+mod wait_for_token;
 
 pub use response_future::ResponseFuture;
 pub(crate) use {
-    response_future::{Retry, Sent},
-    wait::Wait,
+    attempt::{Attempt, Retry, Sent, attach, save},
+    wait_for_token::WaitForToken,
 };
-
-type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;

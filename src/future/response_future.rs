@@ -1,4 +1,4 @@
-//! The answer to a request, and the first attempt.
+//! The answer to a request, and its first attempt.
 
 use std::{
     fmt,
@@ -11,16 +11,17 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::error::BoxError;
-
 use crate::{
-    context::{Kept, Shared},
-    error::Error,
-    extensions::RequiredScopes,
-    extensions::{NotRetried, Outcome},
-    future::{second::Second, wait::Wait},
+    config::SharedConfig,
+    error::{BoxError, Error},
+    extensions::Outcome,
+    future::{
+        attempt::{Attempt, Retry, Sent},
+        judge::judge,
+        second_attempt::SecondAttempt,
+        wait_for_token::WaitForToken,
+    },
     replay::Replay,
-    source::TokenSource,
     verdict::Verdict,
 };
 
@@ -28,54 +29,41 @@ pin_project! {
     /// The answer to a request that went through [`BearerAuth`](crate::BearerAuth).
     ///
     /// # Cancel safety
-    /// Dropping it drops the inner service's future. A renewal that is under way goes on for the others.
-    pub struct ResponseFuture<S, B, ResB, T, R>
+    /// Dropping it drops the inner service's future. A renewal in progress goes on for other requests.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, ResB, R>
     where
         S: Service<Request<B>>,
         R: Replay<B>,
     {
         #[pin]
-        state: State<S, B, ResB, T, R>,
+        state: State<S, B, ResB, R>,
     }
 }
 
 pin_project! {
     /// ```text
-    /// Waiting ──► First ──┬──────────────────────► done
+    /// Waiting ──► First ──┬─────────────────────► done
     ///                     └─ rejected ──► Second ──► done
     /// ```
     #[project = StateProj]
     #[project_replace = StateOwn]
-    enum State<S, B, ResB, T, R>
+    enum State<S, B, ResB, R>
     where
         S: Service<Request<B>>,
         R: Replay<B>,
     {
-        Waiting { wait: Box<Wait<S, B, T, R>> },
-        First { #[pin] response: S::Future, sent: Sent, retry: Option<Retry<S, R::Kept>>, context: Shared<T, R> },
-        Second { second: Pin<Box<Second<S, B, ResB, T, R>>> },
-        // Not ours.
+        Waiting { wait: Box<WaitForToken<S, B, R>> },
+        First { #[pin] response: S::Future, attempt: Attempt, retry: Option<Retry<S, R::Kept>>, config: SharedConfig<R> },
+        Second { second: Pin<Box<SecondAttempt<S, B, ResB, R>>> },
+        // A request that carries no token of ours.
         Passing { #[pin] response: S::Future },
         Failed { error: Error },
         Done,
     }
 }
 
-/// What is known of the first attempt.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) generation: u64,
-    pub(crate) waited: bool,
-    pub(crate) required: Option<RequiredScopes>,
-}
-
-/// What a second attempt needs.
-pub(crate) struct Retry<S, K> {
-    pub(crate) service: S,
-    pub(crate) kept: Kept<K>,
-}
-
-impl<S: Service<Request<B>>, B, ResB, T, R: Replay<B>> ResponseFuture<S, B, ResB, T, R> {
+impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> ResponseFuture<S, B, ResB, R> {
     pub(crate) fn passing(response: S::Future) -> Self {
         Self { state: State::Passing { response } }
     }
@@ -84,25 +72,26 @@ impl<S: Service<Request<B>>, B, ResB, T, R: Replay<B>> ResponseFuture<S, B, ResB
         Self { state: State::Failed { error } }
     }
 
-    pub(crate) fn waiting(wait: Wait<S, B, T, R>) -> Self {
+    pub(crate) fn waiting(wait: WaitForToken<S, B, R>) -> Self {
         Self { state: State::Waiting { wait: Box::new(wait) } }
     }
 
-    pub(crate) fn first(
-        response: S::Future,
-        sent: Sent,
-        retry: Option<Retry<S, R::Kept>>,
-        context: Shared<T, R>,
-    ) -> Self {
-        Self { state: State::First { response, sent, retry, context } }
+    pub(crate) fn first(sent: Sent<S::Future, S, R::Kept, R>) -> Self {
+        Self { state: State::first(sent) }
     }
 }
 
-impl<S, B, ResB, T, R> Future for ResponseFuture<S, B, ResB, T, R>
+impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> State<S, B, ResB, R> {
+    fn first(sent: Sent<S::Future, S, R::Kept, R>) -> Self {
+        let Sent { response, attempt, retry, config } = sent;
+        Self::First { response, attempt, retry, config }
+    }
+}
+
+impl<S, B, ResB, R> Future for ResponseFuture<S, B, ResB, R>
 where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     S::Error: Into<BoxError>,
-    T: TokenSource,
     R: Replay<B>,
     ResB: Body,
 {
@@ -119,32 +108,32 @@ where
                     let StateOwn::Waiting { wait } = state.as_mut().project_replace(State::Done) else {
                         unreachable!("the state was just seen")
                     };
-                    state.set(wait.send(token)?.state);
+                    state.set(State::first(wait.send(token)?));
                 }
 
-                StateProj::First { response, sent, context, .. } => {
+                StateProj::First { response, attempt, config, .. } => {
                     let mut polled = response.poll(task).map_err(Into::into);
                     let Poll::Ready(Ok(answer)) = &mut polled else { return polled };
-                    let verdict = context.judge(answer, sent.generation, sent.required.as_ref());
+                    let verdict = judge(config, answer, attempt.generation, attempt.required.as_ref());
                     if verdict == Verdict::Accepted {
                         if !answer.status().is_server_error() {
-                            context.cache.accepted(sent.generation);
+                            config.cache.core.accepted(attempt.generation);
                         }
-                        if sent.waited {
-                            answer.extensions_mut().insert(Outcome::new(sent.generation, true, false, None));
+                        if attempt.waited {
+                            answer.extensions_mut().insert(Outcome::new(attempt.generation, true, false, None));
                         }
-                        // With it goes what it holds: a permit, the kept body.
+                        // Drops what the attempt holds: a permit, the saved body.
                         state.set(State::Done);
                         return polled;
                     }
                     let Poll::Ready(Ok(answer)) = polled else { unreachable!("the answer was just seen") };
-                    // The inner future goes now, and with it whatever it holds (a permit): the renewal and the second
-                    // attempt may need it.
-                    let StateOwn::First { sent, retry, context, .. } = state.as_mut().project_replace(State::Done)
+                    // Drops the inner future, and with it what it holds (a permit): the renewal and the second attempt may
+                    // need it.
+                    let StateOwn::First { attempt, retry, config, .. } = state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was just seen")
                     };
-                    match Second::after(verdict, answer, sent, retry, context) {
+                    match SecondAttempt::after(verdict, answer, attempt, retry, config) {
                         Ok(second) => state.set(State::Second { second }),
                         Err(answer) => return Poll::Ready(Ok(answer)),
                     }
@@ -158,16 +147,7 @@ where
     }
 }
 
-impl Sent {
-    /// The answer to the first attempt, with the reason why there is no second.
-    pub(super) fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
-        tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
-        answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
-        answer
-    }
-}
-
-impl<S: Service<Request<B>>, B, ResB, T, R: Replay<B>> fmt::Debug for ResponseFuture<S, B, ResB, T, R> {
+impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFuture<S, B, ResB, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Waiting { .. } => "waiting for a token",

@@ -21,7 +21,7 @@ use crate::{
         params::Params,
         server::AuthorizationServer,
     },
-    source::{Narrowing, Reason, TokenSource},
+    source::{BoxTokenSource, Narrowing, Reason, TokenSource},
     token::AccessToken,
 };
 
@@ -159,12 +159,13 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
         hash.finish()
     }
 
-    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let mut params = self.params.clone();
         params.narrow(to);
         // One refresh token is one, whatever it is used for: narrowed uses of it take turns, and its rotations are theirs.
         let kept = if F::REFRESH == Refresh::Only { Arc::clone(&self.kept) } else { Arc::default() };
-        Some(Self { endpoint: self.endpoint.clone(), flow: self.flow.clone(), params, kept })
+        let narrowed = Self { endpoint: self.endpoint.clone(), flow: self.flow.clone(), params, kept };
+        Some(narrowed.boxed())
     }
 
     /// RFC 7009 §2.1: the access token, and the refresh token that would bring the next one.

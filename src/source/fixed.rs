@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    source::token_source::{Reason, TokenSource},
+    source::{reason::Reason, token_source::TokenSource},
     token::AccessToken,
 };
 

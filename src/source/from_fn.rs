@@ -1,14 +1,14 @@
-//! A closure as a source.
+//! A source made from a closure.
 
 use std::fmt;
 
 use crate::{
     error::Error,
-    source::token_source::{Reason, TokenSource},
+    source::{reason::Reason, token_source::TokenSource},
     token::AccessToken,
 };
 
-/// Makes a source of an async closure.
+/// Creates a source from an async closure.
 ///
 /// ```
 /// use tower_bearer::{AccessToken, Error, TokenCache, source::from_fn};
@@ -27,7 +27,7 @@ where
     FromFn(obtain)
 }
 
-/// The source made by [`from_fn`].
+/// The source that [`from_fn`] creates.
 #[derive(Clone)]
 pub struct FromFn<F>(F);
 

@@ -1,18 +1,18 @@
-//! Where tokens come from: the one seam of the crate.
+//! Where tokens come from: the trait that everything else builds on, and sources that need no authorization server.
 
-mod boxed;
 mod fixed;
 mod from_fn;
 mod narrowing;
+mod reason;
 mod token_source;
 #[cfg(feature = "jwt")]
 mod verified;
 
-pub use boxed::BoxTokenSource;
 pub use fixed::FixedToken;
 pub use from_fn::{FromFn, from_fn};
 pub use narrowing::Narrowing;
-pub use token_source::{Reason, TokenSource};
+pub use reason::Reason;
+pub use token_source::{BoxTokenSource, TokenSource};
 #[cfg(feature = "jwt")]
 pub use verified::Verified;
 

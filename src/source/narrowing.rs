@@ -1,11 +1,11 @@
-//! Less than a source's whole authority, for one purpose.
+//! A scope and resources that are less than all that a source may ask for.
 
 use crate::{error::Error, scope::only_scope_characters};
 
-/// A scope and resources to ask for instead of a source's own: part of a token's identity, for who keeps several.
+/// A scope and resources to ask for instead of the source's own. In a request's extensions, it asks for a narrowed token.
 ///
-/// The order of scope tokens and of resources says nothing (RFC 6749 §3.3, RFC 8707 §2), so two that differ only in it are
-/// equal.
+/// The order of scope tokens and of resources has no meaning (RFC 6749 §3.3, RFC 8707 §2). Two narrowings that differ only in
+/// the order are equal.
 ///
 /// ```
 /// use tower_bearer::source::Narrowing;
@@ -23,13 +23,13 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
-    /// To nothing less yet.
+    /// Creates a narrowing that changes nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// To this scope, space-delimited. Default: the source's own.
+    /// Sets the scope, space-delimited. Default: the source's own.
     ///
     /// # Errors
     /// When it is empty or has characters that RFC 6749 §3.3 does not allow.
@@ -37,7 +37,7 @@ impl Narrowing {
         check_scope(scope)?;
         let mut tokens: Vec<_> = scope.split(' ').filter(|token| !token.is_empty()).collect();
         if tokens.is_empty() {
-            return Err(Error::config("the scope is empty: leave it out, or name what is needed"));
+            return Err(Error::config("the scope is empty: leave it out, or name at least one scope"));
         }
         tokens.sort_unstable();
         tokens.dedup();
@@ -45,10 +45,10 @@ impl Narrowing {
         Ok(self)
     }
 
-    /// To this resource, with those before. Default: the source's own.
+    /// Adds a resource. Default: the source's own.
     ///
     /// # Errors
-    /// When it is no absolute URI, or has a fragment (RFC 8707 §2).
+    /// When it is not an absolute URI, or has a fragment (RFC 8707 §2).
     pub fn with_resource(mut self, resource: &str) -> Result<Self, Error> {
         check_resource(resource)?;
         if let Err(at) = self.resources.binary_search_by(|known| (**known).cmp(resource)) {
@@ -57,29 +57,31 @@ impl Narrowing {
         Ok(self)
     }
 
-    /// The scope, if it is another one than the source's.
+    /// Returns the scope, if one was set.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
 
-    /// The resources; none are the source's own.
+    /// Returns the resources that were added.
     #[must_use]
     pub fn resources(&self) -> &[Box<str>] {
         &self.resources
     }
 }
 
-/// RFC 6749 §3.3.
+/// Checks the characters of a scope (RFC 6749 §3.3).
 pub(crate) fn check_scope(scope: &str) -> Result<(), Error> {
     let tokens = scope.split(' ').try_for_each(only_scope_characters);
-    tokens.map_err(|_| Error::config("the scope has characters that RFC 6749 §3.3 does not allow"))
+    tokens.map_err(|_| Error::config("the scope has a character that RFC 6749 §3.3 does not allow: use printable ASCII without quotes and backslashes"))
 }
 
-/// RFC 8707 §2.
+/// Checks that a resource is an absolute URI without a fragment (RFC 8707 §2).
 pub(crate) fn check_resource(resource: &str) -> Result<(), Error> {
     if resource.contains('#') || !is_absolute(resource) {
-        return Err(Error::config("a resource is an absolute URI without a fragment (RFC 8707 §2)"));
+        return Err(Error::config(
+            "the resource is not an absolute URI without a fragment (RFC 8707 §2): write it as https://api.example.org",
+        ));
     }
     Ok(())
 }
@@ -98,7 +100,7 @@ mod tests {
 
     /// RFC 6749 §3.3, RFC 8707 §2.
     #[test]
-    fn the_order_says_nothing_and_repetition_neither() {
+    fn order_and_repetition_have_no_meaning() {
         let scope = |scope: &str| Narrowing::new().with_scope(scope).unwrap();
         assert_eq!(scope("b a  b"), scope("a b"));
         assert_ne!(scope("a"), scope("A"));

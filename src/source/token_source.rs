@@ -1,11 +1,17 @@
-//! The trait.
+//! The trait of all token sources, and a source of any type behind one type.
 
-use crate::{error::Error, source::narrowing::Narrowing, token::AccessToken};
+use std::{fmt, pin::Pin, sync::Arc};
 
-/// Obtains tokens from an issuer. It never keeps them: that is the [`TokenCache`](crate::TokenCache)'s work.
+use crate::{
+    error::Error,
+    source::{narrowing::Narrowing, reason::Reason},
+    token::AccessToken,
+};
+
+/// Obtains tokens from an issuer. It does not keep them: that is the work of the [`TokenCache`](crate::TokenCache).
 ///
-/// An implementation asks its issuer, once, and returns what came or why nothing came. Single flight, backoff, deadline
-/// and renewal are the cache's: it never calls `obtain` twice at the same time.
+/// An implementation asks its issuer once, and returns the token or why there is none. The cache adds single flight,
+/// backoff, a deadline and renewal. It never calls `obtain` twice at the same time.
 ///
 /// ```
 /// use tower_bearer::{AccessToken, Error, Reason, TokenSource};
@@ -20,63 +26,164 @@ use crate::{error::Error, source::narrowing::Narrowing, token::AccessToken};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a token source",
+    note = "a token source implements `TokenSource`; `source::from_fn` makes one from an async closure"
+)]
 pub trait TokenSource: Send + Sync + 'static {
     /// Asks the issuer for a token.
     ///
-    /// `why` lets a source that keeps tokens itself (a sidecar, a vault agent) look past its own copy when that was
-    /// rejected. Others ignore it.
+    /// `why` matters to a source that keeps tokens itself (a sidecar, a vault agent): it must not return its kept copy when
+    /// that was rejected. Others ignore it.
     ///
     /// # Errors
-    /// [`Error::transient`], [`Error::unexplained`] or [`Error::terminal`], which choose how long the cache waits
-    /// before it asks again. A panic is caught and counts as transient.
+    /// [`Error::transient`], [`Error::unexplained`] or [`Error::terminal`]. They choose how long the cache waits before it
+    /// asks again. A panic is caught and counts as transient.
     ///
     /// # Cancel safety
-    /// The cache runs it in a task of its own and drops it only at the renewal's deadline or when the runtime ends;
-    /// dropping a request never does.
+    /// The cache runs it in a task of its own, and drops it only at the renewal's deadline or when the runtime ends. Dropping
+    /// a request never drops it.
     fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send;
 
-    /// A number that changes when the credentials do. Default: always 0.
+    /// Returns a number that changes when the credentials do. Default: always 0.
     ///
-    /// After a refusal the issuer is left alone for minutes, because wrong passwords lock accounts; a change of this
-    /// number ends that wait at once. It is asked for by each request that does not find a fresh token, so it should be a field
-    /// read.
+    /// After a refusal the issuer is not asked for minutes, because wrong passwords lock accounts. A change of this number
+    /// ends that wait at once. Each request that finds no fresh token calls it, so it should be as cheap as reading a field.
     fn credentials_version(&self) -> u64 {
         0
     }
 
-    /// The same source, asking for less: this scope, for these resources. Default: it cannot.
+    /// Returns a source that asks for less: this scope, for these resources. Default: `None`, it cannot.
     ///
-    /// What comes shares the credentials and is a source of its own otherwise, with a cache of its own.
-    fn narrowed(&self, to: &Narrowing) -> Option<Self>
-    where
-        Self: Sized,
-    {
+    /// The new source has the same credentials. It gets a cache of its own.
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let _ = to;
         None
     }
 
-    /// Tells the issuer that the token is no longer wanted, with all that would bring another one without the
-    /// credentials (RFC 7009). Default: an error, so that nobody takes for revoked what is not.
+    /// Tells the issuer that the token is no longer wanted, and with it everything that brings another token without the
+    /// credentials (RFC 7009). Default: an error, so that nobody takes a token for revoked that is not.
     ///
     /// # Errors
-    /// When the source cannot do it, or the issuer would not.
+    /// When the source cannot revoke, or the issuer refuses.
     ///
     /// # Cancel safety
-    /// Dropped midway, the token may be revoked or not.
+    /// If the future is dropped before it ends, the token may be revoked or not.
     fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
         let _ = token;
-        async { Err(Error::config("this token source cannot revoke tokens: let it implement `TokenSource::revoke`")) }
+        async { Err(Error::config("this token source cannot revoke tokens: implement `TokenSource::revoke` for it")) }
+    }
+
+    /// Erases the type of the source.
+    fn boxed(self) -> BoxTokenSource
+    where
+        Self: Sized,
+    {
+        BoxTokenSource(Arc::new(self))
     }
 }
 
-/// Why a token is wanted.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Reason {
-    /// There was none so far.
-    First,
-    /// The one at hand is about to expire, or has, or was forgotten by [`TokenCache::reset`](crate::TokenCache::reset).
-    Ageing,
-    /// An API rejected this one.
-    Rejected(AccessToken),
+/// A source of any type behind one type. It is cheap to clone.
+///
+/// It is for a client that chooses its source at run time. A [`TokenCache`](crate::TokenCache) erases the type by itself.
+///
+/// ```
+/// use tower_bearer::{BoxTokenSource, FixedToken, TokenCache, TokenSource};
+///
+/// # let from_the_vault = true;
+/// # let vault = FixedToken::new("a")?;
+/// let source: BoxTokenSource = if from_the_vault { vault.boxed() } else { FixedToken::new("mF_9.B5f-4.1JqM")?.boxed() };
+/// let cache = TokenCache::new(source);
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BoxTokenSource(Arc<dyn DynTokenSource>);
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// [`TokenSource`] in a form that can be a trait object.
+trait DynTokenSource: Send + Sync {
+    fn obtain(&self, why: Reason) -> BoxFuture<'_, AccessToken>;
+    fn credentials_version(&self) -> u64;
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
+    fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
+}
+
+impl<T: TokenSource> DynTokenSource for T {
+    fn obtain(&self, why: Reason) -> BoxFuture<'_, AccessToken> {
+        Box::pin(TokenSource::obtain(self, why))
+    }
+
+    fn credentials_version(&self) -> u64 {
+        TokenSource::credentials_version(self)
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
+        TokenSource::narrowed(self, to)
+    }
+
+    fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()> {
+        Box::pin(TokenSource::revoke(self, token))
+    }
+}
+
+impl BoxTokenSource {
+    /// Erases the type of `source`, as [`TokenSource::boxed`] does.
+    pub fn new(source: impl TokenSource) -> Self {
+        source.boxed()
+    }
+}
+
+impl TokenSource for BoxTokenSource {
+    fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
+        self.0.obtain(why)
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.0.credentials_version()
+    }
+
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
+        self.0.narrowed(to)
+    }
+
+    async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        self.0.revoke(token).await
+    }
+
+    fn boxed(self) -> BoxTokenSource {
+        self
+    }
+}
+
+/// Forwards to the source within.
+macro_rules! forward_to_inner {
+    ($pointer:ident) => {
+        impl<T: TokenSource> TokenSource for $pointer<T> {
+            fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
+                T::obtain(self, why)
+            }
+
+            fn credentials_version(&self) -> u64 {
+                T::credentials_version(self)
+            }
+
+            fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
+                T::narrowed(self, to)
+            }
+
+            fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
+                T::revoke(self, token)
+            }
+        }
+    };
+}
+
+forward_to_inner!(Arc);
+forward_to_inner!(Box);
+
+impl fmt::Debug for BoxTokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoxTokenSource")
+    }
 }

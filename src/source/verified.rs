@@ -12,7 +12,8 @@ use crate::{
     error::Error,
     source::{
         narrowing::Narrowing,
-        token_source::{Reason, TokenSource},
+        reason::Reason,
+        token_source::{BoxTokenSource, TokenSource},
     },
     token::AccessToken,
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
@@ -97,8 +98,9 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
         self.source.credentials_version()
     }
 
-    fn narrowed(&self, to: &Narrowing) -> Option<Self> {
-        Some(Self { source: self.source.narrowed(to)?, check: Arc::clone(&self.check) })
+    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
+        let source = self.source.narrowed(to)?;
+        Some(Verified { source, check: Arc::clone(&self.check) }.boxed())
     }
 
     fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {

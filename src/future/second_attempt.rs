@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context as Task, Poll, ready},
 };
 
@@ -10,19 +11,17 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::error::BoxError;
-
 use crate::{
     cache::AfterRejection,
-    context::{Context, Kept, Shared, attach},
+    config::{LayerConfig, SharedConfig},
     drain::Drain,
+    error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        Renewal,
-        response_future::{Retry, Sent},
+        attempt::{Attempt, Renewal, Retry, attach},
+        judge::judge,
     },
     replay::Replay,
-    source::TokenSource,
     token::AccessToken,
     verdict::Verdict,
 };
@@ -30,21 +29,21 @@ use crate::{
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
 
 pin_project! {
-    /// The way to a second attempt, and that.
-    pub(super) struct Second<S, B, ResB, T, R>
+    /// The second attempt, and what comes before it.
+    pub(super) struct SecondAttempt<S, B, ResB, R>
     where
         S: Service<Request<B>>,
         R: Replay<B>,
     {
         #[pin]
         step: StepOf<S, B, ResB, R>,
-        first: Sent,
-        context: Shared<T, R>,
+        first: Attempt,
+        config: SharedConfig<R>,
     }
 }
 
-/// A request that has its token, and waits to be sent.
-struct Attempt<S, Req> {
+/// A request that has its token and waits to be sent.
+struct Unsent<S, Req> {
     service: S,
     request: Req,
     token: AccessToken,
@@ -58,56 +57,56 @@ pin_project! {
     #[project = StepProj]
     #[project_replace = StepOwn]
     enum Step<S, F, Req, ResB, K> {
-        // The answer to the first attempt is kept until it is clear that there will be a second one.
+        // The answer to the first attempt is held until it is certain that there will be a second one.
         Renewing { renewal: Renewal, retry: Retry<S, K>, rejected: Response<ResB> },
-        // There will be. What is left of the first answer is read, so that its connection can be used again.
-        Draining { #[pin] rejected: Drain<ResB>, attempt: Attempt<S, Req> },
-        // The service is being polled ready.
-        Readying { attempt: Attempt<S, Req> },
+        // There will be one. The rest of the first answer is read, so that its connection can be used again.
+        Draining { #[pin] rejected: Drain<ResB>, unsent: Unsent<S, Req> },
+        // The service is polled until it is ready.
+        Readying { unsent: Unsent<S, Req> },
         Sending { #[pin] response: F, generation: u64 },
         Done,
     }
 }
 
-impl<S, B, ResB, T, R> Second<S, B, ResB, T, R>
+impl<S, B, ResB, R> SecondAttempt<S, B, ResB, R>
 where
     S: Service<Request<B>>,
-    T: TokenSource,
     R: Replay<B>,
     ResB: Body,
 {
-    /// What follows a first answer that was not simply accepted. Decided in this order: is it a rejection, is the token
-    /// still the current one, can the request be sent again, is there a different token.
+    /// Decides what follows a first answer that was not accepted. The questions, in this order: is it a rejection, is the token
+    /// still the newest one, can the request be sent again, is there another token.
     ///
     /// # Errors
-    /// That answer, when nothing follows.
+    /// Returns that answer when nothing follows.
     #[cold]
     pub(super) fn after(
         verdict: Verdict,
         answer: Response<ResB>,
-        first: Sent,
+        first: Attempt,
         retry: Option<Retry<S, R::Kept>>,
-        context: Shared<T, R>,
+        config: SharedConfig<R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
+        let core = &config.cache.core;
         let why_not = match verdict {
-            Verdict::Rejected => match (retry, context.cache.rejected(first.generation)) {
+            Verdict::Rejected => match (retry, core.rejected(first.generation)) {
                 (None, _) => NotRetried::NotReplayable,
                 (_, AfterRejection::BudgetSpent) => NotRetried::BudgetSpent,
-                (_, AfterRejection::Failed(error)) => NotRetried::RenewalFailed(error),
+                (_, AfterRejection::Failed(error)) => NotRetried::RenewalFailed { error },
                 (Some(retry), AfterRejection::Newer(token)) => {
-                    let step = resend(&*context, retry, token, answer, &first)?;
-                    return Ok(Box::pin(Self { step, first, context }));
+                    let step = resend(&*config, retry, token, answer, &first)?;
+                    return Ok(Box::pin(Self { step, first, config }));
                 }
-                (Some(mut retry), AfterRejection::Wait(awaited)) => {
-                    let renewal = Box::pin(context.cache.clone().arrival(awaited));
-                    context.replay.pause(&mut retry.kept.body);
+                (Some(mut retry), AfterRejection::Wait(pending)) => {
+                    let renewal = Box::pin(Arc::clone(core).wait(pending));
+                    config.replay.pause(&mut retry.body);
                     let step = Step::Renewing { renewal, retry, rejected: answer };
-                    return Ok(Box::pin(Self { step, first, context }));
+                    return Ok(Box::pin(Self { step, first, config }));
                 }
             },
             insufficient => {
                 // The API knows the token well enough to say what it lacks.
-                context.cache.accepted(first.generation);
+                core.accepted(first.generation);
                 match insufficient {
                     Verdict::InsufficientScope => NotRetried::InsufficientScope,
                     _ => NotRetried::InsufficientUserAuthentication,
@@ -118,11 +117,10 @@ where
     }
 }
 
-impl<S, B, ResB, T, R> Future for Second<S, B, ResB, T, R>
+impl<S, B, ResB, R> Future for SecondAttempt<S, B, ResB, R>
 where
     S: Service<Request<B>, Response = Response<ResB>>,
     S::Error: Into<BoxError>,
-    T: TokenSource,
     R: Replay<B>,
     ResB: Body,
 {
@@ -139,11 +137,11 @@ where
                         unreachable!("the step was just seen")
                     };
                     let second = match renewed {
-                        Err(error) => Err(this.first.pass_on(rejected, NotRetried::RenewalFailed(error))),
+                        Err(error) => Err(this.first.pass_on(rejected, NotRetried::RenewalFailed { error })),
                         Ok(token) if token.generation() == this.first.generation => {
                             Err(this.first.pass_on(rejected, NotRetried::SameToken))
                         }
-                        Ok(token) => resend(&*this.context, retry, token, rejected, this.first),
+                        Ok(token) => resend(&*this.config, retry, token, rejected, this.first),
                     };
                     match second {
                         Ok(second) => second,
@@ -153,20 +151,20 @@ where
 
                 StepProj::Draining { rejected, .. } => {
                     ready!(rejected.poll(task));
-                    let StepOwn::Draining { attempt, .. } = this.step.as_mut().project_replace(Step::Done) else {
+                    let StepOwn::Draining { unsent, .. } = this.step.as_mut().project_replace(Step::Done) else {
                         unreachable!("the step was just seen")
                     };
-                    Step::Readying { attempt }
+                    Step::Readying { unsent }
                 }
 
-                StepProj::Readying { attempt } => {
-                    ready!(attempt.service.poll_ready(task)).map_err(Into::into)?;
-                    let StepOwn::Readying { attempt } = this.step.as_mut().project_replace(Step::Done) else {
+                StepProj::Readying { unsent } => {
+                    ready!(unsent.service.poll_ready(task)).map_err(Into::into)?;
+                    let StepOwn::Readying { unsent } = this.step.as_mut().project_replace(Step::Done) else {
                         unreachable!("the step was just seen")
                     };
-                    let Attempt { mut service, mut request, token } = attempt;
-                    // Becoming ready may have taken longer than the token lived.
-                    let token = this.context.cache.newest(token);
+                    let Unsent { mut service, mut request, token } = unsent;
+                    // The token may have expired while the service became ready.
+                    let token = this.config.cache.core.newest(token);
                     attach(&mut request, token.header_value());
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
@@ -174,14 +172,14 @@ where
 
                 StepProj::Sending { response, generation } => {
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
-                    let (generation, context) = (*generation, &*this.context);
-                    // Final in any case.
-                    match context.judge(&mut answer, generation, this.first.required.as_ref()) {
-                        Verdict::Rejected => context.cache.retried(generation, false),
+                    let (generation, core) = (*generation, &this.config.cache.core);
+                    // This answer is final, whatever the verdict.
+                    match judge(this.config, &mut answer, generation, this.first.required.as_ref()) {
+                        Verdict::Rejected => core.retried(generation, false),
                         _ if answer.status().is_server_error() => {}
                         _ => {
-                            context.cache.retried(generation, true);
-                            context.cache.accepted(generation);
+                            core.retried(generation, true);
+                            core.accepted(generation);
                         }
                     }
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));
@@ -195,31 +193,31 @@ where
     }
 }
 
-/// The second attempt: as the first, but for the token.
+/// Prepares the second attempt: the same request as the first, but for the token.
 ///
 /// # Errors
-/// The first answer, which is dropped only when there is something to send.
-fn resend<S, B, ResB, T, R>(
-    context: &Context<T, R>,
+/// Returns the first answer when the request cannot be sent again. It is dropped only when there is something to send.
+fn resend<S, B, ResB, R>(
+    config: &LayerConfig<R>,
     retry: Retry<S, R::Kept>,
     token: AccessToken,
     rejected: Response<ResB>,
-    first: &Sent,
+    first: &Attempt,
 ) -> Result<StepOf<S, B, ResB, R>, Response<ResB>>
 where
     S: Service<Request<B>>,
     R: Replay<B>,
     ResB: Body,
 {
-    let Retry { service, kept: Kept { head, body } } = retry;
-    // The head first: to take the body ends the first attempt's, and with it maybe an answer that is still to be passed on.
-    let Some((head, body)) = head.replay().and_then(|head| Some((head, context.replay.replay(body)?))) else {
+    let Retry { service, head, body } = retry;
+    // The head first: taking the body ends the body of the first attempt, and that may end an answer that is to be passed on.
+    let Some((head, body)) = head.restore().and_then(|head| Some((head, config.replay.replay(body)?))) else {
         return Err(first.pass_on(rejected, NotRetried::NotReplayable));
     };
-    tracing::debug!(generation = token.generation(), "rejected, sending the request once more");
-    let attempt = Attempt { service, request: Request::from_parts(head, body), token };
+    tracing::debug!(generation = token.generation(), "rejected, sending the request again");
+    let unsent = Unsent { service, request: Request::from_parts(head, body), token };
     Ok(match Drain::new(rejected.into_body()) {
-        Some(rejected) => Step::Draining { rejected, attempt },
-        None => Step::Readying { attempt },
+        Some(rejected) => Step::Draining { rejected, unsent },
+        None => Step::Readying { unsent },
     })
 }

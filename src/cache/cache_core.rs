@@ -1,0 +1,102 @@
+//! What all clones of a cache share.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    cache::{
+        failures::SharedRefusal,
+        published::Published,
+        settings::Settings,
+        single_flight::{Joined, Leader, SingleFlight},
+        state::{CacheState, Conditions, Decision},
+    },
+    error::Error,
+    recursion,
+    source::{BoxTokenSource, TokenSource},
+    token::AccessToken,
+};
+
+/// What a renewal brings to everyone who waits for it.
+pub(crate) type Renewed = Result<AccessToken, Error>;
+
+/// The source, the settings, the state, and what is published of it.
+pub(crate) struct CacheCore {
+    pub(crate) source: BoxTokenSource,
+    pub(crate) settings: Settings,
+    pub(crate) published: Published,
+    pub(crate) flight: SingleFlight<CacheState, Renewed>,
+    pub(crate) refusal: SharedRefusal,
+}
+
+impl CacheCore {
+    pub(crate) fn new(source: BoxTokenSource, settings: Settings, refusal: SharedRefusal) -> Self {
+        let flight = SingleFlight::new(CacheState::new(&settings));
+        Self { source, settings, published: Published::default(), flight, refusal }
+    }
+
+    /// Changes the state, and publishes it.
+    pub(crate) fn change<A>(&self, change: impl FnOnce(&mut CacheState) -> A) -> A {
+        self.flight.look(|state, _| {
+            let answer = change(state);
+            self.published.publish(state);
+            answer
+        })
+    }
+
+    /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
+    pub(crate) fn decide(
+        &self,
+        decide: impl FnOnce(&mut CacheState, &Conditions) -> Decision,
+    ) -> (Decision, Option<Joined<Renewed>>) {
+        // User code, so before the lock is taken.
+        let (credentials_version, wall, refusal) = (self.credentials_version(), self.wall_now(), self.refusal.get());
+        self.flight.join(|state, renewing| {
+            let at = Conditions { now: Instant::now(), wall, renewing, credentials_version, refusal };
+            let decision = decide(state, &at);
+            self.published.publish(state);
+            let joins = decision.joins();
+            (decision, joins)
+        })
+    }
+
+    /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought.
+    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) {
+        self.flight.complete(leader, |state| {
+            let renewed = change(state);
+            self.published.publish(state);
+            renewed
+        });
+    }
+
+    /// Returns an address that belongs to this cache alone while any clone of it lives.
+    pub(crate) fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).cast::<()>() as usize
+    }
+
+    /// Returns whether this cache waits for the very task that asks.
+    pub(crate) fn is_renewed_here(self: &Arc<Self>) -> bool {
+        recursion::is_renewing(self.id())
+    }
+
+    /// Returns the source's version of its credentials. User code, which may panic.
+    pub(crate) fn credentials_version(&self) -> u64 {
+        catch_unwind(AssertUnwindSafe(|| self.source.credentials_version())).unwrap_or(0)
+    }
+
+    pub(crate) fn wall_now(&self) -> SystemTime {
+        self.settings.wall_clock.now()
+    }
+}
+
+impl fmt::Debug for CacheCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheCore").field("published", &self.published).finish_non_exhaustive()
+    }
+}

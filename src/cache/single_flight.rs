@@ -1,0 +1,184 @@
+//! Single flight: a state under a lock, and at most one task in progress that will change it.
+//!
+//! # Why at most one task runs
+//!
+//! Every decision is made inside [`SingleFlight::join`] or [`SingleFlight::complete`]. Each is one critical section of the
+//! one lock. A caller reads the state again inside `join`, and only there does a flight begin. `complete` changes the state
+//! and ends the flight in the same section. So no caller can see the state from before the change after the flight has
+//! ended, and no caller that saw the old state can begin a second flight.
+//!
+//! A flight is in progress exactly as long as its [`Leader`] lives. When a leader is dropped (its task was cancelled, or its
+//! runtime has ended), its channel closes. The waiters then get `None` and join again, and the next caller to join finds no
+//! flight in progress. A flight whose leader lives but makes no progress can be [abandoned](SingleFlight::abandon).
+//!
+//! Nothing here knows what a flight brings.
+
+use std::sync::PoisonError;
+
+use tokio::sync::watch;
+
+use crate::sync::{Mutex, MutexGuard};
+
+/// A state `S`, and the flight that brings a `T`.
+#[derive(Debug)]
+pub(crate) struct SingleFlight<S, T> {
+    locked: Mutex<Locked<S, T>>,
+}
+
+#[derive(Debug)]
+struct Locked<S, T> {
+    state: S,
+    in_progress: Option<watch::Receiver<Option<T>>>,
+}
+
+/// The one task that brings what the waiters wait for. It must call [`SingleFlight::complete`].
+#[derive(Debug)]
+pub(crate) struct Leader<T>(watch::Sender<Option<T>>);
+
+/// A caller that waits for what the leader brings.
+#[derive(Debug)]
+pub(crate) struct Waiter<T>(watch::Receiver<Option<T>>);
+
+/// How a caller takes part in a flight.
+#[derive(Debug)]
+pub(crate) enum Joined<T> {
+    /// A flight was in progress already.
+    Waiting(Waiter<T>),
+    /// The caller began one: it must see that the leader completes.
+    Leading(Waiter<T>, Leader<T>),
+}
+
+impl<S, T: Clone> SingleFlight<S, T> {
+    pub(crate) fn new(state: S) -> Self {
+        Self { locked: Mutex::new(Locked { state, in_progress: None }) }
+    }
+
+    /// Reads or changes the state. `look` is told whether a flight is in progress.
+    pub(crate) fn look<A>(&self, look: impl FnOnce(&mut S, bool) -> A) -> A {
+        let mut locked = self.lock();
+        let in_progress = locked.in_progress.is_some();
+        look(&mut locked.state, in_progress)
+    }
+
+    /// Decides by the state, and joins the flight in progress or begins one if `decide` says `true` beside its answer.
+    pub(crate) fn join<A>(&self, decide: impl FnOnce(&mut S, bool) -> (A, bool)) -> (A, Option<Joined<T>>) {
+        let mut locked = self.lock();
+        let Locked { state, in_progress } = &mut *locked;
+        let (answer, joins) = decide(state, in_progress.is_some());
+        let joined = joins.then(|| match in_progress {
+            Some(receiver) => Joined::Waiting(Waiter(receiver.clone())),
+            None => {
+                let (sender, receiver) = watch::channel(None);
+                *in_progress = Some(receiver.clone());
+                Joined::Leading(Waiter(receiver), Leader(sender))
+            }
+        });
+        (answer, joined)
+    }
+
+    /// Ends a flight: changes the state, and then gives what the flight brought to every waiter.
+    pub(crate) fn complete(&self, leader: Leader<T>, change: impl FnOnce(&mut S) -> T) {
+        let brought = {
+            let mut locked = self.lock();
+            // Not if this flight was abandoned and another one is in progress.
+            locked.in_progress.take_if(|receiver| receiver.same_channel(&leader.0.subscribe()));
+            change(&mut locked.state)
+        };
+        // Outside the lock, because it may wake many tasks.
+        let Leader(sender) = leader;
+        sender.send_replace(Some(brought));
+    }
+
+    /// Abandons a flight whose leader lives but makes no progress: the next caller to join begins another one.
+    pub(crate) fn abandon(&self, waiter: &Waiter<T>) {
+        self.lock().in_progress.take_if(|receiver| receiver.same_channel(&waiter.0));
+    }
+
+    /// Locks the state, and forgets a flight whose leader was dropped.
+    fn lock(&self) -> MutexGuard<'_, Locked<S, T>> {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.in_progress.take_if(|receiver| receiver.has_changed().is_err());
+        locked
+    }
+}
+
+impl<T: Clone> Waiter<T> {
+    /// Waits for what the leader brings. Returns `None` when the leader was dropped: join again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only ends this wait.
+    pub(crate) async fn wait(&mut self) -> Option<T> {
+        self.0.wait_for(Option::is_some).await.ok().and_then(|brought| brought.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(flight: &SingleFlight<u32, u32>) -> Joined<u32> {
+        flight.join(|_, _| ((), true)).1.expect("it was asked for")
+    }
+
+    #[tokio::test]
+    async fn every_waiter_gets_what_one_leader_brings() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(mut first, leader) = join(&flight) else { panic!("nothing was in progress") };
+        let Joined::Waiting(mut second) = join(&flight) else { panic!("one flight at a time") };
+        flight.complete(leader, |state| {
+            *state += 1;
+            *state
+        });
+        assert_eq!((first.wait().await, second.wait().await), (Some(1), Some(1)));
+        assert!(matches!(join(&flight), Joined::Leading(..)), "the next caller begins a new flight");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_leader_leaves_nobody_waiting() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(mut first, leader) = join(&flight) else { panic!("nothing was in progress") };
+        drop(leader);
+        assert_eq!(first.wait().await, None);
+        assert!(matches!(join(&flight), Joined::Leading(..)));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_waiter_does_not_end_the_flight() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+        drop(first);
+        let Joined::Waiting(mut second) = join(&flight) else { panic!("it is still in progress") };
+        flight.complete(leader, |_| 7);
+        assert_eq!(second.wait().await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_flight_does_not_end_the_next_one() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(first, late) = join(&flight) else { panic!("nothing was in progress") };
+        flight.abandon(&first);
+        let Joined::Leading(mut second, leader) = join(&flight) else { panic!("it was abandoned") };
+        flight.complete(late, |_| 1);
+        assert!(matches!(join(&flight), Joined::Waiting(_)), "the second is still in progress");
+        flight.complete(leader, |_| 2);
+        assert_eq!(second.wait().await, Some(2));
+    }
+
+    #[test]
+    fn a_look_begins_nothing() {
+        let flight = SingleFlight::<u32, u32>::new(0);
+        assert!(!flight.look(|_, in_progress| in_progress));
+        let joined = join(&flight);
+        assert!(flight.look(|_, in_progress| in_progress));
+        drop(joined);
+        assert!(!flight.look(|_, in_progress| in_progress), "its leader was dropped");
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_does_not_poison_it() {
+        let flight = SingleFlight::<u32, u32>::new(0);
+        let panicking = std::panic::AssertUnwindSafe(|| flight.look::<()>(|_, _| panic!("on purpose")));
+        assert!(std::panic::catch_unwind(panicking).is_err());
+        assert!(matches!(join(&flight), Joined::Leading(..)));
+    }
+}

@@ -1,0 +1,83 @@
+//! The settings of a layer, which its services and their requests share.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    cache::TokenCache,
+    destination::Destinations,
+    error::Error,
+    per_core::{CachePadded, PerCore},
+    source::Narrowing,
+    verdict::VerdictRule,
+};
+
+/// What the services of a layer and their requests need to know.
+pub(crate) struct LayerConfig<R> {
+    pub(crate) cache: TokenCache,
+    pub(crate) replay: R,
+    pub(crate) rule: VerdictRule,
+    pub(crate) keep_existing: bool,
+    pub(crate) destinations: Destinations,
+    pub(crate) check_scopes: bool,
+}
+
+/// The copy of the settings that a request holds. Each core has its own.
+pub(crate) type SharedConfig<R> = Arc<CachePadded<LayerConfig<R>>>;
+
+/// The copies of the settings for all cores.
+pub(crate) type PerCoreConfig<R> = Arc<PerCore<SharedConfig<R>>>;
+
+impl<R> LayerConfig<R> {
+    /// Returns the default settings, over `cache`.
+    pub(crate) fn new(cache: TokenCache, replay: R) -> Self {
+        let (rule, destinations) = (VerdictRule::Standard, Destinations::default());
+        Self { cache, replay, rule, keep_existing: false, destinations, check_scopes: false }
+    }
+
+    /// Returns the same settings with another way to keep bodies.
+    pub(crate) fn with_replay<N>(self, replay: N) -> LayerConfig<N> {
+        let Self { cache, rule, keep_existing, destinations, check_scopes, .. } = self;
+        LayerConfig { cache, replay, rule, keep_existing, destinations, check_scopes }
+    }
+}
+
+impl<R: Clone> LayerConfig<R> {
+    /// Returns the same settings for a request that asks for a narrowed token, with the cache of that token.
+    ///
+    /// # Errors
+    /// When the source cannot be narrowed.
+    pub(crate) fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
+        Ok(Self { cache: self.cache.narrowed(to)?, ..self.clone() })
+    }
+
+    /// Copies the settings, one copy for each core.
+    pub(crate) fn per_core(&self) -> PerCoreConfig<R> {
+        Arc::new(PerCore::new(|| Arc::new(CachePadded(self.clone()))))
+    }
+}
+
+impl<R: Clone> Clone for LayerConfig<R> {
+    fn clone(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            replay: self.replay.clone(),
+            rule: self.rule.clone(),
+            keep_existing: self.keep_existing,
+            destinations: self.destinations.clone(),
+            check_scopes: self.check_scopes,
+        }
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerConfig")
+            .field("cache", &self.cache)
+            .field("replay", &self.replay)
+            .field("rule", &self.rule)
+            .field("keep_existing", &self.keep_existing)
+            .field("destinations", &self.destinations)
+            .field("check_scopes", &self.check_scopes)
+            .finish()
+    }
+}

@@ -1,0 +1,65 @@
+//! What belongs to one attempt to send a request.
+
+use std::pin::Pin;
+
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+
+use crate::{
+    config::{LayerConfig, SharedConfig},
+    error::Error,
+    extensions::{NotRetried, Outcome, RequiredScopes},
+    replay::Replay,
+    saved_head::SavedHead,
+    token::AccessToken,
+};
+
+/// A renewal that a request waits for.
+pub(super) type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+
+/// What is known of a first attempt.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) generation: u64,
+    pub(crate) waited: bool,
+    pub(crate) required: Option<RequiredScopes>,
+}
+
+/// What a second attempt needs: the service, and the request as it was saved.
+pub(crate) struct Retry<S, K> {
+    pub(crate) service: S,
+    pub(crate) head: SavedHead,
+    pub(crate) body: K,
+}
+
+/// A first attempt that was sent: the inner service's future, and what may follow it.
+pub(crate) struct Sent<F, S, K, R> {
+    pub(crate) response: F,
+    pub(crate) attempt: Attempt,
+    pub(crate) retry: Option<Retry<S, K>>,
+    pub(crate) config: SharedConfig<R>,
+}
+
+/// Puts the token on a request. It replaces any `Authorization` header.
+pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) {
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+}
+
+/// Saves what a second attempt needs of a request. Returns `None` beside the request if it cannot be sent twice.
+pub(crate) fn save<B, R: Replay<B>>(
+    config: &LayerConfig<R>,
+    request: Request<B>,
+) -> (Request<B>, Option<(SavedHead, R::Kept)>) {
+    let (head, body) = request.into_parts();
+    let (body, kept) = config.replay.keep(body);
+    let saved = kept.map(|kept| (SavedHead::save(&head), kept));
+    (Request::from_parts(head, body), saved)
+}
+
+impl Attempt {
+    /// Returns the answer to a first attempt with the reason why there is no second one.
+    pub(super) fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
+        tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
+        answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
+        answer
+    }
+}

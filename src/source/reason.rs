@@ -1,0 +1,27 @@
+//! Why a token is requested.
+
+use crate::token::AccessToken;
+
+/// Why a token is requested.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// There was no token before.
+    First,
+    /// The current token expires soon, has expired, or was forgotten by [`TokenCache::reset`](crate::TokenCache::reset).
+    Ageing,
+    /// An API rejected this token. Made by [`rejected`](Self::rejected).
+    #[non_exhaustive]
+    Rejected {
+        /// The rejected token.
+        token: AccessToken,
+    },
+}
+
+impl Reason {
+    /// Returns the reason that an API rejected `token`.
+    #[must_use]
+    pub fn rejected(token: AccessToken) -> Self {
+        Self::Rejected { token }
+    }
+}
