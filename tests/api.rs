@@ -3,16 +3,19 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
 #[path = "api/connection.rs"]
 mod connection;
-#[path = "api/floors.rs"]
-mod floors;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]
 mod grants;
+#[path = "api/import_graph.rs"]
+mod import_graph;
+#[path = "api/imports.rs"]
+mod imports;
 #[path = "api/judging.rs"]
 mod judging;
 #[path = "api/metadata.rs"]

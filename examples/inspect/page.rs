@@ -115,7 +115,7 @@ impl Page {
             // Without `iat` the whole lifetime is not known.
             _ if exp.is_some() && iat.is_none() => None,
             Lifetime::For(lifetime) => Some(format!("the whole lifetime is {}", times::words(lifetime))),
-            Lifetime::Once => Some("it had already expired when it was issued".to_owned()),
+            Lifetime::AlreadyExpired => Some("it had already expired when it was issued".to_owned()),
             _ => None,
         };
         let lines: Vec<_> = end.into_iter().chain(whole).map(|line| (String::new(), line)).collect();

@@ -24,7 +24,7 @@ pub async fn request(session: &mut Session<'_>) -> Result<(), CliError> {
     print_line(format!("Received with {grant} after {}.", duration(start.elapsed())));
     print_line(match token.lifetime() {
         Lifetime::For(lifetime) => format!("It expires after {}.", duration(lifetime)),
-        Lifetime::Once => {
+        Lifetime::AlreadyExpired => {
             return Err(CliError::failed("the authorization server says that its token has already expired"));
         }
         _ => "Its lifetime is not known: the cache assumes one hour.".to_owned(),

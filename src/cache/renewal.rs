@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     recursion::Renewing,
     source::{Reason, TokenSource},
+    sync,
     token::AccessToken,
 };
 
@@ -43,7 +44,7 @@ impl PendingRenewal {
             Some(None) => Waited::LeaderLost,
             None => {
                 core.flight.abandon(&self.0);
-                Waited::Renewed(Err(Error::timeout(core.settings.renewal_deadline)))
+                Waited::Renewed(Err(Error::source_timeout(core.settings.renewal_deadline)))
             }
         }
     }
@@ -73,7 +74,7 @@ impl CacheCore {
         // Not a child of the request that began it, which may end long before.
         let span = tracing::debug_span!(parent: None, "renew token");
         span.follows_from(tracing::Span::current());
-        runtime.spawn(renewal.instrument(span));
+        sync::spawn(&runtime, renewal.instrument(span));
         Ok(PendingRenewal(waiter))
     }
 
@@ -93,7 +94,7 @@ impl CacheCore {
         let attempt = AssertUnwindSafe(async { timeout(deadline, self.source.obtain(reason)).await });
         let obtained = match attempt.catch_unwind().await {
             Ok(Ok(obtained)) => obtained,
-            Ok(Err(_)) => Err(Error::timeout(deadline)),
+            Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
         let took = began.elapsed();

@@ -241,8 +241,8 @@ impl CacheState {
 
     /// Returns the error for a caller that needs the source while it is not asked.
     fn backing_off(&self, at: &Conditions) -> Option<Error> {
-        let streaks = self.failing.iter().chain(&at.refusal);
-        streaks.filter_map(|streak| streak.backing_off(at.now, at.credentials_version)).next()
+        let mut streaks = self.failing.iter().chain(&at.refusal);
+        streaks.find_map(|streak| streak.backing_off(at.now, at.credentials_version))
     }
 
     fn is_rejected(&self) -> bool {
@@ -339,7 +339,7 @@ mod tests {
     fn the_age_of_a_token_decides() {
         let mut played = Played::issued();
         assert_eq!(played.lookup(), "serve t1");
-        played.pass(HOUR - 299 * SECOND);
+        played.pass(3301 * SECOND);
         assert_eq!(played.lookup(), "serve t1, renew");
         played.at.renewing = true;
         assert_eq!(played.lookup(), "serve t1", "a renewal is in progress");
@@ -358,12 +358,12 @@ mod tests {
     #[test]
     fn only_a_fresh_token_is_leased_and_only_when_its_lease_has_ended() {
         let mut played = Played::issued();
-        let mut lease = |played: &mut Played| played.state.lease(played.at.now, played.at.wall);
+        let lease = |played: &mut Played| played.state.lease(played.at.now, played.at.wall);
         let first = lease(&mut played).unwrap();
         assert!(Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
         played.pass(SECOND);
         assert!(!Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
-        played.pass(HOUR - 299 * SECOND);
+        played.pass(3301 * SECOND);
         assert!(lease(&mut played).is_none(), "it is stale");
     }
 

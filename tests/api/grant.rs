@@ -15,9 +15,11 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, Layer, service_fn};
+#[cfg(feature = "client")]
+use tower_bearer::grant::HttpClient;
 use tower_bearer::{
     BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
-    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, PasswordGrantBuilder},
+    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -348,9 +350,9 @@ async fn each_expires_in_has_its_outcome() {
         (json!("3600"), hour.into()),
         (json!(" 3600.0 "), hour.into()),
         (json!(3600.5), Duration::from_millis(3_600_500).into()),
-        (json!(0), Lifetime::Once),
-        (json!("0"), Lifetime::Once),
-        (json!(-1), Lifetime::Once),
+        (json!(0), Lifetime::AlreadyExpired),
+        (json!("0"), Lifetime::AlreadyExpired),
+        (json!(-1), Lifetime::AlreadyExpired),
         (Value::Null, Lifetime::Unknown),
         (json!(1_000_000_000_000_000_000_u64), most.into()),
         (json!("1e400"), most.into()),
@@ -459,6 +461,24 @@ async fn an_unusable_token_response_is_an_error() {
     }
 }
 
+/// A server chooses its content type, and may put into it what it was sent.
+#[tokio::test]
+async fn a_wrong_content_type_is_named_unless_it_could_hold_a_secret() {
+    for (content_type, says) in [
+        ("text/html; charset=utf-8", "its content type is text/html, not JSON; check the token URL"),
+        ("Application/JSONP", "its content type is application/jsonp, not JSON; check the token URL"),
+        ("text/user-password", "its content type is not JSON; check the token URL"),
+        ("text/dXNlci1wYXNzd29yZA==", "its content type is not JSON; check the token URL"),
+        ("token/html", "its content type is not JSON; check the token URL"),
+        ("<b>text/html", "its content type is not JSON; check the token URL"),
+        (&format!("text/{}", "x".repeat(100)), "its content type is not JSON; check the token URL"),
+    ] {
+        let error = failure(answer(content_type, "{}")).await;
+        assert_eq!(error.to_string(), format!("the token response is not usable: {says}"));
+        assert!(error.is_unusable() && !error.is_redirect(), "{content_type}");
+    }
+}
+
 #[tokio::test]
 async fn json_is_json_with_a_charset_and_in_any_case() {
     for content_type in ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/x+json"] {
@@ -483,6 +503,7 @@ async fn a_token_that_is_not_valid_in_a_header_is_not_sent() {
 }
 
 /// With the real client, and a response body without an end.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let issuer = Issuer::new();
@@ -494,6 +515,7 @@ async fn an_endless_answer_is_cut_off() {
     assert!(error.to_string().contains("1 MiB"), "{error}");
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_named_without_its_query() {
     let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
@@ -513,10 +535,12 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
         let error = failure(Failure::Redirect(location.to_owned())).await;
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hidden") && named.is_none_or(|named| shown.contains(named)), "{shown}");
+        assert!(error.is_redirect() && !error.is_unusable(), "{shown}");
         assert!(shown.len() < 1000, "{}", shown.len());
     }
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_connect_error() {
     let server = Issuer::new().listen().await.unwrap();
@@ -530,6 +554,7 @@ async fn an_unreachable_endpoint_is_a_connect_error() {
     assert!(std::error::Error::source(&error).is_some());
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endpoint_that_never_answers_is_a_timeout() {
     let issuer = Issuer::new();

@@ -263,7 +263,7 @@ async fn a_new_key_under_an_old_name_is_found() {
 async fn an_opaque_token_is_refused_and_so_is_one_for_which_there_are_no_keys() {
     let opaque = Issuer::builder().token_format(TokenFormat::Opaque).build();
     let (source, _) = verified(&opaque);
-    assert!(source.obtain(Reason::First).await.unwrap_err().to_string().contains("no signed JWT"));
+    assert!(source.obtain(Reason::First).await.unwrap_err().to_string().contains("it is not a signed JWT"));
 
     let issuer = Issuer::new();
     let no_keys = || async { Err(Error::transient("the keys are away")) };
