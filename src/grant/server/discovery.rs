@@ -135,7 +135,7 @@ fn openid_configuration_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
 }
 
-/// Returns whether the failure means that there is no metadata at this URL, and not that the server cannot answer now.
+/// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
 fn is_absence(error: &Error) -> bool {
     let is_client_error = error.status().is_some_and(|status| status.is_client_error());
     (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()

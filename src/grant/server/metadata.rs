@@ -78,7 +78,7 @@ impl Metadata {
     /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
     ///
     /// # Errors
-    /// When there is no token endpoint, or when secrets may not be sent to one of the endpoints.
+    /// When the token endpoint is missing, or when secrets may not be sent to one of the endpoints.
     pub(crate) fn from_document(
         mut document: MetadataDocument,
         location: &Url,
