@@ -69,7 +69,7 @@ impl Error {
         Self::build(Kind::Redirected(to), FailureClass::Transient)
     }
 
-    /// An answer came that is not usable. `why` is a clause about the answer, such as "it has no access_token". It may
+    /// An answer came that is not usable. `why` is a clause about the answer, such as "it has no `access_token`". It may
     /// give its own advice after a semicolon; without one, the message advises to check the URL.
     pub(crate) fn not_a_token(why: impl Into<Cow<'static, str>>) -> Self {
         Self::build(Kind::UnusableResponse(why.into()), FailureClass::Transient)
