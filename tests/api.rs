@@ -29,6 +29,8 @@ mod order;
 mod order_bodies;
 #[path = "api/origins.rs"]
 mod origins;
+#[path = "api/public_api.rs"]
+mod public_api;
 #[path = "api/raw.rs"]
 mod raw;
 #[path = "api/recursion.rs"]

@@ -226,8 +226,9 @@ async fn beside_a_bad_endpoint_so_is_each_of_many_revocations() {
 
 async fn within_two_seconds(bad: f64, revoked_each: u64) {
     let cost = hour(bad, Some(revoked_each)).await;
-    assert!(cost.longest_outage <= 2 * SECOND, "{cost:?} with {bad} bad and a revocation each {revoked_each} s");
-    assert!(cost.token_requests <= 37 + cost.revocations, "{cost:?}");
+    let outage = SECOND / 20..=2 * SECOND;
+    assert!(outage.contains(&cost.longest_outage), "{cost:?} with {bad} bad and a revocation each {revoked_each} s");
+    assert!((1 + cost.revocations..=37 + cost.revocations).contains(&cost.token_requests), "{cost:?}");
 }
 
 /// 17: without a bad endpoint each revocation costs one renewal and no request.
