@@ -1,4 +1,4 @@
-//! What a hit allocates, counted. A binary of its own, because it replaces the allocator.
+//! Counts the allocations of a hit. This test is a separate binary because it replaces the allocator.
 
 use std::{
     convert::Infallible,
@@ -34,12 +34,12 @@ impl TokenSource for Narrowable {
     }
 }
 
-/// The allocations of one hit, without those of the request.
+/// Returns the allocations of one hit, without those of the request itself.
 fn of_a_hit<S: Service<Request<()>>>(service: S) -> u64 {
     of_a_hit_with(service, &Extensions::new())
 }
 
-/// The same for a request with these extensions.
+/// Returns the same for a request with these extensions.
 fn of_a_hit_with<S: Service<Request<()>>>(mut service: S, extensions: &Extensions) -> u64 {
     let mut send = |request| {
         assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
@@ -59,14 +59,14 @@ fn of_a_hit_with<S: Service<Request<()>>>(mut service: S, extensions: &Extension
 }
 
 #[tokio::test]
-async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
+async fn a_hit_allocates_only_to_keep_the_request() {
     let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
     layer.cache().token().await.unwrap();
     assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
     assert_eq!(of_a_hit(layer.clone().layer(service_fn(api))), 1, "the kept headers");
 
     let listed = layer.origins(["https://example.org", "https://*.API.example.org:443"]).unwrap();
-    assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "the list is compared as it is");
+    assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "comparing with the list does not allocate");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The behaviours that must hold, by topic. Each test is named for the fact that it states.
+//! The behaviour of the crate, by topic. The name of each test states a fact.
 
 #[path = "api/support.rs"]
 mod support;

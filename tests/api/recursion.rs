@@ -1,4 +1,4 @@
-//! 39: a source whose requests go through the layer that it serves gets an error, not a hang.
+//! A source whose requests go through the layer that it serves gets an error, not a hang.
 
 use std::{
     pin::Pin,
@@ -24,7 +24,7 @@ use crate::support::{SECOND, grant, scripted};
 
 type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
 
-/// A client that is made later than the source that uses it.
+/// A client that is created after the source that uses it.
 #[derive(Clone, Default)]
 struct Itself(Arc<OnceLock<Client>>);
 
@@ -39,9 +39,9 @@ impl Itself {
     }
 }
 
-/// Directly, or by a hand-over to another task.
+/// In the same task, or in another one that the source spawns.
 #[tokio::test(start_paused = true)]
-async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
+async fn a_source_behind_its_own_layer_gets_an_error_instead_of_a_deadlock() {
     for buffered in [false, true] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
         let service = BearerAuthLayer::new(itself.grant()).layer(issuer.service());
@@ -59,7 +59,7 @@ async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
 
 /// Requests that do not need a token do not wait for themselves.
 #[tokio::test]
-async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers() {
+async fn a_sources_client_may_have_the_layer_if_its_requests_need_no_token() {
     for (origins, keep) in [(URI, false), ("https://issuer.test", true)] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
         let layer = BearerAuthLayer::new(itself.grant());
@@ -70,9 +70,9 @@ async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers(
     }
 }
 
-/// While renewals are limited, a rejected token is served during its own renewal; but not to that renewal.
+/// While renewals are limited, a rejected token is served during its own renewal, but not to requests of that renewal.
 #[tokio::test(start_paused = true)]
-async fn a_renewal_is_not_served_the_token_that_it_replaces() {
+async fn a_renewal_does_not_use_the_token_that_it_replaces() {
     let (api, itself) = (Api::answering((0..9).map(|_| status(401))), Itself::default());
     let client = itself.clone();
     let (source, asked) = scripted(move |number| {
@@ -80,7 +80,7 @@ async fn a_renewal_is_not_served_the_token_that_it_replaces() {
         async move {
             if number > 2 {
                 let answer = client.0.get().unwrap().clone().oneshot(get(URI)).await;
-                answer.map_err(|error| *error.downcast::<Error>().expect("the layer's own"))?;
+                answer.map_err(|error| *error.downcast::<Error>().expect("an error of the layer"))?;
             }
             AccessToken::new(format!("t{number}"))
         }
@@ -99,7 +99,7 @@ async fn a_renewal_is_not_served_the_token_that_it_replaces() {
 
 type Sent = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
-/// A request that was sent outside is ended by a source inside the renewal that its own rejection needs.
+/// A request was sent outside of the renewal. Its rejection needs the renewal, inside of which the source waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_does_not_join_itself() {
     let api = Api::answering([status(200), status(401), status(401)]);
@@ -130,7 +130,7 @@ async fn a_renewal_does_not_join_itself() {
     assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
 }
 
-/// Two caches, the source of each of which uses the other's token: the first does not wait for the second for long.
+/// Each of two caches has a source that uses the other's token. The first source does not wait long for the second one.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
     let (first, second) = (Arc::new(OnceLock::<TokenCache>::new()), Arc::new(OnceLock::<TokenCache>::new()));

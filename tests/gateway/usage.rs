@@ -18,7 +18,7 @@ async fn help_is_on_standard_output() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_told_and_shows_no_value() {
+async fn a_wrong_command_line_is_reported_without_its_values() {
     let upstream = ["--upstream", "https://api.test"];
     for (args, line) in [
         (&[][..], "--upstream is missing"),
@@ -45,7 +45,7 @@ async fn a_wrong_command_line_is_told_and_shows_no_value() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_nowhere_is_missed_at_once() {
+async fn a_missing_secret_is_an_error_at_once() {
     let mut command = command();
     command.env_remove("BEARER_CLIENT_SECRET").args(["--upstream", "https://api.test"]).args(GRANT);
     let output = command.output().await.unwrap();

@@ -1,19 +1,21 @@
-//! Making the answer to a request that earned a token.
+//! Issuing of tokens.
 
 use serde_json::{Value, json};
 
-use super::answer::Refusal;
-use super::clock::seconds;
-use super::grant::{Grant, decide};
-use super::key::random;
-use super::store::Access;
-use super::{Issuer, TokenFormat, TokenRequest};
+use crate::testing::clock::seconds;
+use crate::testing::grant::{Grant, decide};
+use crate::testing::issuer::Issuer;
+use crate::testing::key::random;
+use crate::testing::request::TokenRequest;
+use crate::testing::response::Refusal;
+use crate::testing::settings::TokenFormat;
+use crate::testing::store::AccessRecord;
 
-/// The `iss` of every token.
-const NAME: &str = "https://issuer.test";
+/// The `iss` of each token.
+const ISSUER: &str = "https://issuer.test";
 
 impl Issuer {
-    /// Decides, issues and counts.
+    /// Decides on a token request, issues the token, and counts the outcome.
     pub(super) fn serve_token(&self, request: &TokenRequest) -> Result<Value, Refusal> {
         let decision = {
             let mut state = self.state();
@@ -44,7 +46,7 @@ impl Issuer {
         answer
     }
 
-    /// The token that `return_same_token` asks to repeat, with the rest of its life.
+    /// Returns the newest token and its remaining lifetime, if `return_same_token` is set.
     fn same_token(&self, grant: &Grant) -> Option<(String, i64)> {
         let state = self.state();
         if !state.same_token {
@@ -55,7 +57,7 @@ impl Issuer {
         Some((token.to_owned(), seconds(rest)))
     }
 
-    /// Signs without the lock: it takes a while.
+    /// Issues a new token. It signs without the lock, because signing is slow.
     fn new_token(&self, grant: &Grant) -> (String, i64) {
         let settings = self.settings();
         let (key, skew) = {
@@ -68,7 +70,7 @@ impl Issuer {
             TokenFormat::Jwt => {
                 let now = self.clock().unix(skew);
                 let mut claims = json!({
-                    "iss": NAME,
+                    "iss": ISSUER,
                     "sub": grant.session.subject,
                     "client_id": settings.client_id,
                     "scope": grant.scope,
@@ -84,7 +86,7 @@ impl Issuer {
                 (key.sign(&claims), Some(key.id().to_owned()))
             }
         };
-        let access = Access {
+        let access = AccessRecord {
             session: grant.session.clone(),
             scope: grant.scope.clone(),
             expires: self.clock().elapsed().saturating_add(settings.lifetime),
@@ -102,10 +104,10 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::testing::ask::{PASSWORD, ask, json_body};
+    use crate::testing::test_client::{PASSWORD, json_body, post_form};
 
     async fn claims(issuer: &Issuer, form: &str) -> Value {
-        let body = json_body(ask(issuer, "/token", form).await).await;
+        let body = json_body(post_form(issuer, "/token", form).await).await;
         let payload = body["access_token"].as_str().unwrap().split('.').nth(1).unwrap();
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
     }
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn claims_say_what_was_granted() {
+    async fn claims_match_the_grant() {
         let issuer = Issuer::new();
         let claims = claims(&issuer, &format!("{PASSWORD}&resource=https://api.test")).await;
         assert_eq!(claims["sub"], "user1");
@@ -134,19 +136,19 @@ mod tests {
         let right = claims(&issuer, PASSWORD).await["iat"].as_i64().unwrap();
         issuer.set_clock_skew(-600);
         assert_eq!(claims(&issuer, PASSWORD).await["iat"], right - 600);
-        let response = ask(&issuer, "/token", PASSWORD).await;
+        let response = post_form(&issuer, "/token", PASSWORD).await;
         let date = httpdate::parse_http_date(response.headers()["date"].to_str().unwrap()).unwrap();
         let date = date.duration_since(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(seconds(date), right - 600);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_same_token_comes_again_with_the_rest_of_its_life() {
+    async fn a_repeated_token_has_its_remaining_lifetime() {
         let issuer = Issuer::new();
-        let first = json_body(ask(&issuer, "/token", PASSWORD).await).await;
+        let first = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         issuer.return_same_token(true);
         tokio::time::advance(std::time::Duration::from_secs(600)).await;
-        let second = json_body(ask(&issuer, "/token", PASSWORD).await).await;
+        let second = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         assert_eq!(second["access_token"], first["access_token"]);
         assert_eq!(second["expires_in"], 3000);
     }
