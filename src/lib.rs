@@ -19,6 +19,7 @@ mod recursion;
 pub mod replay;
 mod saved_head;
 pub mod scope;
+mod secret_string;
 mod service;
 pub mod source;
 #[cfg(feature = "testing")]
@@ -39,6 +40,7 @@ pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
 pub use scope::{Scopes, SmartScope};
+pub use secret_string::SecretString;
 pub use service::BearerAuth;
 pub use source::{BoxTokenSource, FixedToken, Reason, TokenSource};
 pub use token::{AccessToken, Claims, Lifetime};

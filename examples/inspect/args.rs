@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use lexopt::{Arg, Parser};
-use secrecy::SecretString;
+use tower_bearer::SecretString;
 use tower_bearer::grant::ClientAuth;
 
 use crate::{secrets, trouble::Trouble};

@@ -112,7 +112,7 @@ impl Page {
             // Measured from now on, since the token does not say when it was issued.
             _ if exp.is_some() && iat.is_none() => None,
             Lifetime::For(lifetime) => Some(format!("lives {} from its issue on", times::words(lifetime))),
-            Lifetime::Once => Some("expired when it was issued".to_owned()),
+            Lifetime::AlreadyExpired => Some("expired when it was issued".to_owned()),
             _ => None,
         };
         let lines: Vec<_> = end.into_iter().chain(whole).map(|line| (String::new(), line)).collect();

@@ -32,7 +32,7 @@ pub async fn request(story: &mut Story<'_>) -> Result<(), Trouble> {
     ));
     say(match token.lifetime() {
         Lifetime::For(lifetime) => format!("It lives for {}.", span(lifetime)),
-        Lifetime::Once => {
+        Lifetime::AlreadyExpired => {
             return Err(Trouble::failed("the issuer says that its token is already over: nothing to reuse"));
         }
         _ => "Nobody says how long it lives: it is taken to be an hour.".to_owned(),

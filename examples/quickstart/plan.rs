@@ -1,7 +1,7 @@
 //! Where the story plays, and who takes part.
 
 use http::Uri;
-use secrecy::SecretString;
+use tower_bearer::SecretString;
 use tower_bearer::grant::ClientAuth;
 
 /// All that the story has to know, from the command line or from the scripted issuer.

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use tower_bearer::AccessToken;
 
@@ -42,10 +41,10 @@ fn request(plan: &Plan, url: &Uri, token: &AccessToken) -> Result<Request<Full<B
     form.append_pair("token", token.secret()).append_pair("token_type_hint", "access_token");
     let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     match &plan.client.login {
-        Login::Basic(secret) => request = basic(request, &encoded(id), &encoded(secret.expose_secret())),
-        Login::BasicRaw(secret) => request = basic(request, id, secret.expose_secret()),
+        Login::Basic(secret) => request = basic(request, &encoded(id), &encoded(secret.expose())),
+        Login::BasicRaw(secret) => request = basic(request, id, secret.expose()),
         Login::Post(secret) => {
-            form.append_pair("client_id", id).append_pair("client_secret", secret.expose_secret());
+            form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
         }
         Login::None => {
             form.append_pair("client_id", id);

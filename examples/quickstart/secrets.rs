@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsStr, fs, path::Path};
 
-use secrecy::SecretString;
+use tower_bearer::SecretString;
 
 use crate::trouble::Trouble;
 

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_bearer::{
@@ -96,7 +95,7 @@ async fn a_refresh_token_from_elsewhere_is_rotated_and_each_new_one_saved() {
     let saved = Arc::new(Mutex::new(Vec::new()));
     let shelf = Arc::clone(&saved);
     let builder = refresh(&first).on_rotation(move |new| {
-        shelf.lock().unwrap().push(new.expose_secret().to_owned());
+        shelf.lock().unwrap().push(new.expose().to_owned());
         async { Ok(()) }
     });
     let source = builder.build_with(issuer.service()).unwrap();
@@ -120,7 +119,7 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
     let builder = refresh(first).on_rotation(move |new| {
         let is_full = disk.load(SeqCst);
         if !is_full {
-            shelf.lock().unwrap().push(new.expose_secret().to_owned());
+            shelf.lock().unwrap().push(new.expose().to_owned());
         }
         async move { if is_full { Err("the disk is full".into()) } else { Ok(()) } }
     });

@@ -1,15 +1,11 @@
 //! The body of a request to an authorization server.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use zeroize::Zeroizing;
 
-use crate::grant::metadata::Metadata;
-
 /// The parameters whose values are secrets.
-const SECRET: [&str; 8] = [
+const SECRET_PARAMETERS: [&str; 8] = [
     "password",
     "refresh_token",
     "client_secret",
@@ -20,14 +16,7 @@ const SECRET: [&str; 8] = [
     "token",
 ];
 
-/// What is known when a request is made.
-pub struct At<'a> {
-    pub(crate) server: &'a Metadata,
-    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "for those who sign"))]
-    pub(crate) now: SystemTime,
-}
-
-/// A form in the making; wiped from memory when the request is done.
+/// A form that is being built. It is wiped from memory when the request is done.
 #[derive(Clone)]
 pub struct Form(Zeroizing<String>);
 
@@ -37,7 +26,7 @@ impl Form {
     }
 
     pub(crate) fn append(&mut self, name: &str, value: &str) {
-        // Grown here and by hand, because growing in place would leave the old copy behind.
+        // The buffer is replaced by hand: if it grew in place, the old copy would not be wiped.
         let needed = self.0.len() + 2 + 3 * (name.len() + value.len());
         if needed > self.0.capacity() {
             let mut larger = Zeroizing::new(String::with_capacity(2 * needed));
@@ -52,13 +41,13 @@ impl Form {
         self.0.extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
-    /// Whether a text that a server wrote holds a secret of this form.
-    pub(crate) fn is_repeated_in(&self, text: &str) -> bool {
-        // Encoded values only: what form-encoding changes is printable in no error code.
+    /// Returns whether a server's text contains one of the secrets in this form.
+    pub(crate) fn has_secret_in(&self, text: &str) -> bool {
+        // Only encoded values are compared: the characters that form-encoding changes are not shown in an error code.
         self.0
             .split('&')
             .filter_map(|pair| pair.split_once('='))
-            .any(|(name, value)| SECRET.contains(&name) && !value.is_empty() && text.contains(value))
+            .any(|(name, value)| SECRET_PARAMETERS.contains(&name) && !value.is_empty() && text.contains(value))
     }
 
     pub(crate) fn into_body(mut self) -> Full<Bytes> {

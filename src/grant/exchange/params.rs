@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::{
     error::Error,
-    grant::form::Form,
+    grant::exchange::form::Form,
     source::{Narrowing, check_resource, check_scope},
 };
 
-/// Those that a grant or the client authentication sets itself.
-const OURS: [&str; 14] = [
+/// The parameters that the grant or the client authentication sets.
+const RESERVED: [&str; 14] = [
     "grant_type",
     "username",
     "password",
@@ -26,7 +26,7 @@ const OURS: [&str; 14] = [
     "client_assertion_type",
 ];
 
-/// Names and values, in the order given.
+/// Names and values, in the order in which they were given.
 #[derive(Clone, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -35,12 +35,12 @@ impl Params {
         self.0.push((name.into(), value.into()));
     }
 
-    /// Appends those whose names are wanted.
-    pub(crate) fn fill(&self, form: &mut Form, wanted: impl Fn(&str) -> bool) {
-        self.0.iter().filter(|(name, _)| wanted(name)).for_each(|(name, value)| form.append(name, value));
+    /// Appends to a form the parameters for which `is_wanted` returns true.
+    pub(crate) fn append_to(&self, form: &mut Form, is_wanted: impl Fn(&str) -> bool) {
+        self.0.iter().filter(|(name, _)| is_wanted(name)).for_each(|(name, value)| form.append(name, value));
     }
 
-    /// Asks for less: this scope and these resources, each in the place of what was asked for, if it is there.
+    /// Replaces the scope and the resources by narrower ones.
     pub(crate) fn narrow(&mut self, to: &Narrowing) {
         if let Some(scope) = to.scope() {
             self.0.retain(|(name, _)| name != "scope");
@@ -52,14 +52,19 @@ impl Params {
         }
     }
 
-    /// RFC 6749 §3.2: no parameter twice, but those that `repeatable` names.
+    /// Checks that no parameter is given twice (RFC 6749 §3.2), except those named in `repeatable`.
     pub(crate) fn check(&self, repeatable: &[&str]) -> Result<(), Error> {
-        for (at, (name, value)) in self.0.iter().enumerate() {
-            if OURS.contains(&name.as_str()) {
-                return Err(Error::config(format!("the parameter `{name}` is the grant's own: use the method for it")));
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            if RESERVED.contains(&name.as_str()) {
+                return Err(Error::config(format!(
+                    "the parameter `{name}` is set by the grant: use the builder's method for it instead of `param`"
+                )));
             }
-            if !repeatable.contains(&name.as_str()) && self.0[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Error::config(format!("the parameter `{name}` is given twice (RFC 6749 §3.2)")));
+            let is_repeated = self.0[..index].iter().any(|(earlier, _)| earlier == name);
+            if is_repeated && !repeatable.contains(&name.as_str()) {
+                return Err(Error::config(format!(
+                    "the parameter `{name}` is given twice, which RFC 6749 §3.2 does not allow: give it once"
+                )));
             }
             match name.as_str() {
                 "scope" => check_scope(value)?,
@@ -71,7 +76,7 @@ impl Params {
     }
 }
 
-/// A parameter of one's own may be a secret (a one-time password), so that only the names are shown.
+/// Shows only the names. The value of a custom parameter may be a secret, such as a one-time password.
 impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()

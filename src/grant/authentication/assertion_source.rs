@@ -1,10 +1,11 @@
-//! Assertions: given by somebody else, or signed here.
+//! Where an assertion comes from: another party, or a key of this program.
 
-use secrecy::SecretString;
-
+#[cfg(feature = "jwt")]
+use crate::grant::authentication::assertion::Assertion;
 use crate::{
     error::Error,
-    grant::{form::At, secret::Secret},
+    grant::{exchange::request_context::RequestContext, secrets::secret::Secret},
+    secret_string::SecretString,
 };
 
 /// Where an assertion comes from.
@@ -12,19 +13,19 @@ use crate::{
 pub(crate) enum AssertionSource {
     Given(Secret),
     #[cfg(feature = "jwt")]
-    Signed(Box<crate::grant::Assertion>),
+    Signed(Box<Assertion>),
 }
 
 #[cfg_attr(
     not(feature = "jwt"),
-    expect(unused_variables, clippy::unnecessary_wraps, reason = "what is given needs no more")
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "a given assertion needs no context and no check")
 )]
 impl AssertionSource {
-    pub(crate) async fn jwt(&self, at: &At<'_>) -> Result<SecretString, Error> {
+    pub(crate) async fn jwt(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
         match self {
             Self::Given(secret) => secret.read().await,
             #[cfg(feature = "jwt")]
-            Self::Signed(assertion) => assertion.jwt(at).await,
+            Self::Signed(assertion) => assertion.jwt(context).await,
         }
     }
 
@@ -36,7 +37,7 @@ impl AssertionSource {
         }
     }
 
-    /// The names of the authentication methods that it may be.
+    /// Returns the names of the authentication methods that this assertion can be.
     pub(crate) fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Given(_) => &["private_key_jwt", "client_secret_jwt"],

@@ -2,10 +2,9 @@
 
 use std::{fmt, pin::Pin, sync::Arc};
 
-use crate::error::BoxError;
-use secrecy::SecretString;
+use crate::{error::BoxError, secret_string::SecretString};
 
-/// A username and a password. The password is wiped from memory on drop, and in no `Debug`.
+/// A username and a password. The password is wiped from memory on drop, and `Debug` does not show it.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub(crate) username: String,
@@ -13,24 +12,25 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A username and a password.
+    /// Creates credentials from a username and a password.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self { username: username.into(), password: password.into() }
     }
 }
 
-/// Where credentials come from: fixed, or asked for only when they are needed, which lets RFC 6749 §4.3 be followed: the
-/// client discards them once it has a token.
+/// Provides credentials: fixed ones, or ones that are fetched only when they are needed. With the second kind, the client
+/// discards the credentials once it has a token, as RFC 6749 §4.3 requires.
 ///
-/// Any async closure that gives `Result<Credentials, BoxError>` is one, and so are [`Credentials`].
+/// It is implemented for [`Credentials`] and for any async closure that returns `Result<Credentials, BoxError>`.
 pub trait CredentialsProvider: Send + Sync + 'static {
-    /// The credentials, for one token request.
+    /// Returns the credentials for one token request.
     ///
     /// # Errors
-    /// Whatever went wrong; it counts as transient.
+    /// Any error. It counts as transient.
     fn credentials(&self) -> impl Future<Output = Result<Credentials, BoxError>> + Send;
 
-    /// A number that changes when the credentials do: ends the wait after a refusal. Default: always 0.
+    /// Returns a number that changes when the credentials change. A change ends the backoff after a refusal. Default:
+    /// always 0.
     fn version(&self) -> u64 {
         0
     }
@@ -52,19 +52,19 @@ where
     }
 }
 
-/// A provider whose type is forgotten.
+/// A type-erased [`CredentialsProvider`].
 #[derive(Clone)]
-pub(crate) struct BoxProvider(Arc<dyn Erased>);
+pub(crate) struct BoxCredentialsProvider(Arc<dyn DynCredentialsProvider>);
 
-type Providing<'a> = Pin<Box<dyn Future<Output = Result<Credentials, BoxError>> + Send + 'a>>;
+type CredentialsFuture<'a> = Pin<Box<dyn Future<Output = Result<Credentials, BoxError>> + Send + 'a>>;
 
-trait Erased: Send + Sync {
-    fn credentials(&self) -> Providing<'_>;
+trait DynCredentialsProvider: Send + Sync {
+    fn credentials(&self) -> CredentialsFuture<'_>;
     fn version(&self) -> u64;
 }
 
-impl<P: CredentialsProvider> Erased for P {
-    fn credentials(&self) -> Providing<'_> {
+impl<P: CredentialsProvider> DynCredentialsProvider for P {
+    fn credentials(&self) -> CredentialsFuture<'_> {
         Box::pin(CredentialsProvider::credentials(self))
     }
 
@@ -73,12 +73,12 @@ impl<P: CredentialsProvider> Erased for P {
     }
 }
 
-impl BoxProvider {
+impl BoxCredentialsProvider {
     pub(crate) fn new(provider: impl CredentialsProvider) -> Self {
         Self(Arc::new(provider))
     }
 
-    pub(crate) fn credentials(&self) -> Providing<'_> {
+    pub(crate) fn credentials(&self) -> CredentialsFuture<'_> {
         self.0.credentials()
     }
 
@@ -87,7 +87,7 @@ impl BoxProvider {
     }
 }
 
-impl fmt::Debug for BoxProvider {
+impl fmt::Debug for BoxCredentialsProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CredentialsProvider")
     }

@@ -1,4 +1,4 @@
-//! A secret in a file that somebody else may change at any time.
+//! A secret in a file that may change at any time.
 
 use std::{
     fs::{self, File},
@@ -12,55 +12,58 @@ use std::{
     },
 };
 
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::{error::Error, secret_string::SecretString};
 
-/// No key and no token is larger.
-const LARGEST: u64 = 1 << 16;
+/// The largest file that is read, in bytes. No key and no token is larger.
+const MAX_SIZE: u64 = 1 << 16;
 
-/// The file, and the version of it that was last seen.
+/// A file that holds a secret.
 pub(crate) struct SecretFile {
-    pub(crate) path: PathBuf,
-    seen: AtomicU64,
+    path: PathBuf,
+    last_version: AtomicU64,
 }
 
 impl SecretFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, seen: AtomicU64::default() }
+        Self { path, last_version: AtomicU64::default() }
     }
 
-    /// The file's text, without one line end.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the text of the file, without one line end at its end.
     pub(crate) async fn read(self: Arc<Self>) -> Result<SecretString, Error> {
         let file = Arc::clone(&self);
-        let reading = tokio::task::spawn_blocking(move || read_now(&file.path)).await;
+        let reading = tokio::task::spawn_blocking(move || read_file(&file.path)).await;
         let read = reading.map_err(|_| Error::no_runtime())?;
         read.map_err(|error| Error::unreadable(format!("the file {} cannot be read ({error})", self.path.display())))
     }
 
-    /// Changes with the file: one `stat`, which follows symbolic links, and no reading.
+    /// Returns a number that changes when the file changes. It costs one `stat`, which follows symbolic links.
     ///
-    /// A file that is not there has not changed. It is being replaced, or comes back as it was: neither is a reason to try a
-    /// refused password again, or to forget the refresh token that came after the one in the file.
+    /// A missing file counts as unchanged. It is being replaced, or it will come back as it was: neither is a reason to try
+    /// a refused password again, or to forget the refresh token that replaced the one in the file.
     pub(crate) fn version(&self) -> u64 {
-        match version_now(&self.path) {
+        match file_version(&self.path) {
             Ok(version) => {
-                self.seen.store(version, Relaxed);
+                self.last_version.store(version, Relaxed);
                 version
             }
-            Err(_) => self.seen.load(Relaxed),
+            Err(_) => self.last_version.load(Relaxed),
         }
     }
 }
 
-fn read_now(path: &Path) -> io::Result<SecretString> {
+fn read_file(path: &Path) -> io::Result<SecretString> {
     let file = File::open(path)?;
-    // All of it at once: a buffer that grows leaves its old copies behind.
-    let length = file.metadata()?.len().min(LARGEST);
+    // The buffer has its full size at once: a buffer that grows leaves copies of its content behind.
+    let length = file.metadata()?.len().min(MAX_SIZE);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1));
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
         return Err(io::Error::other("it is larger than 64 KiB"));
     }
     let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
@@ -71,7 +74,7 @@ fn read_now(path: &Path) -> io::Result<SecretString> {
     Ok(text.into())
 }
 
-fn version_now(path: &Path) -> io::Result<u64> {
+fn file_version(path: &Path) -> io::Result<u64> {
     let found = fs::metadata(path)?;
     let mut hash = DefaultHasher::new();
     (found.modified().ok(), found.len()).hash(&mut hash);
@@ -85,16 +88,14 @@ fn version_now(path: &Path) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn trimmed(text: &[u8]) -> Option<String> {
         let path = std::env::temp_dir().join(format!("tower-bearer-{}-{}", std::process::id(), fastrand::u64(..)));
         fs::write(&path, text).unwrap();
-        let read = read_now(&path);
+        let read = read_file(&path);
         fs::remove_file(&path).unwrap();
-        read.ok().map(|secret| secret.expose_secret().to_owned())
+        read.ok().map(|secret| secret.expose().to_owned())
     }
 
     #[test]
