@@ -60,17 +60,16 @@ mod secrets;
 mod server;
 mod token_grant;
 
-#[cfg(feature = "jwt")]
-pub use authentication::{
-    assertion::Assertion,
-    signer::SigningAlgorithm,
-    signing_key::SigningKey,
-};
 pub use authentication::client_auth::ClientAuth;
+#[cfg(feature = "jwt")]
+pub use authentication::{assertion::Assertion, signer::SigningAlgorithm, signing_key::SigningKey};
 pub use builder::GrantBuilder;
-#[cfg(feature = "client")]
-pub use exchange::{http_client::{HttpClient, HttpClientBody}, http_client_builder::HttpClientBuilder};
 pub use exchange::http_service::HttpService;
+#[cfg(feature = "client")]
+pub use exchange::{
+    http_client::{HttpClient, HttpClientBody},
+    http_client_builder::HttpClientBuilder,
+};
 pub use flow::client_credentials::{ClientCredentials, ClientCredentialsBuilder};
 pub use flow::jwt_bearer::{JwtBearer, JwtBearerBuilder};
 pub use flow::password::{PasswordGrant, PasswordGrantBuilder};

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::secret_string::SecretString;
 use bytes::Bytes;
 use http::HeaderValue;
-use crate::secret_string::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -70,7 +70,9 @@ impl AccessToken {
         let token: SecretString = token.into();
         let token = token.expose();
         if !is_b64token(token) {
-            return Err(Error::not_a_token("the token has characters that are not allowed in a header (RFC 6750 §2.1)"));
+            return Err(Error::not_a_token(
+                "the token has characters that are not allowed in a header (RFC 6750 §2.1)",
+            ));
         }
         let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
         line.extend_from_slice(SCHEME.as_bytes());

@@ -95,8 +95,7 @@ mod tests {
         let key = set.iter().next().unwrap();
         let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
         let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-        let signature =
-            base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, signature).unwrap();
+        let signature = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, signature).unwrap();
         assert!(key.public_key.verifies(Algorithm::EdDSA, message, &signature));
         assert!(!key.public_key.verifies(Algorithm::ES256, message, &signature));
         assert!(!key.public_key.verifies(Algorithm::EdDSA, b"another message", &signature));

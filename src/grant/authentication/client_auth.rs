@@ -219,12 +219,9 @@ impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Method::None { id } => f.debug_struct("None").field("id", id).finish(),
-            Method::Secret { id, secret, placement } => f
-                .debug_struct("Secret")
-                .field("id", id)
-                .field("secret", secret)
-                .field("placement", placement)
-                .finish(),
+            Method::Secret { id, secret, placement } => {
+                f.debug_struct("Secret").field("id", id).field("secret", secret).field("placement", placement).finish()
+            }
             Method::Assertion { id, assertion } => {
                 f.debug_struct("Assertion").field("id", id).field("assertion", assertion).finish()
             }

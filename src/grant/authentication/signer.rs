@@ -91,7 +91,12 @@ pub(super) fn sign_hs256(secret: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }
 
-fn sign_rsa(key: &RsaKeyPair, padding: &'static dyn RsaEncoding, rng: &dyn SecureRandom, message: &[u8]) -> Option<Vec<u8>> {
+fn sign_rsa(
+    key: &RsaKeyPair,
+    padding: &'static dyn RsaEncoding,
+    rng: &dyn SecureRandom,
+    message: &[u8],
+) -> Option<Vec<u8>> {
     let mut signature = vec![0; key.public().modulus_len()];
     key.sign(padding, rng, message, &mut signature).ok()?;
     Some(signature)
@@ -129,7 +134,8 @@ mod tests {
         let pem = "text\r\n-----BEGIN PRIVATE KEY-----\r\nAQID\r\n BAU=\r\n-----END PRIVATE KEY-----\r\ntext";
         assert_eq!(pem_block(pem, "PRIVATE KEY").as_deref(), Some(&vec![1, 2, 3, 4, 5]));
         assert_eq!(pem_block(pem, "RSA PRIVATE KEY"), None);
-        for broken in ["-----BEGIN PRIVATE KEY-----\nAQID", "-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----"] {
+        for broken in ["-----BEGIN PRIVATE KEY-----\nAQID", "-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----"]
+        {
             assert_eq!(pem_block(broken, "PRIVATE KEY"), None);
         }
     }

@@ -60,9 +60,7 @@ impl<C: HttpService> Endpoint<C> {
         match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
-            Ok((None, response)) => {
-                response.into_granted(reply.date()).map_err(|error| reply.with_retry_after(error))
-            }
+            Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.with_retry_after(error)),
             Err(why) => Err(reply.with_retry_after(Error::not_a_token(why))),
         }
     }
@@ -70,9 +68,7 @@ impl<C: HttpService> Endpoint<C> {
     /// Revokes one token (RFC 7009 §2.1). A token that the server does not know counts as revoked (§2.2).
     pub(crate) async fn revoke(&self, token: &str, kind: &str, context: &RequestContext<'_>) -> Result<(), Error> {
         let url = self.revocation_url.as_ref().or_else(|| context.server.revocation_url()).ok_or_else(|| {
-            Error::config(
-                "the revocation URL is not known: set `revocation_url`, or name the server by its issuer",
-            )
+            Error::config("the revocation URL is not known: set `revocation_url`, or name the server by its issuer")
         })?;
         let mut form = Form::new();
         form.append("token", token);

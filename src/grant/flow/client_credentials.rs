@@ -1,5 +1,10 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
+#[cfg(feature = "jwt")]
+use crate::grant::{
+    authentication::{client_auth::ClientAuth, signing_key::SigningKey},
+    server::authorization_server::AuthorizationServer,
+};
 use crate::{
     error::Error,
     grant::{
@@ -8,11 +13,6 @@ use crate::{
         flow::behavior::{FlowBehavior, RefreshPolicy},
         token_grant::Grant,
     },
-};
-#[cfg(feature = "jwt")]
-use crate::grant::{
-    authentication::{client_auth::ClientAuth, signing_key::SigningKey},
-    server::authorization_server::AuthorizationServer,
 };
 
 /// Gets tokens for the client itself, without a user (RFC 6749 §4.4).

@@ -35,7 +35,9 @@ impl Url {
             return Err("has a fragment, which is not allowed");
         }
         if !plain_http && !transport::is_secure(&uri) {
-            return Err("is plain http, which would send secrets unencrypted (it is allowed for loopback addresses only)");
+            return Err(
+                "is plain http, which would send secrets unencrypted (it is allowed for loopback addresses only)",
+            );
         }
         Ok(Self { text: text.to_owned(), uri })
     }
