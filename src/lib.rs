@@ -23,6 +23,7 @@ pub mod scope;
 mod secret_string;
 mod service;
 pub mod source;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;

@@ -3,6 +3,7 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
 #[path = "api/connection.rs"]

@@ -7,6 +7,8 @@ mod budget;
 mod builder;
 mod cache_core;
 mod failures;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod lookup;
 mod narrowed;
 mod published;

@@ -1,13 +1,13 @@
 //! What the hot path reads without a lock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use arc_swap::Guard;
+
+use crate::{
+    cache::{served_token::ServedToken, state::CacheState},
+    sync::{ArcSwapOption, AtomicBool},
 };
-
-use arc_swap::{ArcSwapOption, Guard};
-
-use crate::cache::{served_token::ServedToken, state::CacheState};
 
 /// A copy of what the [`CacheState`] decided, for readers without the lock.
 ///

@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     recursion::Renewing,
     source::{Reason, TokenSource},
+    sync,
     token::AccessToken,
 };
 
@@ -73,7 +74,7 @@ impl CacheCore {
         // Not a child of the request that began it, which may end long before.
         let span = tracing::debug_span!(parent: None, "renew token");
         span.follows_from(tracing::Span::current());
-        runtime.spawn(renewal.instrument(span));
+        sync::spawn(&runtime, renewal.instrument(span));
         Ok(PendingRenewal(waiter))
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{cache::settings::Settings, clock::WallClock, per_core::PerCore, token::AccessToken};
 
 /// How long a fresh token is served between wall-clock checks.
-const LEASE: Duration = Duration::from_millis(100);
+pub(crate) const LEASE: Duration = Duration::from_millis(100);
 
 /// A token, with what the hot path needs of it. Only the note of its last acceptance changes, and its clones share that.
 #[derive(Clone, Debug)]

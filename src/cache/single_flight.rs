@@ -13,9 +13,11 @@
 //!
 //! Nothing here knows what a flight brings.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use tokio::sync::watch;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// A state `S`, and the flight that brings a `T`.
 #[derive(Debug)]

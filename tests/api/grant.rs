@@ -15,9 +15,11 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, Layer, service_fn};
+#[cfg(feature = "client")]
+use tower_bearer::grant::HttpClient;
 use tower_bearer::{
     BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
-    grant::{ClientAuth, Credentials, CredentialsProvider, HttpClient, PasswordGrantBuilder},
+    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -501,6 +503,7 @@ async fn a_token_that_is_not_valid_in_a_header_is_not_sent() {
 }
 
 /// With the real client, and a response body without an end.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let issuer = Issuer::new();
@@ -512,6 +515,7 @@ async fn an_endless_answer_is_cut_off() {
     assert!(error.to_string().contains("1 MiB"), "{error}");
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_named_without_its_query() {
     let (issuer, elsewhere) = (Issuer::new(), Issuer::new());
@@ -536,6 +540,7 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
     }
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_connect_error() {
     let server = Issuer::new().listen().await.unwrap();
@@ -549,6 +554,7 @@ async fn an_unreachable_endpoint_is_a_connect_error() {
     assert!(std::error::Error::source(&error).is_some());
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endpoint_that_never_answers_is_a_timeout() {
     let issuer = Issuer::new();

@@ -10,9 +10,12 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
+#[cfg(feature = "client")]
+use tower_bearer::TokenCache;
+#[cfg(feature = "jwt")]
+use tower_bearer::grant::SigningKey;
 use tower_bearer::{
-    TokenCache,
-    grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata, SigningKey},
+    grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata},
     testing::{ClientAuthentication, Failure, Issuer},
 };
 
@@ -235,13 +238,16 @@ async fn a_token_endpoint_that_is_gone_is_looked_up_again() {
 /// A missing list means `client_secret_basic` (RFC 8414 §2).
 #[tokio::test]
 async fn an_unsupported_client_authentication_is_an_error_before_it_is_sent() {
+    #[cfg(feature = "jwt")]
     let key = || SigningKey::pem(include_str!("../../examples/data/client-key.pem"));
     let auths = || {
         [
             ("client_secret_basic", ClientAuth::basic("client1", "client-secret")),
             ("client_secret_basic", ClientAuth::basic_raw("client1", "client-secret")),
             ("client_secret_post", ClientAuth::post("client1", "client-secret")),
+            #[cfg(feature = "jwt")]
             ("private_key_jwt", ClientAuth::private_key_jwt("client1", key())),
+            #[cfg(feature = "jwt")]
             ("client_secret_jwt", ClientAuth::client_secret_jwt("client1", "a client secret of 32 bytes or so")),
         ]
     };
@@ -302,6 +308,7 @@ async fn a_secret_goes_the_way_that_the_server_offers() {
 }
 
 /// With the real client, over HTTP.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_server_on_loopback_is_found_by_the_ready_made_client() {
     let issuer = Issuer::new();

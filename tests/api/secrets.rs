@@ -17,14 +17,21 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::json;
 use tower::{BoxError, Layer, Service, ServiceExt};
+#[cfg(feature = "jwt")]
+use tower_bearer::grant::{
+    Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
+    TokenExchange, token_type,
+};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Error, FixedToken, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
-    grant::{
-        Assertion, AuthorizationServer, ClientAuth, ClientCredentials, Credentials, HttpClient, HttpService, JwtBearer,
-        Metadata, PasswordGrantBuilder, RefreshToken, Secret, SigningKey, TokenExchange, token_type,
-    },
+    AccessToken, BearerAuthLayer, FixedToken, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
+    grant::{ClientAuth, Credentials, PasswordGrantBuilder},
     source::from_fn,
     testing::{Failure, Issuer, RefreshTokens},
+};
+#[cfg(feature = "client")]
+use tower_bearer::{
+    Error,
+    grant::{HttpClient, HttpService},
 };
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -293,11 +300,13 @@ async fn a_wrong_setting_shows_no_secret() {
         captured.show_error(&builder(URL, PASSWORD).param(name, value).build_with(issuer().service()).unwrap_err());
     }
     captured.show_error(&AccessToken::new("hidden-token with a space").unwrap_err());
+    #[cfg(feature = "client")]
     captured.show(&(HttpClient::builder(), HttpClient::builder().build().unwrap()));
     captured.assert_clean("GrantBuilder");
 }
 
 /// With the real client, whose own errors and log lines are part of the chain.
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_real_client_shows_no_secret() {
     async fn obtained<C: HttpService>(captured: &Captured, grant: PasswordGrant<C>) -> Result<AccessToken, Error> {
@@ -327,6 +336,7 @@ async fn a_real_client_shows_no_secret() {
 }
 
 /// Lets the source fail with errors and redirects that repeat what was sent, then obtains a token and revokes it.
+#[cfg(feature = "jwt")]
 async fn fails_and_then_not(captured: &Captured, issuer: &Issuer, source: &impl TokenSource) {
     for failure in ["hidden-subject", "hidden-actor", "hidden-first", "hidden-grant", "hidden-assertion"] {
         let answer = json!({ "error": failure, "error_description": failure });
@@ -350,6 +360,7 @@ async fn fails_and_then_not(captured: &Captured, issuer: &Issuer, source: &impl 
 }
 
 /// Everything that the other grants store or send: keys, assertions, tokens of other issuers, and refresh tokens.
+#[cfg(feature = "jwt")]
 #[tokio::test(start_paused = true)]
 async fn no_grant_shows_what_it_sends() {
     const TOKEN: &str = "https://issuer.test/token";

@@ -17,9 +17,13 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn};
 use tower_bearer::{
-    BearerAuthLayer, Error, NotRetried, Outcome, PasswordGrant, TokenCache,
-    grant::{ClientAuth, HttpClient},
+    BearerAuthLayer, Error, NotRetried, Outcome, TokenCache,
     testing::{Failure, Issuer},
+};
+#[cfg(feature = "client")]
+use tower_bearer::{
+    PasswordGrant,
+    grant::{ClientAuth, HttpClient},
 };
 use tower_test::mock;
 
@@ -141,6 +145,7 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
+#[cfg(feature = "client")]
 fn loopback_grant(token_url: String) -> PasswordGrant<HttpClient> {
     PasswordGrant::builder(token_url)
         .client_auth(ClientAuth::basic("client1", "client-secret"))
@@ -149,6 +154,7 @@ fn loopback_grant(token_url: String) -> PasswordGrant<HttpClient> {
         .unwrap()
 }
 
+#[cfg(feature = "client")]
 #[tokio::test]
 async fn a_real_client_gets_reuses_and_renews_a_token_from_a_real_server() {
     let issuer = Issuer::new();

@@ -1,0 +1,219 @@
+//! The cache in thousands of interleavings of lookups, rejections, resets and renewals.
+//!
+//! Shuttle runs the threads of a test one at a time, and switches between them at random at each operation on a lock, an
+//! atomic or a published cell (see [`sync`](crate::sync)). It fails when all threads wait. It does not reorder memory
+//! accesses, so a wrong memory ordering is not found here.
+//!
+//! ```text
+//! just shuttle
+//! ```
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use shuttle::{
+    Config, Runner,
+    future::{block_on, yield_now},
+    scheduler::{PctScheduler, RandomScheduler},
+    thread,
+};
+use tokio::time::advance;
+
+use crate::{
+    cache::{AfterRejection, RejectionBudget, TokenCache, served_token::LEASE},
+    error::Error,
+    source::{Reason, TokenSource},
+    token::AccessToken,
+};
+
+/// How many schedules each test tries, of each of two kinds.
+const SCHEDULES: usize = 5_000;
+const HOUR: Duration = Duration::from_secs(3600);
+const NEVER_LIMITED: RejectionBudget = RejectionBudget::new(u32::MAX, HOUR, HOUR);
+
+/// What happened in one schedule. These atomics are the standard library's, so that threads are not switched at them.
+#[derive(Default)]
+struct Log {
+    requests: AtomicU64,
+    is_requesting: AtomicBool,
+    requests_overlapped: AtomicBool,
+    /// The newest generation that a lookup returned.
+    newest_seen: AtomicU64,
+    /// The newest generation whose rejection was noted.
+    rejected: AtomicU64,
+    /// The newest generation that was seen before a reset that has returned.
+    forgotten: AtomicU64,
+    resets: AtomicU64,
+}
+
+/// A source that brings another token each time, but fails at each `fails_every`th request.
+struct LoggingSource {
+    log: Arc<Log>,
+    fails_every: u64,
+}
+
+impl TokenSource for LoggingSource {
+    async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        let Log { requests, is_requesting, requests_overlapped, .. } = &*self.log;
+        requests_overlapped.fetch_or(is_requesting.swap(true, SeqCst), SeqCst);
+        let request = requests.fetch_add(1, SeqCst) + 1;
+        yield_now().await;
+        is_requesting.store(false, SeqCst);
+        if request.is_multiple_of(self.fails_every) {
+            return Err(Error::transient("no token this time"));
+        }
+        Ok(AccessToken::new(format!("token-{request}"))?.with_expires_in(HOUR))
+    }
+}
+
+#[derive(Clone)]
+struct Subject {
+    cache: TokenCache,
+    log: Arc<Log>,
+}
+
+impl Subject {
+    fn new(budget: RejectionBudget, fails_every: u64) -> Self {
+        let log = Arc::new(Log::default());
+        let source = LoggingSource { log: Arc::clone(&log), fails_every };
+        Self { cache: TokenCache::builder(source).rejection_budget(budget).build(), log }
+    }
+
+    /// Looks up a token as a request does, and checks that it is not one that was rejected or forgotten before.
+    fn look_up(&self) -> Result<AccessToken, Error> {
+        let (rejected, forgotten) = (self.log.rejected.load(SeqCst), self.log.forgotten.load(SeqCst));
+        let token = block_on(self.cache.token())?;
+        let generation = token.generation();
+        assert!(generation > rejected, "{generation} was served after the rejection of {rejected}");
+        assert!(generation > forgotten, "{generation} was served after a reset that forgot {forgotten}");
+        self.log.newest_seen.fetch_max(generation, SeqCst);
+        Ok(token)
+    }
+
+    /// Rejects a token as a request does whose first attempt was answered with a 401, and takes the next one.
+    fn reject(&self, token: &AccessToken) {
+        let core = &self.cache.core;
+        let next = match core.rejected(token.generation()) {
+            AfterRejection::Newer(newer) => Ok(newer),
+            AfterRejection::Wait(pending) => {
+                self.note_rejection(token);
+                block_on(Arc::clone(core).wait(pending))
+            }
+            // A rejection that is passed on changes nothing.
+            AfterRejection::BudgetSpent => return,
+            AfterRejection::Failed(error) => Err(error),
+        };
+        self.note_rejection(token);
+        if let Ok(next) = next {
+            assert!(next.generation() > token.generation(), "a rejected token came back");
+            core.retried(next.generation(), true);
+        }
+    }
+
+    fn note_rejection(&self, token: &AccessToken) {
+        // While limited, a rejected token is served during its renewal.
+        if !self.cache.core.published.is_limited() {
+            self.log.rejected.fetch_max(token.generation(), SeqCst);
+        }
+    }
+
+    fn reset(&self) {
+        let seen = self.log.newest_seen.load(SeqCst);
+        self.cache.reset();
+        self.log.forgotten.fetch_max(seen, SeqCst);
+        self.log.resets.fetch_add(1, SeqCst);
+    }
+
+    /// Checks what must hold when no thread is running.
+    fn check_at_rest(&self) {
+        let (core, log) = (&self.cache.core, &self.log);
+        core.flight.look(|state, renewing| {
+            assert!(!renewing, "a renewal was left in progress");
+            let served = core.published.served().as_ref().map(|served| served.token.generation());
+            assert_eq!(served, state.served().map(|served| served.token.generation()), "another token is published");
+            assert_eq!(core.published.is_limited(), state.is_limited(), "another flag is published");
+        });
+        assert!(!log.requests_overlapped.load(SeqCst), "two renewals were in progress at once");
+    }
+}
+
+/// Runs `scenario` in random schedules, and in random schedules that switch between threads at a few points only.
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    // For its clock, which stands still unless a test advances it. Shuttle runs what the cache spawns.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _entered = runtime.enter();
+    let scenario = Arc::new(scenario);
+    let config = || {
+        let mut config = Config::new();
+        config.stack_size = 1 << 18;
+        config.silence_warnings = true;
+        config
+    };
+    let random = Arc::clone(&scenario);
+    Runner::new(RandomScheduler::new(SCHEDULES), config()).run(move || random());
+    Runner::new(PctScheduler::new(3, SCHEDULES), config()).run(move || scenario());
+}
+
+/// Runs these acts at the same time, each in a thread, and checks the cache at the end.
+fn run(subject: &Subject, acts: &[fn(&Subject)]) {
+    let spawn = |act: &fn(&Subject)| {
+        let (subject, act) = (subject.clone(), *act);
+        thread::spawn(move || act(&subject))
+    };
+    let threads: Vec<_> = acts.iter().map(spawn).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    subject.check_at_rest();
+}
+
+/// Two accepted requests, with time for the lease to end between them.
+fn accepted(subject: &Subject) {
+    for _ in 0..2 {
+        if let Ok(token) = subject.look_up() {
+            subject.cache.core.accepted(token.generation());
+        }
+        advance(LEASE).now_or_never();
+    }
+}
+
+/// A request whose first attempt is rejected, and a request after it.
+fn rejected(subject: &Subject) {
+    if let Ok(token) = subject.look_up() {
+        subject.reject(&token);
+    }
+    let _ = subject.look_up();
+}
+
+/// A request whose renewal is dropped before it begins, as outside a runtime.
+fn dropped(subject: &Subject) {
+    drop(subject.cache.core.decide(|state, at| state.lookup(at)));
+}
+
+#[test]
+fn no_rejected_or_forgotten_token_is_served_and_one_renewal_runs_at_a_time() {
+    explore(|| {
+        let subject = Subject::new(NEVER_LIMITED, u64::MAX);
+        run(&subject, &[accepted, accepted, rejected, rejected, Subject::reset]);
+        let Log { requests, rejected, resets, .. } = &*subject.log;
+        let causes = 1 + rejected.load(SeqCst) + resets.load(SeqCst);
+        assert!(requests.load(SeqCst) <= causes, "more token requests than the first, the rejections and the reset");
+    });
+}
+
+#[test]
+fn what_is_published_agrees_with_the_state_while_the_budget_is_limited() {
+    explore(|| {
+        let subject = Subject::new(RejectionBudget::default(), u64::MAX);
+        run(&subject, &[accepted, accepted, rejected, rejected, Subject::reset]);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_renewal_that_failed_or_was_dropped() {
+    explore(|| run(&Subject::new(NEVER_LIMITED, 2), &[accepted, rejected, dropped, dropped, Subject::reset]));
+}
