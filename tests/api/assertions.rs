@@ -136,7 +136,8 @@ async fn a_claim_may_be_anything_that_can_be_json() {
 
     let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
     let context = Context { tenant: "t", roles: vec![1, 2] };
-    let assertion = about_client(key()).claim("context", context).claim("text", "x").claim("json", json!({ "a": null }));
+    let assertion =
+        about_client(key()).claim("context", context).claim("text", "x").claim("json", json!({ "a": null }));
     obtain(&client(&issuer, ClientAuth::assertion(assertion)).unwrap()).await.unwrap();
     let (_, _, claims) = sent(&issuer);
     assert_eq!(claims["context"], json!({ "tenant": "t", "roles": [1, 2] }));
