@@ -20,7 +20,7 @@ use tower_bearer::{
     AccessToken, Error, NotRetried, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
     grant::{ClientAuth, HttpService},
     source::from_fn,
-    testing::{Issuer, IssuerService, TokenFormat, TokenRequest},
+    testing::{Issuer, TokenFormat, TokenRequest},
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +28,8 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The password grant with an issuer in process.
-pub(crate) type Grant = PasswordGrant<IssuerService>;
+#[cfg(feature = "jwt")]
+pub(crate) type Grant = PasswordGrant<tower_bearer::testing::IssuerService>;
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 
