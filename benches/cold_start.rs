@@ -17,7 +17,7 @@ use tower_bearer::BearerAuthLayer;
 struct Seen {
     token_requests: u64,
     served: usize,
-    /// From the issuer's answer to the last of the API's.
+    /// The time from the issuer's response to the last response of the API.
     took: Duration,
 }
 
@@ -51,7 +51,7 @@ fn main() {
     println!("{:>9} {:>9} {:>15} {:>12} {:>15}", "waiters", "served", "token requests", "ms", "bytes a waiter");
     for waiters in [1, 10, 100, 1_000, 10_000, 100_000] {
         let mut seen = None;
-        // One thread, because memory is counted by the thread.
+        // One thread, because the memory is counted per thread.
         let memory = allocation_counter::measure(|| {
             let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
             seen = Some(runtime.block_on(cold_start(waiters)));

@@ -1,4 +1,4 @@
-//! What a hit costs: nanoseconds by criterion, instructions and allocations by valgrind. See `README.md`.
+//! The cost of a hit: nanoseconds by criterion, instructions and allocations by valgrind. See `README.md`.
 
 use std::{
     env,
@@ -9,12 +9,13 @@ use std::{
 use criterion::Criterion;
 use peers::{ADD_AUTHORIZATION, BARE, RETRY, Requests, SERVICES, WITH_RETRY, WITHOUT_RETRY};
 
-/// How many headers a request has: the least, an SDK's, a gateway's. One more makes none of the maps grow: that is dear, more
-/// or less so as the heap happens to be, and nobody's merit.
+/// The numbers of headers of a request: a minimal request, an SDK's and a gateway's. One more header does not make any
+/// of the maps grow. Growth is expensive, its cost depends on the state of the heap, and it says nothing about a
+/// service.
 const SIZES: [usize; 3] = [2, 5, 10];
 const USUAL: usize = SIZES[1];
 
-/// What is made lazily is there after so many requests; then so many are counted.
+/// The number of requests to warm up, and then the number of requests to count.
 const TIMES: u64 = 1_000;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,10 +24,10 @@ const CALLGRIND: &[&str] =
     &["--tool=callgrind", "--collect-bus=yes", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_requests*"];
 const MEMCHECK: &[&str] = &["--tool=memcheck", "--leak-check=no"];
 
-/// What one request costs, but for its time.
+/// The cost of one request, without its time.
 struct Counts {
     instructions: f64,
-    /// Of these, those that lock a cache line, shared or not.
+    /// The number of these instructions that lock a cache line, shared or not.
     locked: f64,
     allocations: f64,
 }
@@ -76,7 +77,7 @@ fn print_ratios() {
 fn count(service: &str, headers: usize) -> Counts {
     let [instructions, locked] = valgrind(service, TIMES, headers, CALLGRIND, "Collected");
     let allocations = |times| valgrind::<1>(service, times, headers, MEMCHECK, "total heap usage")[0];
-    // Those of the beginning and the end are in both.
+    // The allocations at the start and at the end are in both numbers.
     let allocations = allocations(TIMES) - allocations(0);
     #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
     let each = |count: u64| count as f64 / TIMES as f64;
@@ -84,7 +85,7 @@ fn count(service: &str, headers: usize) -> Counts {
     Counts { instructions, locked, allocations }
 }
 
-/// The median of criterion's samples.
+/// Returns the median of criterion's samples.
 fn nanoseconds(service: &str, mut requests: Requests) -> f64 {
     let mut samples = Vec::new();
     Criterion::default().warm_up_time(SECOND).measurement_time(2 * SECOND).bench_function(service, |bencher| {
@@ -101,7 +102,7 @@ fn nanoseconds(service: &str, mut requests: Requests) -> f64 {
     samples[samples.len() / 2]
 }
 
-/// Runs this program again, for this service alone, and reads the numbers that follow a word in valgrind's report.
+/// Runs this program again for this service alone, and reads the numbers after a word in valgrind's report.
 fn valgrind<const NUMBERS: usize>(
     service: &str,
     times: u64,
@@ -128,7 +129,7 @@ fn under_valgrind(service: &str, times: u64, headers: usize) {
     counted_requests(&mut requests, times, headers);
 }
 
-/// Callgrind counts while this runs.
+/// Runs the requests. Callgrind counts in this function only.
 #[inline(never)]
 fn counted_requests(requests: &mut Requests, times: u64, headers: usize) {
     requests(times, headers);

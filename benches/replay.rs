@@ -1,4 +1,4 @@
-//! What keeping a streaming body costs while it passes, and what its second attempt costs. See `README.md`.
+//! The cost of keeping a streaming body while it is sent, and of its second attempt. See `README.md`.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,7 @@ const ROUNDS: usize = 1_001;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// When the API says 401 to the first token.
+/// When the API rejects the first token.
 #[derive(Clone, Copy, PartialEq)]
 enum Rejects {
     Never,
@@ -34,14 +34,14 @@ enum Rejects {
     AfterBody,
 }
 
-/// A MiB in chunks that are shared, so that nothing but their passing is measured.
+/// Returns a body of 1 MiB in shared chunks, so that their data is not copied.
 fn upload(chunk: usize) -> Body {
     let bytes = Bytes::from(vec![7; chunk]);
     let chunks = stream::iter((0..MIB / chunk).map(move |_| Ok(Frame::data(bytes.clone()))));
     StreamBody::new(chunks).boxed_unsync()
 }
 
-/// Each time another token.
+/// Returns a source that returns a different token each time.
 fn source() -> impl TokenSource {
     let issued = AtomicU64::new(0);
     from_fn(move |_| {
@@ -65,7 +65,7 @@ async fn answer(request: Request<Body>, rejects: Rejects) -> Result<Response<Emp
     Ok(answer)
 }
 
-/// One upload, with a cache of its own, so that one renewal has nothing to do with the next.
+/// Returns the time of one upload. It has its own cache, so that one renewal does not affect the next.
 fn took(runtime: &Runtime, replay: impl Replay<Body> + Clone, chunk: usize, rejects: Rejects) -> Duration {
     runtime.block_on(async {
         let layer = BearerAuthLayer::new(source()).replay(replay);

@@ -21,7 +21,7 @@ use tower_bearer::{
 
 type Answer = Result<Response<Body>, Infallible>;
 
-/// An API that answers nothing until it is opened.
+/// An API that sends no response until it is opened.
 #[derive(Clone)]
 struct Api {
     issuer: Issuer,
@@ -45,8 +45,8 @@ impl Api {
 
 struct Seen {
     counts: Counts,
-    mended: usize,
-    /// From the revocation to the last answer.
+    succeeded: usize,
+    /// The time from the revocation to the last response.
     took: Duration,
 }
 
@@ -67,20 +67,20 @@ async fn revocation(requests: usize) -> Seen {
     open.send_replace(true);
     let answers = join_all(in_flight).await;
     let took = began.elapsed();
-    let mended = answers.iter().flatten().flatten().filter(|answer| answer.status().is_success()).count();
-    Seen { counts: issuer.counts(), mended, took }
+    let succeeded = answers.iter().flatten().flatten().filter(|answer| answer.status().is_success()).count();
+    Seen { counts: issuer.counts(), succeeded, took }
 }
 
 fn main() {
-    println!("{:>9} {:>7} {:>8} {:>7} {:>9} {:>9}", "in flight", "401s", "retries", "mended", "renewals", "ms");
+    println!("{:>9} {:>7} {:>8} {:>9} {:>9} {:>9}", "in flight", "401s", "retries", "succeeded", "renewals", "ms");
     for requests in [1, 10, 100, 1_000, 10_000, 100_000] {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let Seen { counts, mended, took } = runtime.block_on(revocation(requests));
+        let Seen { counts, succeeded, took } = runtime.block_on(revocation(requests));
         let retries = counts.api_requests - requests as u64;
-        // The first was for the token that is revoked.
+        // The first one was for the token that is revoked.
         let renewals = counts.token_requests - 1;
         let (rejected, ms) = (counts.api_rejected, took.as_secs_f64() * 1e3);
-        println!("{requests:>9} {rejected:>7} {retries:>8} {mended:>7} {renewals:>9} {ms:>9.2}");
-        assert_eq!((mended, renewals), (requests, 1));
+        println!("{requests:>9} {rejected:>7} {retries:>8} {succeeded:>9} {renewals:>9} {ms:>9.2}");
+        assert_eq!((succeeded, renewals), (requests, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! What an upload costs in memory, by a counting allocator, over real HTTP/1.1 on loopback. See `benches/README.md`.
+//! The memory of an upload over real HTTP/1.1 on loopback, by a counting allocator. See `README.md`.
 
 use std::net::Ipv4Addr;
 
@@ -25,7 +25,7 @@ const GIB: usize = 1 << 30;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// So many bytes, in chunks that are each an allocation of their own, as from a socket.
+/// Returns a body of this size in chunks that are separate allocations, as from a socket.
 fn upload(bytes: usize, chunk: usize) -> Body {
     let chunks = stream::iter((0..bytes / chunk).map(move |_| Ok(Frame::data(Bytes::from(vec![7; chunk])))));
     StreamBody::new(chunks).boxed_unsync()
@@ -40,8 +40,8 @@ async fn read(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxEr
     Ok(Response::new(Full::from(read.to_string())))
 }
 
-/// The most memory that was in use at once: the client's, the server's, and what is kept between them.
-/// In a runtime of its own, so that nothing of one measurement is freed in the next.
+/// Returns the maximum memory in use at once: the client's, the server's, and what is kept between them. It uses its
+/// own runtime, so that nothing of one measurement is freed in the next.
 fn most_memory(replay: impl Replay<Body> + Clone, len: usize, chunk: usize) -> u64 {
     let info = allocation_counter::measure(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -73,7 +73,7 @@ fn main() {
         ("64 KiB in one chunk", 64 * KIB, 64 * KIB),
         ("64 KiB in chunks of 1 byte", 64 * KIB, 1),
     ] {
-        // What is allocated once and for all is to be in neither.
+        // A warm-up, so that allocations that happen only once are in neither of the two.
         most_memory(NoReplay, chunk, chunk);
         let once = most_memory(NoReplay, len, chunk);
         let tee = most_memory(Tee::new(Body::new), len, chunk);

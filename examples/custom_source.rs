@@ -1,4 +1,4 @@
-//! A token source for an issuer of one's own, and where each tower layer belongs around [`BearerAuthLayer`].
+//! A custom token source, and the right place for each tower layer above or below [`BearerAuthLayer`].
 //!
 //! ```text
 //! cargo run --example custom_source      # offline
@@ -31,7 +31,7 @@ use tower_http::trace::TraceLayer;
 type Body = Full<Bytes>;
 type Http = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
-/// An issuer that knows nothing of RFC 6749: it answers `{"pass": "…", "minutes": 15}`.
+/// A source for an issuer that does not implement RFC 6749: it answers `{"pass": "…", "minutes": 15}`.
 struct PassOffice {
     http: Http,
 }
@@ -42,7 +42,8 @@ struct Pass {
     minutes: u64,
 }
 
-/// The whole source. It asks once, and says how bad a failure is. Reuse, renewal, backoff and deadlines are the cache's.
+/// The whole source. It sends one request, and classifies a failure. The cache does the rest: reuse, renewal, backoff and
+/// deadlines.
 impl TokenSource for PassOffice {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
         let request =
@@ -59,29 +60,29 @@ impl TokenSource for PassOffice {
     }
 }
 
-/// A request goes through the layers from the first to the last, and its answer back.
+/// A request passes the layers from the first to the last, and its response in the reverse order.
 fn stack(
     source: PassOffice,
     api: Http,
 ) -> impl Service<Request<Body>, Response = Response<impl Sized>, Error = BoxError> {
     ServiceBuilder::new()
-        // Above: a caller's deadline, for all of it. It may end a wait for a token, but never the renewal itself.
+        // Above: the caller's deadline for everything. It can end a wait for a token, but never the renewal itself.
         .layer(TimeoutLayer::new(Duration::from_secs(30)))
-        // Above: each try takes the token that is good by then. Below, it would repeat the one that was just rejected.
-        // It leaves 401 alone, which is the next layer's.
+        // Above: each retry uses the token that is current then. Below, it would repeat a token that was just rejected. It
+        // does not retry a 401, because the next layer does.
         .layer(RetryLayer::new(WhenBusy { left: 2 }))
         .layer(BearerAuthLayer::new(source))
-        // Below: it sees each attempt, the rejected one too; above, it would see one request and one answer. The token is
-        // marked sensitive, so that no trace shows it.
+        // Below: it sees each attempt, also the rejected one. Above, it would see one request and one response. The token is
+        // marked as sensitive, so traces do not show it.
         .layer(TraceLayer::new_for_http().make_span_with(|_: &Request<Body>| tracing::debug_span!("attempt")))
-        // Below: it bounds what is on the wire. A request that waits for a token takes no place; above, it would.
+        // Below: it limits the requests that are sent. Above, a request that waits for a token would count too.
         .layer(ConcurrencyLimitLayer::new(8))
-        // Below: a deadline for each attempt, so that the second has its own.
+        // Below: a deadline for each attempt, so the second attempt has its own.
         .layer(TimeoutLayer::new(Duration::from_secs(5)))
         .service(api)
 }
 
-/// Tries again when the API is busy, at once to keep the example short: a real one backs off.
+/// Retries when the API is busy. It does not wait, to keep the example short; a real policy backs off.
 #[derive(Clone)]
 struct WhenBusy {
     left: u32,
@@ -115,17 +116,17 @@ async fn main() -> Result<(), BoxError> {
     let response = get(&mut api).await?;
     expect(&hospital, &response, [1, 1])?;
 
-    println!("2. The API is busy once: the retry above sends it again, with the same pass.");
+    println!("2. The API is busy once. The retry layer above sends the request again, with the same pass.");
     hospital.busy.store(1, Relaxed);
     let response = get(&mut api).await?;
     expect(&hospital, &response, [1, 3])?;
 
-    println!("3. The pass is withdrawn: the layer gets another, and sends it again.");
+    println!("3. The pass is withdrawn. The bearer layer gets another pass and sends the request again.");
     hospital.withdrawn.store(1, Relaxed);
     let response = get(&mut api).await?;
     expect(&hospital, &response, [2, 5])?;
     let retried = response.extensions().get::<Outcome>().is_some_and(Outcome::retried);
-    println!("   What the caller sees: {}; retried: {retried}.", response.status());
+    println!("   The caller sees: {}; retried: {retried}", response.status());
     Ok(())
 }
 
@@ -134,23 +135,23 @@ async fn get<S: Service<Request<Body>, Error = BoxError>>(api: &mut S) -> Result
     api.ready().await?.call(request).await
 }
 
-/// The example checks itself: how many passes and requests it took so far.
+/// The example checks itself: it compares the number of passes and requests so far with the expected numbers.
 fn expect<B>(hospital: &Hospital, response: &Response<B>, counts: [u32; 2]) -> Result<(), BoxError> {
     let seen = [hospital.passes.load(Relaxed), hospital.requests.load(Relaxed)];
     if response.status().is_success() && seen == counts {
         return Ok(());
     }
-    Err(format!("{} after {seen:?} passes and requests, expected {counts:?}", response.status()).into())
+    Err(format!("status {} after {seen:?} passes and requests, but expected {counts:?}", response.status()).into())
 }
 
-/// The servers, in process, so that the example runs anywhere.
+/// The servers. They run in the same process, so the example needs no network.
 #[derive(Default)]
 struct Hospital {
     passes: AtomicU32,
-    /// Passes up to this number are no longer good.
+    /// Passes up to this number are no longer valid.
     withdrawn: AtomicU32,
     requests: AtomicU32,
-    /// How many requests to turn away.
+    /// How many of the next requests are answered with 503.
     busy: AtomicU32,
 }
 
@@ -159,8 +160,8 @@ impl Hospital {
         let hospital = Arc::clone(hospital);
         BoxCloneSyncService::new(service_fn(move |_request: Request<Body>| {
             let number = hospital.passes.fetch_add(1, Relaxed) + 1;
-            let answer = format!(r#"{{"pass": "pass-{number}", "minutes": 15}}"#);
-            ready(Ok::<_, BoxError>(Response::new(Body::from(answer))))
+            let pass = format!(r#"{{"pass": "pass-{number}", "minutes": 15}}"#);
+            ready(Ok::<_, BoxError>(Response::new(Body::from(pass))))
         }))
     }
 
@@ -169,15 +170,15 @@ impl Hospital {
         BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
             hospital.requests.fetch_add(1, Relaxed);
             let mut response = Response::new(Body::default());
-            *response.status_mut() = hospital.judge(&request);
+            *response.status_mut() = hospital.status(&request);
             ready(Ok::<_, BoxError>(response))
         }))
     }
 
-    fn judge(&self, request: &Request<Body>) -> StatusCode {
-        let good = format!("Bearer pass-{}", self.passes.load(Relaxed));
+    fn status(&self, request: &Request<Body>) -> StatusCode {
+        let valid = format!("Bearer pass-{}", self.passes.load(Relaxed));
         let withdrawn = self.withdrawn.load(Relaxed) == self.passes.load(Relaxed);
-        if withdrawn || request.headers().get(AUTHORIZATION).is_none_or(|value| value.as_bytes() != good.as_bytes()) {
+        if withdrawn || request.headers().get(AUTHORIZATION).is_none_or(|value| value.as_bytes() != valid.as_bytes()) {
             return StatusCode::UNAUTHORIZED;
         }
         match self.busy.fetch_update(Relaxed, Relaxed, |busy| busy.checked_sub(1)) {

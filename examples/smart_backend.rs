@@ -1,4 +1,4 @@
-//! SMART Backend Services: a program without a user gets tokens with a key, and reads from a FHIR server.
+//! SMART Backend Services: a program without a user gets tokens with a private key, and reads from a FHIR server.
 //!
 //! ```text
 //! cargo run --example smart_backend      # offline, against the scripted issuer
@@ -54,7 +54,7 @@ impl Settings {
     }
 }
 
-/// What the scripted issuer knows of the client is its public key.
+/// The issuer knows the client's public key, and no secret of it.
 fn scripted_issuer() -> Result<Issuer, BoxError> {
     let keys = serde_json::from_str(include_str!("data/client-keys.json"))?;
     Ok(Issuer::builder()
@@ -70,7 +70,8 @@ async fn main() -> Result<(), BoxError> {
     let issuer = scripted_issuer()?.listen().await?;
     let settings = Settings::offline(issuer.url("/fhir")).with_arguments()?;
 
-    // All that an SDK has to say. Nothing is asked for yet, not even where the token endpoint is.
+    // This is all the code that an SDK needs. No request is sent yet. The first one will be for the server's metadata, which
+    // has the URL of the token endpoint.
     let key = SigningKey::pem(settings.key).key_id(settings.key_id);
     let server = AuthorizationServer::smart(&settings.fhir);
     let source = ClientCredentials::backend_services(server, settings.client_id, key).scope(settings.scope).build()?;
@@ -86,15 +87,15 @@ async fn main() -> Result<(), BoxError> {
     }
     let token = cache.token().await?;
     println!(
-        "one token for both: generation {}, scope {:?}, {:?}",
+        "one token for both requests: number {}, scope {:?}, lifetime {:?}",
         token.generation(),
         token.scope(),
         token.lifetime()
     );
 
     match cache.revoke().await {
-        Ok(()) => println!("revoked"),
-        Err(error) => println!("not revoked: {error}"),
+        Ok(()) => println!("the token is revoked"),
+        Err(error) => println!("the token is not revoked: {error}"),
     }
     Ok(())
 }

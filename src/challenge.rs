@@ -1,4 +1,4 @@
-//! The `WWW-Authenticate` field: what a server that says 401 asks for.
+//! The parser of the `WWW-Authenticate` header, in which a server says how a request must authenticate.
 
 use std::fmt;
 
@@ -27,15 +27,15 @@ pub(crate) const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_aut
 ///
 /// # Malformed fields
 ///
-/// Reading never fails and takes time and memory proportional to the field. The field is cut at each comma
-/// outside of double quotes; a quote that is never closed reaches to the end of its field line. Then:
+/// Parsing never fails, and takes time and memory proportional to the length of the field. The field is split at each comma
+/// outside of double quotes. A quote that is not closed extends to the end of its field line. Then:
 ///
-/// 1. `name = value` is a parameter of the challenge before it. If its value is malformed, or if that
-///    challenge takes no parameters (there is none, or it has a token68), it alone is dropped.
-/// 2. `scheme`, `scheme token68` and `scheme name = value` start a challenge. If the value is malformed, the
-///    challenge stands without that parameter.
-/// 3. Anything else is junk, perhaps a challenge that we cannot read. It is dropped, and so are the
-///    parameters after it, up to the next start of a challenge: they may not be the previous challenge's.
+/// 1. `name = value` is a parameter of the previous challenge. The parameter is dropped if its value is malformed, if there
+///    is no previous challenge, or if that challenge has a token68.
+/// 2. `scheme`, `scheme token68` and `scheme name = value` start a challenge. If the value is malformed, only this parameter
+///    is dropped.
+/// 3. Anything else is junk. It may be a challenge that this parser cannot read. It is dropped, together with the
+///    parameters after it up to the next start of a challenge, because they may not belong to the previous challenge.
 ///
 /// ```
 /// use tower_bearer::Challenge;
@@ -62,9 +62,9 @@ enum Details {
 type Param = (String, String);
 
 impl Challenge {
-    /// All challenges in the `WWW-Authenticate` fields of `headers`, in order.
+    /// Returns all challenges in the `WWW-Authenticate` fields of `headers`, in order.
     ///
-    /// Several field lines mean the same as one line with commas between them (RFC 9110 §5.3).
+    /// Several field lines have the same meaning as one line with commas between them (RFC 9110 §5.3).
     ///
     /// ```
     /// use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
@@ -84,27 +84,29 @@ impl Challenge {
         read(lines.iter().map(HeaderValue::as_bytes))
     }
 
-    /// The challenges in one field value, in order.
+    /// Parses one field value and returns its challenges, in order.
     #[must_use]
     pub fn parse(value: &[u8]) -> Vec<Self> {
         read([value])
     }
 
-    /// The authentication scheme as the server wrote it; compare it with [`is_scheme`](Self::is_scheme).
+    /// Returns the authentication scheme as the server wrote it.
+    ///
+    /// To compare it, use [`is_scheme`](Self::is_scheme).
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// Whether this is a challenge of `scheme`, in any case (RFC 9110 §11.1).
+    /// Returns whether the challenge has this scheme. The comparison ignores case (RFC 9110 §11.1).
     #[must_use]
     pub fn is_scheme(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// The token68 that some schemes, such as `Negotiate`, have instead of parameters (RFC 9110 §11.2).
+    /// Returns the token68, which some schemes such as `Negotiate` have instead of parameters (RFC 9110 §11.2).
     ///
-    /// By the grammar, a lone token after the scheme is a token68, and so is a name with an empty value:
+    /// By the grammar, a single token after the scheme is a token68, and so is a name with an empty value:
     ///
     /// ```
     /// use tower_bearer::Challenge;
@@ -121,10 +123,10 @@ impl Challenge {
         }
     }
 
-    /// The unescaped value of the parameter `name`, in any case; of duplicates, which RFC 9110 §11.2
-    /// forbids, the first.
+    /// Returns the unescaped value of the parameter `name`. The comparison of names ignores case.
     ///
-    /// What is not UTF-8 in the value is replaced by U+FFFD.
+    /// If the parameter is repeated, which RFC 9110 §11.2 forbids, the first one is returned. Bytes of the value that are not
+    /// UTF-8 are replaced by U+FFFD.
     ///
     /// ```
     /// use tower_bearer::Challenge;
@@ -137,13 +139,14 @@ impl Challenge {
         self.params().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
     }
 
-    /// Whether this is a `Bearer` challenge with this `error` code (RFC 6750 §3).
+    /// Returns whether this is a `Bearer` challenge with this `error` code (RFC 6750 §3).
     pub(crate) fn is_bearer_error(&self, code: &str) -> bool {
         self.is_scheme("Bearer") && self.param("error") == Some(code)
     }
 
-    /// All parameters in order, duplicates included: names as the server wrote them, values as
-    /// [`param`](Self::param) gives them.
+    /// Returns an iterator over all parameters in order, including duplicates.
+    ///
+    /// Names are as the server wrote them, and values as [`param`](Self::param) returns them.
     pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
         let params = match &self.details {
             Details::Token68(_) => &[],
@@ -153,7 +156,7 @@ impl Challenge {
     }
 }
 
-/// Writes a challenge that [`parse`](Challenge::parse) reads as an equal one; all values are quoted.
+/// Writes the challenge with all values quoted. [`parse`](Challenge::parse) reads it back as an equal challenge.
 impl fmt::Display for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.scheme)?;
@@ -191,7 +194,7 @@ fn read<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<Challenge> {
     challenges
 }
 
-/// Cuts a field line at its commas, but not within quoted strings (RFC 9110 §5.6.1, §5.6.4).
+/// Splits a field line at its commas, except in quoted strings (RFC 9110 §5.6.1, §5.6.4).
 fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |&byte| {
@@ -205,7 +208,7 @@ fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What stands between two commas: `#challenge` and the `#auth-param` within are one flat list.
+/// The text between two commas. `#challenge` and the `#auth-param` in it form one flat list.
 enum Member {
     Empty,
     Start(Challenge),
@@ -230,7 +233,7 @@ impl Member {
     }
 }
 
-/// Reads what follows a scheme, up to the comma: `[ 1*SP ( token68 / auth-param ) ]`. A tab does for a space.
+/// Reads the text from the scheme to the comma: `[ 1*SP ( token68 / auth-param ) ]`. A tab is accepted instead of a space.
 fn details(rest: &[u8]) -> Option<Details> {
     let spaced = rest.trim_ascii_start();
     if rest.is_empty() {
@@ -245,7 +248,7 @@ fn details(rest: &[u8]) -> Option<Details> {
     }
 }
 
-/// Cuts `token BWS "=" BWS value` (RFC 9110 §11.2) in two, whatever the value is.
+/// Splits `token BWS "=" BWS value` into name and value (RFC 9110 §11.2). It does not check the value.
 fn split_param(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = split_token(text);
     let value = rest.trim_ascii_start().strip_prefix(b"=")?;
@@ -260,7 +263,7 @@ fn param(name: &[u8], value: &[u8]) -> Option<Param> {
     Some((text(name), value))
 }
 
-/// Unescapes a quoted-string (RFC 9110 §5.6.4) that must end where `value` does.
+/// Unescapes a quoted-string (RFC 9110 §5.6.4). It must be the whole `value`.
 fn unquote(value: &[u8]) -> Option<String> {
     let mut rest = value.strip_prefix(b"\"")?.iter();
     let mut unescaped = Vec::with_capacity(value.len());
@@ -283,12 +286,12 @@ fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// RFC 9110 §5.6.2.
+/// Returns whether a byte is a `tchar` (RFC 9110 §5.6.2).
 fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// RFC 9110 §11.2: at least one character, then any number of `=`.
+/// Returns whether a text is a `token68`: at least one character, then any number of `=` (RFC 9110 §11.2).
 fn is_token68(text: &[u8]) -> bool {
     let is_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     text.first().is_some_and(is_char) && text.iter().skip_while(|b| is_char(b)).all(|b| *b == b'=')
@@ -304,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    /// The challenges of `field`, each as `Display` writes it.
+    /// Returns the challenges of `field`, each as `Display` writes it.
     fn read_back(field: impl AsRef<[u8]>) -> Vec<String> {
         let challenges = Challenge::parse(field.as_ref());
         challenges.iter().map(Challenge::to_string).collect()
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_may_stand_alone() {
+    fn a_challenge_may_be_only_a_scheme() {
         let challenges = Challenge::parse(b"Bearer");
         assert_eq!(challenges.len(), 1);
         assert_eq!(challenges[0].scheme(), "Bearer");
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn step_up_parameters_are_surfaced() {
+    fn step_up_parameters_are_returned() {
         let field = br#"Bearer error="insufficient_user_authentication", acr_values="a b", max_age="5""#;
         let challenges = Challenge::parse(field);
         assert_eq!(challenges[0].param("acr_values"), Some("a b"));
@@ -436,21 +439,21 @@ mod tests {
     }
 
     #[test]
-    fn an_equals_sign_after_the_first_token_makes_no_challenge() {
+    fn an_equals_sign_after_the_first_token_does_not_start_a_challenge() {
         assert_eq!(read_back("Bearer ="), nothing());
         assert_eq!(read_back("Bearer = x"), nothing());
         assert_eq!(read_back("a=b, Bearer"), ["Bearer"]);
     }
 
     #[test]
-    fn of_duplicate_parameters_the_first_counts() {
+    fn the_first_of_duplicate_parameters_is_returned() {
         let challenges = Challenge::parse(b"Bearer error=a, Error=b");
         assert_eq!(challenges[0].param("error"), Some("a"));
         assert_eq!(challenges[0].params().count(), 2);
     }
 
     #[test]
-    fn an_unclosed_quote_reaches_to_the_end_of_the_line() {
+    fn an_unclosed_quote_extends_to_the_end_of_the_line() {
         assert_eq!(read_back(r#"Bearer a=b, c="d, Basic e=f"#), [r#"Bearer a="b""#]);
         assert_eq!(read_back(r#"Bearer a="b\"#), ["Bearer"]);
         assert_eq!(read_back(r#"Bearer a="b\""#), ["Bearer"]);
@@ -468,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_takes_the_parameters_after_it_along() {
+    fn junk_is_dropped_with_the_parameters_after_it() {
         for junk in ["<junk>", "=", "=x", "\"q\"", "B <", "B/1 x=y", "B\"x\"", "B a b", "\\", "é", "B \"q, C\""] {
             let field = format!("A p=1, {junk}, q=2, r=3, C s=4, t=5");
             assert_eq!(read_back(field), [r#"A p="1""#, r#"C s="4", t="5""#], "{junk}");
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_challenge_is_never_a_challenge() {
+    fn a_challenge_inside_quotes_is_not_a_challenge() {
         let challenges = Challenge::parse(br#"A x="\", Bearer error=invalid_token, ""#);
         assert_eq!(challenges.len(), 1);
         assert_eq!(challenges[0].param("x"), Some("\", Bearer error=invalid_token, "));
@@ -492,7 +495,7 @@ mod tests {
         assert_eq!(read_back(b"A x=\"\\\xc3\xa9\", y=\xe9"), ["A x=\"é\""]);
     }
 
-    /// Members do not overlap, so reading each in a fixed number of passes is linear in the field.
+    /// Members do not overlap, and each is read in a fixed number of passes. So the time is linear in the field's length.
     #[test]
     fn each_byte_of_a_large_field_is_in_one_member() {
         for junk in [",", "\"", "\\", "\"\\", "\",", "a", "a ", "a=", "=,", "a,", "a=b,", "a=\"\\\"\",", " ", "\u{0}"] {
@@ -523,7 +526,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_display_writes_parse_reads(challenges in prop::collection::vec(any_challenge(), 0..4)) {
+        fn parse_reads_what_display_writes(challenges in prop::collection::vec(any_challenge(), 0..4)) {
             let field: Vec<_> = challenges.iter().map(Challenge::to_string).collect();
             prop_assert_eq!(Challenge::parse(field.join(", ").as_bytes()), challenges);
         }
@@ -543,7 +546,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_junk_does_not_touch_what_is_before_it(
+        fn junk_does_not_change_the_challenge_before_it(
             challenge in any_challenge(),
             junk in "[<>@(][^\"]{0,20}",
         ) {

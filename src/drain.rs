@@ -1,7 +1,7 @@
-//! The rest of a rejected answer, before the request is sent once more.
+//! Reads the rest of a rejected response before the request is sent once more.
 //!
-//! An HTTP/1.1 connection can be used again only when its answer was read to the end. Clients read what is left by
-//! themselves if it has come already and is in one piece; a 401 in chunks costs them the connection.
+//! An HTTP/1.1 connection can be reused only if its response was read to the end. If a response is dropped, clients read
+//! the rest themselves only if it has arrived already and is in one piece. A 401 in chunks costs them the connection.
 
 use std::{
     pin::Pin,
@@ -17,14 +17,14 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// More than this is not worth a connection.
-const MOST_BYTES: usize = 32 * 1024;
+/// The most bytes to read. A new connection costs less than reading more.
+const MAX_BYTES: usize = 32 * 1024;
 
-/// Nor is a wait of more than a few round trips, which is what a new connection costs.
-const LONGEST: Duration = Duration::from_millis(100);
+/// The longest time to wait. A new connection costs a few round trips, so a longer wait is not worth it.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 pin_project! {
-    /// Reads a body to its end, within bounds.
+    /// A future that reads a body to its end, within limits.
     pub(crate) struct Drain<B> {
         #[pin]
         body: B,
@@ -34,10 +34,10 @@ pin_project! {
 }
 
 impl<B: Body> Drain<B> {
-    /// `None` when there is nothing to read, or more than is worth it.
+    /// Returns `None` if there is nothing to read, or more than the limit.
     pub(crate) fn new(body: B) -> Option<Self> {
-        let worth_it = !body.is_end_stream() && body.size_hint().lower() <= MOST_BYTES as u64;
-        worth_it.then_some(Self { body, left: MOST_BYTES, deadline: None })
+        let worth_it = !body.is_end_stream() && body.size_hint().lower() <= MAX_BYTES as u64;
+        worth_it.then_some(Self { body, left: MAX_BYTES, deadline: None })
     }
 }
 
@@ -48,7 +48,7 @@ impl<B: Body> Future for Drain<B> {
         let mut this = self.project();
         while let Poll::Ready(frame) = this.body.as_mut().poll_frame(task) {
             let Some(Ok(frame)) = frame else { return Poll::Ready(()) };
-            // An empty one counts too, or they could go on for ever.
+            // An empty frame counts as one byte, because a body may send empty frames without end.
             let read = frame.data_ref().map_or(0, Buf::remaining).max(1);
             match this.left.checked_sub(read) {
                 Some(left) => *this.left = left,
@@ -56,10 +56,10 @@ impl<B: Body> Future for Drain<B> {
             }
         }
         if Handle::try_current().is_err() {
-            // Nobody keeps the time.
+            // There is no timer to end the wait.
             return Poll::Ready(());
         }
-        this.deadline.get_or_insert_with(|| Box::pin(sleep(LONGEST))).as_mut().poll(task)
+        this.deadline.get_or_insert_with(|| Box::pin(sleep(MAX_WAIT))).as_mut().poll(task)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Which renewals the running task is part of, so that a token source whose own client is wrapped in the layer that it
-//! serves gets an error instead of waiting for itself.
+//! Which renewals the running task is part of. A token source whose HTTP client is wrapped in the layer that it gets
+//! tokens for receives an error, instead of waiting for itself.
 //!
-//! A renewal's task carries the caches that it renews in a task-local. A token request made in that task carries them
-//! further in its extensions, so that a `Buffer` or another hand-over to a different task on the way loses nothing.
+//! A renewal's task has the caches that it renews in a task-local. A token request that is made in this task has them in
+//! its extensions too, so that they are not lost in a `Buffer` or another service that runs the request in its own task.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ tokio::task_local! {
     static RENEWING: Renewing;
 }
 
-/// The caches under renewal, outermost first; each by an address that is unique while its renewal runs.
+/// The caches that are being renewed, outermost first. Each has an address that is unique while its renewal runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Renewing(Arc<[usize]>);
 
 impl Renewing {
-    /// What the running task renews.
+    /// Returns the caches that the running task renews.
     pub(crate) fn here() -> Self {
         RENEWING.try_with(Clone::clone).unwrap_or_default()
     }
@@ -26,7 +26,7 @@ impl Renewing {
         self.0.contains(&cache)
     }
 
-    /// Runs `renewal` as a renewal of `cache`, within those that the calling task is part of.
+    /// Runs `renewal` as a renewal of `cache`, inside the renewals that the calling task is part of.
     #[cfg(not(all(test, shuttle)))]
     pub(crate) fn scope<F: Future>(cache: usize, renewal: F) -> impl Future<Output = F::Output> {
         let within = Self::here();
@@ -49,7 +49,7 @@ impl Renewing {
     }
 }
 
-/// Whether the running task renews `cache`.
+/// Returns whether the running task renews `cache`.
 pub(crate) fn is_renewing(cache: usize) -> bool {
     RENEWING.try_with(|renewing| renewing.contains(cache)).unwrap_or(false)
 }

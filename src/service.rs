@@ -7,7 +7,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body::Body;
 use tower_service::Service;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     error::{BoxError, Error},
     extensions::{RequestMarkers, RequiredScopes},
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
+    inner_service::{CloneableService, ResponseBody},
     per_core::CachePadded,
     replay::{CloneBody, Replay},
 };
@@ -63,10 +63,10 @@ enum Start<R> {
 
 impl<S, R, B, ResB> Service<Request<B>> for BearerAuth<S, R>
 where
-    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    S: Service<Request<B>, Response = Response<ResB>> + CloneableService,
     S::Error: Into<BoxError>,
     R: Replay<B> + Clone,
-    ResB: Body,
+    ResB: ResponseBody,
 {
     type Response = Response<ResB>;
     type Error = BoxError;

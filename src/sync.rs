@@ -23,8 +23,8 @@ mod scheduled {
     use std::sync::Arc;
 
     use arc_swap::Guard;
-    pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
     use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
     use tokio::runtime::Handle;
 
     /// An [`arc_swap::ArcSwapOption`] that lets another thread run before each operation.

@@ -1,4 +1,4 @@
-//! What a hit allocates, counted. A binary of its own, because it replaces the allocator.
+//! Counts the allocations of a hit. This test is a separate binary because it replaces the allocator.
 
 use std::{
     convert::Infallible,
@@ -7,9 +7,11 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use http::{Extensions, HeaderValue, Request, Response, header::USER_AGENT};
 use tower::{Layer, Service, service_fn};
-use tower_bearer::{BearerAuthLayer, FixedToken};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, FixedToken, Reason, TokenSource, source::Narrowing,
+};
 
 type Answer = Ready<Result<Response<String>, Infallible>>;
 
@@ -19,17 +21,37 @@ fn api(request: Request<()>) -> Answer {
     ready(Ok(Response::new(String::new())))
 }
 
-/// The allocations of one hit, the request's own not counted.
-fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
+/// A source that can be narrowed.
+struct Narrowable;
+
+impl TokenSource for Narrowable {
+    async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        AccessToken::new("t")
+    }
+
+    fn narrowed(&self, _to: &Narrowing) -> Option<BoxTokenSource> {
+        Some(Self.boxed())
+    }
+}
+
+/// Returns the allocations of one hit, without those of the request itself.
+fn of_a_hit<S: Service<Request<()>>>(service: S) -> u64 {
+    of_a_hit_with(service, &Extensions::new())
+}
+
+/// Returns the same for a request with these extensions.
+fn of_a_hit_with<S: Service<Request<()>>>(mut service: S, extensions: &Extensions) -> u64 {
     let mut send = |request| {
         assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
         assert!(service.call(request).now_or_never().is_some(), "a hit is answered at once");
     };
     let request = || {
-        Request::get("https://eu.api.example.org/fhir")
+        let mut request = Request::get("https://eu.api.example.org/fhir")
             .header(USER_AGENT, HeaderValue::from_static("sdk/1.0"))
             .body(())
-            .unwrap()
+            .unwrap();
+        *request.extensions_mut() = extensions.clone();
+        request
     };
     send(request());
     let request = request();
@@ -37,14 +59,29 @@ fn of_a_hit<S: Service<Request<()>>>(mut service: S) -> u64 {
 }
 
 #[tokio::test]
-async fn a_hit_allocates_what_keeping_the_request_needs_and_nothing_else() {
+async fn a_hit_allocates_only_to_keep_the_request() {
     let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap());
     layer.cache().token().await.unwrap();
     assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
     assert_eq!(of_a_hit(layer.clone().layer(service_fn(api))), 1, "the kept headers");
 
     let listed = layer.origins(["https://example.org", "https://*.API.example.org:443"]).unwrap();
-    assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "the list is compared as it is");
+    assert_eq!(of_a_hit(listed.without_retry().layer(service_fn(api))), 0, "comparing with the list does not allocate");
+}
+
+#[tokio::test]
+async fn a_hit_with_a_narrowed_token_allocates_its_settings_besides() {
+    let layer = BearerAuthLayer::new(Narrowable);
+    let narrowing = Narrowing::new().with_scope("user/Patient.rs").unwrap();
+    layer.cache().narrowed(&narrowing).unwrap().token().await.unwrap();
+    let mut extensions = Extensions::new();
+    extensions.insert(narrowing);
+    assert_eq!(of_a_hit_with(layer.clone().without_retry().layer(service_fn(api)), &extensions), 1);
+    let saved_extensions = {
+        let extensions = extensions.clone();
+        allocation_counter::measure(|| drop(extensions.clone())).count_total
+    };
+    assert_eq!(of_a_hit_with(layer.layer(service_fn(api)), &extensions), 2 + saved_extensions);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The behaviours that must hold, by topic. Each test is named for the fact that it states.
+//! The behaviour of the crate, by topic. The name of each test states a fact.
 
 #[path = "api/support.rs"]
 mod support;
@@ -8,12 +8,14 @@ mod support;
 mod assertions;
 #[path = "api/connection.rs"]
 mod connection;
-#[path = "api/floors.rs"]
-mod floors;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]
 mod grants;
+#[path = "api/import_graph.rs"]
+mod import_graph;
+#[path = "api/imports.rs"]
+mod imports;
 #[path = "api/judging.rs"]
 mod judging;
 #[path = "api/metadata.rs"]
@@ -28,6 +30,8 @@ mod order;
 mod order_bodies;
 #[path = "api/origins.rs"]
 mod origins;
+#[path = "api/public_api.rs"]
+mod public_api;
 #[path = "api/raw.rs"]
 mod raw;
 #[path = "api/recursion.rs"]

@@ -1,5 +1,5 @@
-//! Nothing here needs jsonwebtoken's provider of the process, which panics when a program's crates enable two. A binary of
-//! its own, because it puts one in place that always panics.
+//! The crate does not need jsonwebtoken's process-wide crypto provider, which panics if a program's crates enable two.
+//! This test is a separate binary because it installs a provider that always panics.
 #![cfg(feature = "jwt")]
 
 use jsonwebtoken::crypto::{CryptoProvider, KeyUtils};
@@ -10,8 +10,8 @@ use tower_bearer::{
 };
 
 static PANICS: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| panic!("the provider of the process was asked to sign"),
-    verifier_factory: |_, _| panic!("the provider of the process was asked to verify"),
+    signer_factory: |_, _| panic!("the process-wide provider was asked to sign"),
+    verifier_factory: |_, _| panic!("the process-wide provider was asked to verify"),
     key_utils: KeyUtils::new_unimplemented(),
 };
 

@@ -1,4 +1,4 @@
-//! `examples/gateway` as a process, between real clients, a real upstream and the scripted issuer.
+//! Runs `examples/gateway` as a process, between real clients, a real upstream and the scripted issuer.
 
 #[path = "gateway/admin.rs"]
 mod admin;

@@ -1,6 +1,7 @@
-//! Against servers that nobody of ours wrote: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, and
-//! oidc-provider with express. `tests/real/run.sh` installs and starts them and gives their addresses; without them these
-//! tests are skipped visibly:
+//! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, and oidc-provider with express.
+//!
+//! `tests/real/run.sh` installs the servers, starts them and sets their addresses. Without it, these tests are reported as
+//! ignored:
 //!
 //! ```text
 //! tests/real/run.sh cargo nextest run --test real --run-ignored only
@@ -40,21 +41,21 @@ use tower_bearer::{
 type Http = Client<HttpConnector, Full<Bytes>>;
 
 fn var(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/real/run.sh"))
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set; use tests/real/run.sh to run these tests"))
 }
 
 fn http() -> Http {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// An authorization server, and a resource server that asks it about each token.
+/// An authorization server, and a resource server that accepts its tokens.
 #[derive(Clone, Copy)]
 struct Pair {
     token_url: &'static str,
     revoke_url: &'static str,
     scope: &'static str,
     api: &'static str,
-    /// What the authorization server makes of a wrong password and of a wrong client secret.
+    /// How the authorization server responds to a wrong password and to a wrong client secret.
     wrong_password: (FailureClass, u16, Option<&'static str>),
     wrong_client: (FailureClass, u16, Option<&'static str>),
 }
@@ -89,7 +90,7 @@ impl Pair {
         format!("{}/patients", var(self.api)).parse().unwrap()
     }
 
-    /// RFC 7009, by hand: what an operator does.
+    /// Revokes the token as an operator would, without the crate (RFC 7009).
     fn revoke(self, token: &AccessToken) {
         let (id, secret) = (var("REAL_CLIENT_ID"), var("REAL_CLIENT_SECRET"));
         let status = Command::new("curl")
@@ -101,7 +102,7 @@ impl Pair {
     }
 }
 
-/// Counts what its source is asked.
+/// Counts the requests to its source.
 struct Counted<T> {
     source: T,
     asked: Arc<AtomicUsize>,
@@ -118,11 +119,9 @@ impl<T: TokenSource> TokenSource for Counted<T> {
     }
 }
 
-type Source = Counted<PasswordGrant<HttpClient>>;
-
 struct Sdk {
-    service: BearerAuth<Http, Source>,
-    cache: TokenCache<Source>,
+    service: BearerAuth<Http>,
+    cache: TokenCache,
     asked: Arc<AtomicUsize>,
     api: Uri,
 }
@@ -161,8 +160,9 @@ async fn reused_and_renewed_in_the_background(pair: Pair) {
         assert!(sdk.ok().await.is_none(), "a plain hit");
     }
     assert_eq!(sdk.asked(), 1);
-    // Tokens of 8 s are stale after 6 and expired after 7.2; this goes on over two renewals by refresh token. (With tokens
-    // of 4 s it would fail now and then: servers cut `exp` down to whole seconds, so those may live for 3.)
+    // Tokens of 8 s are stale after 6 s and expired after 7.2 s, so this covers two renewals by refresh token. Tokens
+    // of 4 s would make it fail sometimes, because servers truncate `exp` to whole seconds, so those may live for only
+    // 3 s.
     for _ in 0..140 {
         let outcome = sdk.ok().await;
         assert!(outcome.is_none(), "no request waits for a renewal: {outcome:?} {:?}", sdk.cache.status());
@@ -224,7 +224,7 @@ fn rotate_keys() {
     assert!(rotated.success(), "the servers have new keys");
 }
 
-/// oidc-provider gets new keys by a restart, and forgets its refresh tokens with it.
+/// oidc-provider gets new keys by a restart, which deletes its refresh tokens.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
 async fn a_refresh_token_that_died_falls_back_to_the_password() {
@@ -233,14 +233,15 @@ async fn a_refresh_token_that_died_falls_back_to_the_password() {
     let token = sdk.cache.token().await.unwrap();
     rotate_keys();
     assert!(sdk.cache.invalidate(&token));
-    let next = sdk.cache.token().await.expect("by password, in the same renewal");
+    let next = sdk.cache.token().await.expect("a token by password, in the same renewal");
     assert_eq!((next.generation(), sdk.asked()), (2, 2));
 }
 
-/// Apache with `mod_oauth2` takes tokens of the old key until it sees one of the new key: here, another client's.
+/// Apache with `mod_oauth2` accepts tokens of the old key until it sees a token of the new key. Here another client
+/// sends one.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn a_new_signing_key_makes_a_401_that_the_retry_mends() {
+async fn the_retry_succeeds_after_a_new_signing_key_caused_a_401() {
     let api: Uri = format!("{}/patients", var("APACHE_OAUTH2_JWT_URL")).parse().unwrap();
     let (sdk, other) =
         (Sdk::with(GLEWLWYD.grant().build().unwrap(), api.clone()), Sdk::with(GLEWLWYD.grant().build().unwrap(), api));
@@ -274,20 +275,20 @@ async fn refusals(pair: Pair) {
 
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn glewlwyd_refuses_without_a_reason_and_is_left_alone() {
+async fn glewlwyd_refuses_without_a_reason_and_requests_back_off() {
     refusals(GLEWLWYD).await;
 }
 
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn oidc_provider_refuses_with_a_reason_and_is_left_alone() {
+async fn oidc_provider_refuses_with_a_reason_and_requests_back_off() {
     refusals(OIDC_PROVIDER).await;
 }
 
-/// Each server decodes Basic credentials its own way; the crate can do both, and UTF-8 survives.
+/// Servers decode Basic credentials in different ways. The crate supports both ways, and keeps UTF-8 intact.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn credentials_with_every_awkward_character_arrive() {
+async fn credentials_with_special_characters_arrive() {
     let (id, secret) = (var("REAL_WEIRD_CLIENT_ID"), var("REAL_WEIRD_CLIENT_SECRET"));
     let user = |pair: Pair| pair.grant().credentials(var("REAL_WEIRD_USERNAME"), var("REAL_WEIRD_PASSWORD"));
     for grant in [
@@ -301,7 +302,7 @@ async fn credentials_with_every_awkward_character_arrive() {
 
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn a_company_s_own_certificate_authority_is_trusted_when_given() {
+async fn a_private_certificate_authority_is_trusted_when_configured() {
     let grant = || {
         PasswordGrant::builder(var("GLEWLWYD_TLS_TOKEN_URL"))
             .client_auth(ClientAuth::basic(var("REAL_CLIENT_ID"), var("REAL_CLIENT_SECRET")))
@@ -315,10 +316,11 @@ async fn a_company_s_own_certificate_authority_is_trusted_when_given() {
     grant().build_with(http).unwrap().obtain(Reason::First).await.unwrap();
 }
 
-/// Apache answers a bare 401 for a missing scope, unless told otherwise. It costs a bounded number of renewals.
+/// Apache responds to a missing scope with a 401 without a challenge, unless configured otherwise. This causes only a
+/// limited number of renewals.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn a_401_that_means_forbidden_does_not_renew_for_ever() {
+async fn a_401_that_means_forbidden_does_not_renew_forever() {
     let sdk = Sdk::new(GLEWLWYD);
     sdk.ok().await;
     let seen = Mutex::new(Vec::new());

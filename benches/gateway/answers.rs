@@ -1,5 +1,5 @@
-//! The upstream of the throughput runs: the same answer to whatever comes, as cheap as can be, since it shares its core with
-//! the load generator.
+//! The upstream of the throughput runs. It sends the same response to every request, as cheaply as possible, because it
+//! shares its core with the load generator.
 //!
 //! ```text
 //! answers ADDR
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Requests without bodies, of which one connection has one at a time.
+/// Serves a connection of requests without bodies, one at a time.
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     let mut request = [0; 4096];
     let mut length = 0;
@@ -41,7 +41,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// To `/seen`, what the gateway put on the request.
+/// Returns the response. For `/seen`, it shows what the gateway added to the request.
 fn answer(request: &[u8]) -> Vec<u8> {
     let seen = request.starts_with(b"GET /seen").then(|| String::from_utf8_lossy(request));
     let body = seen.as_deref().unwrap_or(BODY);

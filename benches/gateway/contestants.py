@@ -1,4 +1,4 @@
-"""The gateways, each as one would run it on one core."""
+"""The gateways, each with the usual configuration for one core."""
 
 import shutil
 
@@ -8,7 +8,7 @@ OURS, BARE, GO, NGINX = "ours", "ours, --no-auth", "Go, x/oauth2", "nginx, stati
 
 
 def gateway(fleet, name, binary, upstream, issuer=None):
-    """Ours. With its process, the port of its counters."""
+    """Starts our gateway. Also returns the port of its counters."""
     port, admin = free_port(), free_port()
     argv = [binary, "--upstream", f"http://127.0.0.1:{upstream.port}", "--listen", f"127.0.0.1:{port}",
             "--admin", f"127.0.0.1:{admin}"]
@@ -20,7 +20,7 @@ def gateway(fleet, name, binary, upstream, issuer=None):
 
 
 def all_of(fleet, binaries, upstream, issuer):
-    """Those that are installed, by name."""
+    """Returns the installed gateways by name."""
     def start(name, program, arguments, **environment):
         port = free_port()
         process = fleet.start(name.split(",")[0].lower(), 0, port, [program, *arguments(port)], **environment)

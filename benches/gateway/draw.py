@@ -1,4 +1,4 @@
-"""Latency over time, as an SVG for light and dark pages."""
+"""Draws latency over time, as an SVG for light and dark pages."""
 
 import math
 

@@ -1,12 +1,12 @@
-//! An open load: requests have their times, and wait for nobody.
+//! An open load: requests are sent at fixed times, whatever the responses.
 //!
 //! ```text
 //! load ADDR CONNECTIONS RATE SECONDS
 //! ```
 //!
-//! Sends `RATE` GETs a second, evenly, by connections that take turns. A request's latency counts from the time that it had
-//! to be sent, so that one that had to wait for its connection is as late as it looks to whoever wanted it. Standard output
-//! has a line a request, as `h2load --log-file` writes it: when (microseconds since the epoch), status (0: it broke off),
+//! Sends `RATE` GET requests per second at even intervals, over connections in turn. The latency of a request is measured from
+//! its scheduled time, so it includes the wait for its connection. Standard output has one line for each request, in the format
+//! of `h2load --log-file`: the time (microseconds since the epoch), the status (0 if the connection broke), and the latency in
 //! microseconds.
 
 use std::{
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [address, connections, rate, seconds] = args.as_slice() else { return Err("four arguments".into()) };
     let (connections, rate, seconds): (u32, f64, f64) = (connections.parse()?, rate.parse()?, seconds.parse()?);
 
-    // By then all are connected.
+    // All connections are open before this time is over.
     let lead = Duration::from_millis(200);
     let (start, start_by_the_wall) = (Instant::now() + lead, SystemTime::now().duration_since(UNIX_EPOCH)? + lead);
     let samples = thread::scope(|scope| {
@@ -75,7 +75,7 @@ fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// The status of an answer that was read to its end. Each of ours has a length.
+/// Sends a request, reads the whole response and returns its status. The responses have a declared length.
 fn exchange(connection: &mut BufReader<TcpStream>, request: &str) -> io::Result<u16> {
     connection.get_mut().write_all(request.as_bytes())?;
     let (mut status, mut length) = (None, 0);

@@ -1,4 +1,4 @@
-"""The gateway's load test: see README.md. `run.sh` installs and builds, and then starts this."""
+"""The gateway's load test, see README.md. `run.sh` installs and builds what is needed, and then runs this."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     if not {0, 1} <= os.sched_getaffinity(0):
         sys.exit("two cores are needed: 0 for the gateway, 1 for all else")
-    # So that what was started is stopped.
+    # Stops all processes that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as state, priority(-15):
         if options.only != "renewal":
@@ -35,8 +35,8 @@ def main():
 
 @contextmanager
 def priority(nice):
-    """Whatever else runs on the machine is to wait for what is started here, if we may say so."""
-    # Where Linux schedules by sessions, a process's own priority counts within its session only.
+    """Gives what is started here a higher priority than other processes, if permitted."""
+    # If Linux schedules by sessions, the priority of a process applies only within its session.
     session = Path("/proc/self/autogroup")
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
@@ -56,7 +56,7 @@ def measure_throughput(state, options):
         upstream = on_core_1(fleet, options.binaries / "answers")
         issuer = on_core_1(fleet, options.binaries / "upstream", 86400)
         gateways = contestants.all_of(fleet, options.binaries, upstream, issuer)
-        # Short slices, so that what disturbs the machine for a moment disturbs one pair and not its neighbours.
+        # The slices are short, so that a short disturbance affects one pair only.
         rounds = 2 if options.quick else 15
         throughput.show(gateways, throughput.measure(gateways, upstream, rounds))
 
@@ -64,7 +64,7 @@ def measure_throughput(state, options):
 def measure_renewal(state, options):
     with Fleet(state) as fleet:
         kinds = renewal.start(fleet, options.binaries)
-        # The first is for the picture.
+        # The first slice is for the picture.
         renewal.measure(kinds, options.binaries, 1, 3)
         renewal.measure(kinds, options.binaries, 2 if options.quick else 35, 1)
     renewal.show(kinds)

@@ -1,4 +1,4 @@
-"""The processes of the load test: each on its core, each stopped at the end."""
+"""The processes of the load test, each pinned to its core and stopped at the end."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TICK = os.sysconf("SC_CLK_TCK")
-# As long as the tokens that our issuer makes.
+# It has the same length as the tokens of our issuer.
 TOKEN = "0" * 128
 
 
@@ -20,7 +20,7 @@ def free_port():
 
 
 class Fleet:
-    """Starts processes, and stops them however it ends."""
+    """Starts processes, and stops them at the end, also after an error."""
 
     def __init__(self, state):
         self.state, self.running = Path(state), []
@@ -58,7 +58,7 @@ class Fleet:
         raise RuntimeError(f"{name} did not start:\n{errors[-2000:]}")
 
     def configuration(self, file, **ports):
-        """A file of `conf/`, with the ports put in."""
+        """Returns the path of a file of `conf/` with the ports inserted."""
         words = {**ports, "STATE": self.state, "TOKEN": TOKEN}
         text = (HERE / "conf" / file).read_text()
         text = re.sub("|".join(words), lambda word: str(words[word[0]]), text)
@@ -72,24 +72,24 @@ class Process:
         self.popen, self.port, self.out = popen, port, out
 
     def cpu(self):
-        """The seconds that all its threads have run."""
+        """Returns the CPU seconds of all its threads."""
         fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICK
 
     def most_memory(self):
-        """In MiB."""
+        """Returns the peak memory in MiB."""
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
 def on_core_1(fleet, binary, *arguments):
-    """One of our own, whose first argument is its address."""
+    """Starts one of our own programs. Its first argument is its address."""
     port = free_port()
     return fleet.start(f"{binary.name}-{port}", 1, port, [binary, f"127.0.0.1:{port}", *arguments])
 
 
 def busy(core):
-    """The seconds that a core was not idle, and those that passed."""
+    """Returns the seconds that a core was busy, and the total seconds."""
     with open("/proc/stat") as stat:
         fields = next(line for line in stat if line.startswith(f"cpu{core} ")).split()[1:9]
     ticks = [int(field) / TICK for field in fields]

@@ -1,4 +1,4 @@
-"""Whose code runs while the gateway is under load: `perf` says where it was, the line tables whose that is."""
+"""Reports whose code runs while the gateway is under load. `perf` samples addresses, and the line tables give their source."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from processes import HERE, Fleet, on_core_1
 
 SECONDS = 10
 ROOT = str(HERE.parent.parent.resolve())
-# Code that was inlined counts as the first of these that it was inlined into; what all use has no side of its own.
+# Inlined code is counted for the first of these that it was inlined into. Code that all of them use is not listed.
 OWNERS = [
     (ROOT + "/examples/", "the example gateway"), (ROOT + "/src/", "the layer"), ("/hyper-util-", "hyper-util"),
     ("/hyper-rustls-", "hyper-util"), ("/hyper-", "hyper"), ("/httparse-", "hyper"), ("/tokio-", "tokio"),
@@ -46,7 +46,7 @@ def record(state, binaries, has_layer):
 
 
 def samples(script, binary):
-    """How many samples each owner has."""
+    """Returns the number of samples of each owner."""
     counts, ours = Counter(), Counter()
     start = None
     for line in script.splitlines():

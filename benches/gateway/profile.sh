@@ -1,5 +1,6 @@
 #!/bin/bash
-# profile.sh: where the gateway's time goes under load. Needs perf, whose software clock is enough: a virtual machine will do.
+# profile.sh: shows where the gateway spends its time under load. It needs perf. A virtual machine works, because perf's
+# software clock is enough.
 source "$(dirname "$0")/build.sh"
 install_packages wrk binutils linux-perf
 build_rust

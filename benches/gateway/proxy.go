@@ -1,4 +1,4 @@
-// A reverse proxy as one would write it in Go: ReverseProxy from the standard library, with x/oauth2 as its transport.
+// A typical reverse proxy in Go: ReverseProxy from the standard library, with x/oauth2 as its transport.
 //
 //	proxy LISTEN UPSTREAM TOKEN_URL
 package main
@@ -19,7 +19,7 @@ import (
 
 const size = 32 * 1024
 
-// Answers are copied through these.
+// The buffers through which responses are copied.
 type buffers struct{ pool sync.Pool }
 
 func (b *buffers) Get() []byte       { return b.pool.Get().(*[size]byte)[:] }

@@ -1,4 +1,4 @@
-"""What renewals and revocations cost: an open load, far from the most that it can, with three kinds of token."""
+"""The cost of renewals and revocations: an open load, far below the maximum, with three kinds of token."""
 
 import re
 import statistics
@@ -12,7 +12,7 @@ from processes import on_core_1
 CONNECTIONS = 64
 RATE = 8000
 STEADY, ROTATING, REVOKED = "one token", "renewed each second", "revoked each second"
-# The issuer's settings. A token is stale when three quarters of its life are over, give or take: here after a second.
+# The issuer's settings. A token is stale after about three quarters of its lifetime, which is one second here.
 KINDS = {STEADY: [86400], ROTATING: [4 / 3], REVOKED: [86400, 1]}
 TARGET = 1.1
 
@@ -27,7 +27,7 @@ class Kind:
 
 @dataclass
 class Slice:
-    """Samples: when, status, latency; in microseconds."""
+    """Returns samples of time, status and latency, in microseconds."""
     samples: list
     events: dict
     retries: int
@@ -54,7 +54,7 @@ def slice_of(kind, binaries, seconds):
     run = lambda seconds: subprocess.run(
         ["taskset", "-c", "1", binaries / "load", f"127.0.0.1:{kind.gateway.port}", str(CONNECTIONS), str(RATE), str(seconds)],
         check=True, stdout=subprocess.PIPE, text=True).stdout
-    # Connections are opened, and a token that was revoked while nobody asked is replaced.
+    # A warm-up: it opens the connections, and replaces a token that was revoked since the last request.
     run(0.5)
     retries, noted = retries_of(kind), kind.upstream.out.stat().st_size
     samples = [tuple(map(int, line.split())) for line in run(seconds).splitlines()]

@@ -1,4 +1,4 @@
-"""As much as each can: a closed loop by wrk, in slices that take turns."""
+"""The maximum throughput of each gateway: a closed loop by wrk, in slices that take turns."""
 
 import json
 import os
@@ -14,7 +14,7 @@ TARGETS = [(BARE, 0.98), (GO, 2.5), (NGINX, 0.7)]
 
 
 def measure(gateways, upstream, rounds):
-    """The slices of each, by name."""
+    """Returns the slices of each gateway by name."""
     slices = {name: [] for name in gateways}
     for name, gateway in gateways.items():
         with urllib.request.urlopen(f"http://127.0.0.1:{gateway.port}/seen") as seen:
@@ -23,7 +23,7 @@ def measure(gateways, upstream, rounds):
             raise RuntimeError(f"{name}: with a token? {has_token}")
         slice_of(gateway, upstream, 1)
     for turn in range(rounds):
-        # There and back, so that what grows or wears off with time favours nobody.
+        # In one order and then in reverse, so that effects that change over time are the same for all.
         names = list(gateways) if turn % 2 == 0 else list(reversed(gateways))
         for name in names:
             slices[name].append(slice_of(gateways[name], upstream, 1))
@@ -77,5 +77,5 @@ def show(gateways, slices):
 
 
 def cost(slices):
-    """Seconds of CPU a request."""
+    """Returns the CPU seconds per request."""
     return sum(each["cpu"] for each in slices) / sum(each["requests"] for each in slices)

@@ -1,11 +1,11 @@
-//! An issuer and the API that takes its tokens, in one process, for the gateway's load test.
+//! An issuer, and an API that accepts its tokens, in one process for the gateway's load test.
 //!
 //! ```text
 //! upstream ADDR LIFETIME [REVOKE_EVERY]     (in seconds)
 //! ```
 //!
-//! A token is good for its lifetime, or until it is revoked. Standard output has a line for each token that is `issued`,
-//! `revoked` or `rejected`, with microseconds since the epoch.
+//! A token is valid for its lifetime, or until it is revoked. Standard output has one line for each token that is `issued`,
+//! `revoked` or `rejected`, with the time in microseconds since the epoch.
 
 use std::{
     convert::Infallible,
@@ -89,7 +89,7 @@ impl Issuer {
 
     fn accepts(&self, authorization: Option<&HeaderValue>) -> bool {
         let good = self.good();
-        // The newest first: it is the one that comes.
+        // The newest first, because most requests have it.
         let token = good.iter().rev().find(|token| authorization.is_some_and(|given| given == &token.authorization));
         token.is_some_and(|token| token.ends > Instant::now())
     }
@@ -98,7 +98,7 @@ impl Issuer {
         let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
-            // Where none was used since, there is none.
+            // If no token was used since the last time, there is none to revoke.
             if !std::mem::take(&mut *self.good()).is_empty() {
                 note("revoked");
             }
@@ -110,7 +110,7 @@ impl Issuer {
     }
 }
 
-/// Says when it happened.
+/// Prints an event with its time.
 fn note(what: &str) -> u128 {
     let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     println!("{what} {micros}");

@@ -1,4 +1,4 @@
-//! What all layers are put on.
+//! The service below all layers.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use tower::Service;
 
 pub type Body = Empty<Bytes>;
 
-/// Answers at once. Some layers want an error of their own.
+/// A service that responds at once. Some layers need a certain error type.
 pub struct Bare<E = Infallible>(PhantomData<fn() -> E>);
 
 impl Bare {

@@ -1,4 +1,4 @@
-//! The scripted issuer, and our grant over it.
+//! The scripted issuer, and the password grant over it.
 
 use tower_bearer::{
     PasswordGrant,
@@ -6,14 +6,17 @@ use tower_bearer::{
     testing::{Issuer, IssuerService, TokenFormat},
 };
 
-/// Random tokens, which are faster to make than JWTs.
+/// Returns an issuer of random tokens, which are faster to make than JWTs.
 #[must_use]
 pub fn issuer() -> Issuer {
     Issuer::builder().token_format(TokenFormat::Opaque).build()
 }
 
+/// Returns the password grant over the issuer.
+///
 /// # Panics
-/// Never: the settings are the issuer's defaults.
+///
+/// Never, because the settings are the issuer's defaults.
 #[must_use]
 pub fn grant(issuer: &Issuer) -> PasswordGrant<IssuerService> {
     PasswordGrant::builder("https://issuer.test/token")

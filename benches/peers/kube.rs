@@ -1,4 +1,5 @@
-//! The shape of kube-client's authorization: a lock that is awaited, a boxed future, a header made anew each time.
+//! The design of kube-client's authorization: a lock that is awaited, a boxed future, and a header made for each
+//! request.
 
 use std::{
     sync::Arc,
@@ -26,7 +27,7 @@ impl Refreshable {
 
     async fn header(&self) -> Result<HeaderValue, BoxError> {
         let token = self.0.lock().await;
-        // There, this is where a token is renewed.
+        // kube-client renews the token here.
         if SystemTime::now() + Duration::from_mins(1) >= token.expires {
             return Err("expired".into());
         }

@@ -1,4 +1,4 @@
-//! The services that are compared, each over one that answers at once.
+//! The services that are compared, each over a service that responds at once.
 
 mod bare;
 mod issuer;
@@ -23,7 +23,7 @@ pub use issuer::{grant, issuer};
 
 const TOKEN: &str = "mF_9.B5f-4.1JqM";
 
-/// A service that is ready to be measured: sends so many requests through it, each with so many headers.
+/// A service that is ready to be measured. It sends this many requests, each with this many headers.
 pub type Requests = Box<dyn FnMut(u64, usize)>;
 
 pub type Make = fn() -> Requests;
@@ -34,7 +34,7 @@ pub const WITHOUT_RETRY: &str = "ours, without retry";
 pub const WITH_RETRY: &str = "ours, with retry";
 pub const RETRY: &str = "Retry + AddAuthorization";
 
-/// By name.
+/// The services, each with its name.
 pub const SERVICES: &[(&str, Make)] = &[
     (BARE, || requests(Bare::new())),
     (ADD_AUTHORIZATION, || requests(add_authorization().layer(Bare::new()))),
@@ -48,18 +48,19 @@ pub const SERVICES: &[(&str, Make)] = &[
     }),
 ];
 
-/// tower-http's, for a token that stays.
+/// Returns tower-http's layer with a token that does not change.
 #[must_use]
 pub fn add_authorization() -> AddAuthorizationLayer {
     AddAuthorizationLayer::bearer(TOKEN)
 }
 
-/// Ours, with its token at hand.
+/// Returns our layer with a token.
 ///
 /// # Panics
-/// When there is no runtime to be had.
+///
+/// Panics if no runtime can be created.
 #[must_use]
-pub fn ours() -> BearerAuthLayer<FixedToken> {
+pub fn ours() -> BearerAuthLayer {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).expect("a token"));
     runtime.block_on(layer.cache().token()).expect("a token");
@@ -73,10 +74,11 @@ where
     Box::new(move |times, headers| (0..times).for_each(|_| send(&mut service, request(headers))))
 }
 
-/// Sends a request to a service that answers at once.
+/// Sends a request to a service that responds at once.
 ///
 /// # Panics
-/// When it does not.
+///
+/// Panics if it does not respond at once.
 pub fn send<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) {
     let mut task = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut task).is_ready());
@@ -84,8 +86,8 @@ pub fn send<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) 
     assert!(answer.is_some_and(|answer| answer.is_ok()), "a hit is answered at once");
 }
 
-/// The first two are the least that is sent, the first five an SDK's with tracing, all ten a gateway's.
-/// Marked are those whose value is another one in each request.
+/// The headers of a request. The first two are in every request, the first five are an SDK's with tracing, and all ten
+/// are a gateway's. The marked ones have a different value in each request.
 static HEADERS: [(HeaderName, &str, bool); 10] = [
     (header::ACCEPT, "application/fhir+json", false),
     (header::USER_AGENT, "sdk/1.0", false),
@@ -99,12 +101,13 @@ static HEADERS: [(HeaderName, &str, bool); 10] = [
     (HeaderName::from_static("x-forwarded-proto"), "https", false),
 ];
 
-/// To a URL that the compiler does not know, with so many headers. Not inlined, so that it costs each service the same.
+/// Returns a request with this many headers to a URL that the compiler does not know. It is not inlined, so that it
+/// costs the same for each service.
 #[must_use]
 #[inline(never)]
 pub fn request(headers: usize) -> Request<Body> {
     let request = Request::get(black_box("https://api.example.org/fhir/Patient/123"));
-    let with_headers = HEADERS[..headers].iter().fold(request, |request, (name, value, anew)| match anew {
+    let with_headers = HEADERS[..headers].iter().fold(request, |request, (name, value, varies)| match varies {
         true => request.header(name, (*value).to_owned()),
         false => request.header(name, HeaderValue::from_static(value)),
     });

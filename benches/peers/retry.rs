@@ -1,4 +1,4 @@
-//! What one writes for tower's `Retry` to send a request once more after a 401.
+//! A policy for tower's `Retry` that sends a request again after a 401.
 
 use std::{
     future::{Ready, ready},

@@ -1,4 +1,4 @@
-//! cf-gears-toolkit-auth's two layers, with a token of theirs at hand.
+//! The two layers of cf-gears-toolkit-auth, with one of its tokens.
 
 use serde_json::json;
 use tokio::runtime::Builder;
@@ -9,7 +9,7 @@ use tower_bearer::testing::Issuer;
 use crate::TOKEN;
 
 pub(crate) fn provider() -> TokenProvider {
-    // Its worker has to live for as long as its tokens are used, which is to the program's end.
+    // Its worker must live as long as its tokens are used, which is until the end of the program.
     let runtime = Box::leak(Box::new(Builder::new_current_thread().enable_all().build().expect("a runtime")));
     runtime.block_on(async {
         let issuer = Issuer::new();

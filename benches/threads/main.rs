@@ -1,4 +1,4 @@
-//! Hits on several threads at once, and what that lets expect of 64. See `README.md`.
+//! Hits on several threads at once, and an estimate for 64 threads. See `README.md`.
 
 mod simulation;
 
@@ -21,16 +21,16 @@ const THREADS: [usize; 4] = [1, 2, 4, 8];
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(20);
 
-/// Hits a second: by two threads with a service each, and by each number of threads with a shared one.
+/// Hits per second: first by two threads with a service each, then by each number of threads with a shared service.
 type Rates = [f64; THREADS.len() + 1];
 
 struct Contestant {
     name: &'static str,
-    /// Cache lines that a hit writes and that all threads share.
+    /// The number of cache lines that a hit writes and that all threads share.
     lines: u32,
-    /// Hits a second by so many threads, each with a clone of one service, as in practice.
+    /// Returns the hits per second of this many threads, each with a clone of one service, as in practice.
     shared: Box<dyn Fn(usize) -> f64>,
-    /// The same with a service for each thread, which share nothing.
+    /// Returns the same with a separate service for each thread.
     apart: Box<dyn Fn(usize) -> f64>,
 }
 
@@ -45,13 +45,13 @@ impl Contestant {
     }
 }
 
-/// The service is made on the thread that uses it, so that no two share a cache line by chance.
+/// Measures one slice. Each service is created on the thread that uses it, so that no two share a cache line by chance.
 fn slice<S: Service<Request<Body>>>(threads: usize, service: impl Fn() -> S + Sync) -> f64 {
     let (start, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
     let hits = |thread| {
         pin(thread);
         let mut service = service();
-        // Of a `String`, because a static one would have no reference count, and one for all threads a shared one.
+        // From a `String`, because a static URI would have no reference count, and one for all threads would share it.
         let uri: Uri = "https://api.example.org/fhir/Patient/123".to_owned().parse().expect("a URI");
         let mut hits = 0;
         start.wait();
@@ -78,14 +78,14 @@ fn slice<S: Service<Request<Body>>>(threads: usize, service: impl Fn() -> S + Sy
     })
 }
 
-/// Left alone, the scheduler takes longer than a slice to spread the threads.
+/// Pins the thread. Otherwise the scheduler takes longer than a slice to spread the threads.
 fn pin(thread: usize) {
     let mut cores = CpuSet::new();
     cores.set(thread % thread::available_parallelism().expect("a number of cores"));
     sched_setaffinity(None, &cores).expect("a core");
 }
 
-/// What nine slices of ten did not reach: others on the machine only ever slow a slice down.
+/// Returns the 90th percentile, because other load on the machine can only slow a slice down.
 fn undisturbed(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates[rates.len() * 9 / 10]

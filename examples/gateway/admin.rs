@@ -1,4 +1,4 @@
-//! For those who run it: whether it is well, and what it does. Nothing here is secret, but it is not for everybody either.
+//! `/healthz` and `/metrics`, for operators. They have no secrets in them, but they are not meant for everybody.
 
 use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
 
@@ -18,35 +18,35 @@ use crate::{counters::Ending, proxy::Proxy, serve};
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     let server = serve::builder();
     loop {
-        let stream = serve::next(&listener).await;
+        let stream = serve::accept_next(&listener).await;
         let proxy = Arc::clone(&proxy);
         let service = service_fn(move |request| {
-            let answer = answer(&request, &proxy);
-            async move { Ok::<_, Infallible>(answer) }
+            let response = respond(&request, &proxy);
+            async move { Ok::<_, Infallible>(response) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         tokio::spawn(connection);
     }
 }
 
-fn answer(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => {
-            let (is_well, status) = health(proxy);
-            let code = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let (ready, status) = health(proxy);
+            let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, "application/json", status.to_string())
         }
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", metrics(proxy)),
         (_, "/healthz" | "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
         _ => (StatusCode::NOT_FOUND, "text/plain", String::new()),
     };
-    let mut answer = Response::new(Full::from(text));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
-/// Whether a request that came now would be sent at once.
+/// Returns whether a request would now be sent without a wait, and why.
 fn health(proxy: &Proxy) -> (bool, Value) {
     let draining = proxy.is_draining();
     let Some(cache) = &proxy.cache else {
@@ -90,20 +90,35 @@ fn metrics(proxy: &Proxy) -> String {
     let number = |count: u64| count as f64;
 
     let labelled = Ending::ALL.map(|ending| format!("{{outcome=\"{}\"}}", ending.label()));
-    let counts = Ending::ALL.map(|ending| number(proxy.counters.of(ending)));
+    let counts = Ending::ALL.map(|ending| number(proxy.counters.count(ending)));
     let samples: Vec<_> = labelled.iter().map(String::as_str).zip(counts).collect();
-    family("gateway_requests_total", "counter", "Requests by how they ended.", &samples);
-    let retries = number(proxy.counters.of(Ending::Retried));
+    family("gateway_requests_total", "counter", "Requests by outcome.", &samples);
+    let retries = number(proxy.counters.count(Ending::Retried));
     family("gateway_retries_total", "counter", "Requests answered at the second attempt.", &[("", retries)]);
 
     if let Some(status) = proxy.cache.as_ref().map(TokenCache::status) {
         let left = status.expires_in.filter(|_| status.is_ready()).unwrap_or_default();
         for (name, kind, help, value) in [
-            ("gateway_token_renewals_total", "counter", "Tokens that the issuer gave.", number(status.renewals)),
+            (
+                "gateway_token_renewals_total",
+                "counter",
+                "Tokens received from the authorization server.",
+                number(status.renewals),
+            ),
             ("gateway_token_failures", "gauge", "Failed token requests in a row.", f64::from(status.failures)),
-            ("gateway_token_remaining_seconds", "gauge", "How long the token will be served.", left.as_secs_f64()),
-            ("gateway_token_generation", "gauge", "Which token it is, from 1.", number(status.generation)),
-            ("gateway_token_ready", "gauge", "Whether there is one.", f64::from(u8::from(status.is_ready()))),
+            ("gateway_token_remaining_seconds", "gauge", "How long the token can still be used.", left.as_secs_f64()),
+            (
+                "gateway_token_generation",
+                "gauge",
+                "The number of the current token; the first is 1.",
+                number(status.generation),
+            ),
+            (
+                "gateway_token_ready",
+                "gauge",
+                "Whether there is a usable token: 1 or 0.",
+                f64::from(u8::from(status.is_ready())),
+            ),
         ] {
             family(name, kind, help, &[("", value)]);
         }

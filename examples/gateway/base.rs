@@ -1,4 +1,4 @@
-//! Where requests go.
+//! The URL of the upstream.
 
 use std::net::IpAddr;
 
@@ -7,39 +7,39 @@ use http::{
     uri::{self, Authority, PathAndQuery, Scheme},
 };
 
-/// The upstream's base URL. Every request goes below it.
+/// The upstream's base URL. The path of every request is appended to it.
 #[derive(Clone, Debug)]
 pub struct Base {
     scheme: Scheme,
     authority: Authority,
-    /// Without a slash at its end.
+    /// Without a slash at the end.
     path: String,
 }
 
 impl Base {
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the URL.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
-        let parts = url.parse::<Uri>().map_err(|_| "is no URL")?.into_parts();
+        let parts = url.parse::<Uri>().map_err(|_| "is not a URL")?.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err("is no whole URL, such as https://fhir.example.org/r4");
+            return Err("must have a scheme and a host, such as https://fhir.example.org/r4");
         };
         if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
-            return Err("is neither https nor http");
+            return Err("must be https or http");
         }
         if authority.as_str().contains('@') {
-            return Err("has a user in it");
+            return Err("has a user in it, which is not supported");
         }
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         if path.query().is_some() {
-            return Err("has a query, which belongs to requests");
+            return Err("has a query, but only requests can have one");
         }
         let path = path.path().trim_end_matches('/').to_owned();
         Ok(Self { scheme, authority, path })
     }
 
-    /// Whether nobody on the way can read along.
-    pub fn is_private(&self) -> bool {
+    /// Returns whether the connection is https or stays on this machine.
+    pub fn is_secure(&self) -> bool {
         let host = self.authority.host();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         self.scheme == Scheme::HTTPS
@@ -51,27 +51,27 @@ impl Base {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// The URL of a request's path and query below this one. `None`: it would lead elsewhere.
-    pub fn join(&self, asked: &Uri) -> Option<Uri> {
-        let asked = asked.path_and_query()?;
-        if !asked.path().starts_with('/') || !self.path.is_empty() && climbs(asked.path()) {
+    /// Appends a request's path and query. Returns `None` if the result would be outside the base URL.
+    pub fn join(&self, requested: &Uri) -> Option<Uri> {
+        let target = requested.path_and_query()?;
+        if !target.path().starts_with('/') || !self.path.is_empty() && has_parent_segment(target.path()) {
             return None;
         }
         let mut parts = uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(match self.path.as_str() {
-            "" => asked.clone(),
-            path => format!("{path}{asked}").parse().ok()?,
+            "" => target.clone(),
+            path => format!("{path}{target}").parse().ok()?,
         });
         Uri::from_parts(parts).ok()
     }
 }
 
-/// Whether a path has segments that a server may resolve to something above the base path, however they are written.
-fn climbs(path: &str) -> bool {
+/// Returns whether a path has a `..` segment in any encoding, which a server may resolve to a path above the base.
+fn has_parent_segment(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
-    // `;` begins a segment's parameters.
+    // `;` starts a segment's parameters.
     path.split('/').any(|segment| segment.split(';').next() == Some(".."))
 }
 
@@ -79,14 +79,14 @@ fn climbs(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn joined(base: &str, asked: &str) -> Option<String> {
-        let asked = asked.parse().unwrap();
-        Base::parse(base).unwrap().join(&asked).map(|uri| uri.to_string())
+    fn joined(base: &str, requested: &str) -> Option<String> {
+        let requested = requested.parse().unwrap();
+        Base::parse(base).unwrap().join(&requested).map(|uri| uri.to_string())
     }
 
     #[test]
-    fn path_and_query_are_kept_under_the_base() {
-        for (base, asked, expected) in [
+    fn path_and_query_are_appended_to_the_base() {
+        for (base, requested, expected) in [
             ("https://a.test", "/", "https://a.test/"),
             ("https://a.test/", "/x/?q=%20/..", "https://a.test/x/?q=%20/.."),
             ("https://a.test:8443/r4/", "/Patient?_id=1", "https://a.test:8443/r4/Patient?_id=1"),
@@ -94,27 +94,27 @@ mod tests {
             ("https://a.test/r4", "http://other.test/x", "https://a.test/r4/x"),
             ("https://a.test/r4", "/a..b/...", "https://a.test/r4/a..b/..."),
         ] {
-            assert_eq!(joined(base, asked).as_deref(), Some(expected));
+            assert_eq!(joined(base, requested).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn nothing_leads_out_of_the_base() {
-        for asked in ["/..", "/a/../../b", "/%2e%2E/b", "/a%2f..%2fb", "/.%2e;x/b", "/..%5cb", "*", "a.test:80"] {
-            assert_eq!(joined("https://a.test/r4", asked), None, "{asked}");
+    fn no_path_leaves_the_base() {
+        for requested in ["/..", "/a/../../b", "/%2e%2E/b", "/a%2f..%2fb", "/.%2e;x/b", "/..%5cb", "*", "a.test:80"] {
+            assert_eq!(joined("https://a.test/r4", requested), None, "{requested}");
         }
         assert!(joined("https://a.test", "/a/../b").is_some(), "there is nothing above it");
     }
 
     #[test]
-    fn loopback_and_https_are_private() {
-        let private = |url| Base::parse(url).unwrap().is_private();
-        assert!(private("https://a.test") && private("http://127.0.0.1:80") && private("http://[::1]:80"));
-        assert!(!private("http://a.test") && !private("http://localhost.a.test"));
+    fn loopback_and_https_are_secure() {
+        let secure = |url| Base::parse(url).unwrap().is_secure();
+        assert!(secure("https://a.test") && secure("http://127.0.0.1:80") && secure("http://[::1]:80"));
+        assert!(!secure("http://a.test") && !secure("http://localhost.a.test"));
     }
 
     #[test]
-    fn a_base_is_a_whole_url_without_more() {
+    fn a_base_has_a_scheme_and_a_host_and_no_query() {
         for url in ["", "/r4", "a.test", "ftp://a.test", "https://u:p@a.test", "https://a.test/?q"] {
             assert!(Base::parse(url).is_err(), "{url}");
         }

@@ -1,25 +1,25 @@
-//! How requests ended.
+//! Counts of requests, by how they ended.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One label's values; few, and none of a user's making.
+/// How a request ended. These are the values of a metric's label, so there are few, and users cannot add any.
 #[derive(Clone, Copy, Debug)]
 pub enum Ending {
-    /// Answered by the upstream, at the first attempt.
+    /// The upstream answered the first attempt.
     Answered,
-    /// The same, after a wait for the token.
+    /// The same, after a wait for a token.
     Waited,
-    /// Its token was rejected; this is the answer to the second attempt.
+    /// The token was rejected, and the upstream answered a second attempt.
     Retried,
-    /// Its token was rejected or is not enough, and the upstream's answer is passed on.
+    /// The token was rejected or is not sufficient, and the upstream's response is forwarded.
     NotRetried,
-    /// Not sent, for want of a token.
+    /// Not sent, because there is no token.
     NoToken,
     Unreachable,
     Timeout,
-    /// Not sent, because its target is none.
+    /// Not sent, because the request's target is not valid here.
     Refused,
-    /// The user did not wait for the answer, or did not finish the request.
+    /// The user closed the connection before the response or before the end of the request.
     Gone,
 }
 
@@ -55,23 +55,23 @@ impl Ending {
 pub struct Counters([AtomicU64; Ending::ALL.len()]);
 
 impl Counters {
-    /// Begins a request.
-    pub fn begin(&self) -> Running<'_> {
-        Running { counters: self, ending: Ending::Gone }
+    /// Starts a request.
+    pub fn start(&self) -> InFlight<'_> {
+        InFlight { counters: self, ending: Ending::Gone }
     }
 
-    pub fn of(&self, ending: Ending) -> u64 {
+    pub fn count(&self, ending: Ending) -> u64 {
         self.0[ending as usize].load(Relaxed)
     }
 }
 
-/// A request that runs. Counted when it is dropped, in whichever way that comes about.
-pub struct Running<'a> {
+/// A request in progress. It is counted when it is dropped, also if it is cancelled.
+pub struct InFlight<'a> {
     counters: &'a Counters,
     pub ending: Ending,
 }
 
-impl Drop for Running<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.counters.0[self.ending as usize].fetch_add(1, Relaxed);
     }

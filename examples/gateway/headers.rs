@@ -1,4 +1,4 @@
-//! What a proxy changes about the fields of a message (RFC 9110 §7.6).
+//! The header fields that a proxy must change (RFC 9110 §7.6).
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -8,33 +8,33 @@ use http::{
     },
 };
 
-/// Fields that concern one connection only, whether `Connection` names them or not.
+/// Fields that are for one connection only, even if `Connection` does not name them.
 static HOP_BY_HOP: [HeaderName; 5] =
     [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection"), TE, UPGRADE, CONNECTION];
 
-/// From a user's request to the upstream's.
-pub fn of_request(headers: &mut HeaderMap, version: Version) {
+/// Changes the headers of a user's request for the upstream.
+pub fn prepare_request(headers: &mut HeaderMap, version: Version) {
     let takes_trailers = members(headers, &TE).any(|member| member.eq_ignore_ascii_case("trailers"));
-    end_hop(headers);
-    // `Host` is made of the URL; the credentials are for us, not for the upstream; and `Expect` is answered here, by the
-    // first read of the body.
+    remove_hop_by_hop(headers);
+    // `Host` comes from the URL. The user's credentials are not for the upstream. `Expect` is answered here, when the body
+    // is read.
     for name in [HOST, AUTHORIZATION, PROXY_AUTHORIZATION, EXPECT] {
         headers.remove(name);
     }
     if takes_trailers {
-        // Not named in a `Connection` field: over HTTP/2 that would take it off again, and gRPC needs it.
+        // `Connection` does not name it, because over HTTP/2 hyper would then remove it, and gRPC needs it.
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(headers);
     headers.append(VIA, via(version));
 }
 
-/// From the upstream's answer to ours.
-pub fn of_answer(headers: &mut HeaderMap) {
-    end_hop(headers);
+/// Changes the headers of the upstream's response for the user.
+pub fn prepare_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
 }
 
-fn end_hop(headers: &mut HeaderMap) {
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = members(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
     for name in named {
         headers.remove(name);
@@ -42,13 +42,13 @@ fn end_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    // A length beside it was not meant to be believed (RFC 9112 §6.3).
+    // `Transfer-Encoding` overrides `Content-Length` (RFC 9112 §6.3).
     if headers.remove(TRANSFER_ENCODING).is_some() {
         headers.remove(CONTENT_LENGTH);
     }
 }
 
-/// HTTP/2 may split them, HTTP/1.1 knows one line only (RFC 9113 §8.2.3).
+/// Joins the cookies: HTTP/2 may split them into several lines, HTTP/1.1 allows only one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_some() {
         let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -67,7 +67,7 @@ fn via(version: Version) -> HeaderValue {
     })
 }
 
-/// The members of a list, without their parameters.
+/// Returns the members of a comma-separated list, without their parameters.
 fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(|member| member.split(';').next().unwrap_or_default().trim())
@@ -84,13 +84,13 @@ mod tests {
 
     fn of(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = headers(lines);
-        of_request(&mut headers, Version::HTTP_11);
+        prepare_request(&mut headers, Version::HTTP_11);
         headers.remove(VIA);
         headers
     }
 
     #[test]
-    fn what_concerns_one_connection_ends_here() {
+    fn hop_by_hop_fields_are_removed() {
         let lines = [
             ("connection", "close, X-Own"),
             ("connection", "keep-alive;x"),
@@ -104,33 +104,33 @@ mod tests {
             ("x-kept", "1"),
         ];
         assert_eq!(of(&lines), headers(&[("x-kept", "1")]));
-        let mut answer = headers(&lines);
-        of_answer(&mut answer);
-        assert_eq!(answer, headers(&[("x-kept", "1")]));
+        let mut response = headers(&lines);
+        prepare_response(&mut response);
+        assert_eq!(response, headers(&[("x-kept", "1")]));
     }
 
     #[test]
-    fn trailers_are_still_asked_for() {
+    fn the_wish_for_trailers_is_forwarded() {
         let kept = of(&[("te", "gzip;q=0.5, Trailers"), ("connection", "TE")]);
         assert_eq!(kept, headers(&[("te", "trailers")]));
     }
 
     #[test]
-    fn credentials_and_the_old_host_are_not_passed_on() {
+    fn credentials_and_the_old_host_are_removed() {
         let lines =
             [("authorization", "Basic eDp5"), ("authorization", "x"), ("proxy-authorization", "y"), ("host", "z")];
         assert!(of(&lines).is_empty());
     }
 
     #[test]
-    fn cookies_become_one_line() {
+    fn cookies_are_joined_into_one_line() {
         assert_eq!(of(&[("cookie", "a=1"), ("cookie", "b=2")]), headers(&[("cookie", "a=1; b=2")]));
     }
 
     #[test]
-    fn via_is_added_to_what_is_there() {
+    fn via_is_appended() {
         let mut headers = headers(&[("via", "1.0 other")]);
-        of_request(&mut headers, Version::HTTP_2);
+        prepare_request(&mut headers, Version::HTTP_2);
         let all: Vec<_> = headers.get_all(VIA).iter().collect();
         assert_eq!(all, ["1.0 other", "2 gateway"]);
     }

@@ -1,20 +1,23 @@
-//! A reverse proxy that puts a bearer token on every request: HTTP/1.1 and HTTP/2 in, any API out.
+//! A reverse proxy that adds a bearer token to every request. It accepts HTTP/1.1 and HTTP/2.
 //!
 //! ```text
 //! BEARER_CLIENT_SECRET=… cargo run --example gateway -- --upstream https://fhir.example.org/r4 \
 //!     --token-url https://auth.example.org/token --client-id my-gateway
 //! ```
 //!
-//! The layer is put on in `upstream.rs`; `proxy.rs` is the life of a request; `headers.rs` is what a proxy has to change.
+//! `upstream.rs` applies the layer, `proxy.rs` forwards a request, and `headers.rs` has the header fields that a proxy must
+//! change.
 //!
-//! It does no TLS towards its users, no protocol upgrades, and asks nobody who they are: put it where only those who may use
-//! the token can reach it.
+//! The gateway accepts connections without TLS, supports no protocol upgrades and does not authenticate its users. Run it
+//! where only those who may use the token can reach it.
 
-#![allow(unreachable_pub, reason = "a program has no outside")]
+#![allow(unreachable_pub, reason = "a program has no public API")]
 
 mod admin;
 mod args;
 mod base;
+#[path = "../cli/mod.rs"]
+mod cli;
 mod counters;
 mod headers;
 mod problem;
@@ -22,8 +25,6 @@ mod proxy;
 mod serve;
 mod signals;
 mod token;
-#[path = "../quickstart/trouble.rs"]
-mod trouble;
 mod upload;
 mod upstream;
 
@@ -43,72 +44,63 @@ use tokio::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{
-    args::{Asked, Plan},
-    proxy::Proxy,
-    signals::Signals,
-    trouble::Trouble,
-    upstream::Upstream,
-};
+use crate::{args::Config, cli::CliError, proxy::Proxy, signals::Signals, upstream::Upstream};
 
 fn main() -> ExitCode {
-    match runtime().map_err(|error| Trouble::failed(error.to_string())).and_then(|runtime| runtime.block_on(run())) {
+    match runtime().map_err(|error| CliError::failed(error.to_string())).and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("gateway: {trouble}");
-            trouble.exit_code()
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            error.exit_code()
         }
     }
 }
 
-/// Where there is one core only, or a container has no more, one thread needs a sixth less of it.
+/// On one core, a runtime with one thread needs a sixth less CPU time than one with a pool of threads.
 fn runtime() -> io::Result<Runtime> {
     let cores = thread::available_parallelism()?;
     let mut builder = if cores.get() == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build()
 }
 
-async fn run() -> Result<(), Trouble> {
-    let plan = match args::parse(lexopt::Parser::from_env())? {
-        Asked::Help => {
-            say(args::HELP.trim_end());
-            return Ok(());
-        }
-        Asked::Serve(plan) => plan,
+async fn run() -> Result<(), CliError> {
+    let Some(config) = args::parse(lexopt::Parser::from_env())? else {
+        print_line(args::help().trim_end());
+        return Ok(());
     };
-    logs()?;
-    let Plan { listen, admin, base, auth, ca, plain_http, timeout, drain } = *plan;
-    let revokes = auth.as_ref().is_some_and(|auth| auth.revoke_url.is_some());
-    let cache = auth.map(|auth| token::cache(auth, ca.as_deref())).transpose()?;
+    init_logs()?;
+    let Config { listen, admin, base, grant, ca, plain_http, timeout, drain } = config;
+    let revokes = grant.as_ref().is_some_and(|grant| grant.revocation_url.is_some());
+    let cache = grant.as_ref().map(token::cache).transpose()?;
     let upstream = Upstream::new(&base, cache.as_ref(), plain_http, ca.as_deref())?;
     let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), timeout));
 
-    let mut signals = Signals::listen().map_err(|error| Trouble::failed(error.to_string()))?;
+    let mut signals = Signals::listen().map_err(|error| CliError::failed(error.to_string()))?;
     let users = bind(listen).await?;
     let operators = match admin {
         Some(admin) => Some(bind(admin).await?),
         None => None,
     };
-    say(&format!("listening on http://{}", address(&users)?));
+    print_line(&format!("listening on http://{}", address(&users)?));
     if let Some(operators) = operators {
-        say(&format!("admin on http://{}", address(&operators)?));
+        print_line(&format!("admin on http://{}", address(&operators)?));
         tokio::spawn(admin::serve(operators, Arc::clone(&proxy)));
     }
     if let Some(cache) = cache.clone() {
-        tokio::spawn(token::keep(cache));
+        tokio::spawn(token::keep_ready(cache));
     }
-    serve::until_told(users, proxy, &mut signals, drain).await;
+    serve::until_signal(users, proxy, &mut signals, drain).await;
     if let Some(cache) = cache.filter(|_| revokes) {
         token::revoke(&cache).await;
     }
     Ok(())
 }
 
-/// What `RUST_LOG` asks for, to standard error: standard output is for the addresses.
-fn logs() -> Result<(), Trouble> {
+/// Logs what `RUST_LOG` selects to standard error. Standard output is for the addresses.
+fn init_logs() -> Result<(), CliError> {
     let targets = match std::env::var("RUST_LOG") {
         Ok(targets) if !targets.is_empty() => {
-            Targets::from_str(&targets).map_err(|error| Trouble::usage(format!("RUST_LOG: {error}")))?
+            Targets::from_str(&targets).map_err(|error| CliError::usage(format!("RUST_LOG: {error}")))?
         }
         _ => Targets::new().with_default(LevelFilter::WARN).with_target("gateway", LevelFilter::INFO),
     };
@@ -117,15 +109,15 @@ fn logs() -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Trouble> {
-    TcpListener::bind(address).await.map_err(|error| Trouble::failed(format!("{address}: {error}")))
+async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| CliError::failed(format!("{address}: {error}")))
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, Trouble> {
-    listener.local_addr().map_err(|error| Trouble::failed(error.to_string()))
+fn address(listener: &TcpListener) -> Result<SocketAddr, CliError> {
+    listener.local_addr().map_err(|error| CliError::failed(error.to_string()))
 }
 
-/// Whoever reads may stop reading.
-fn say(line: &str) {
+/// Prints a line. An error is ignored, because the reader may close the pipe.
+fn print_line(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Answers of our own (RFC 9457). What exactly went wrong is in the logs: users of the gateway need not know its issuer.
+//! The gateway's own responses (RFC 9457). Details are in the logs only: users need not know the authorization server.
 
 use std::time::Duration;
 
@@ -9,47 +9,49 @@ use http::{
 use http_body_util::Full;
 use serde_json::json;
 
-/// Why the upstream's answer is not what comes back.
+/// Why a request does not get the upstream's response.
 #[derive(Debug)]
 pub enum Problem {
-    /// The path leads out of the upstream's base path, or there is none.
+    /// The path is outside the upstream's base path, or the request has no path.
     Path,
     /// `CONNECT`.
     Tunnel,
-    /// There is no token, and nothing was sent. With the time until it is asked for again.
+    /// There is no token, so nothing was sent. The time is until the next token request.
     NoToken(Option<Duration>),
     Unreachable,
     Timeout,
-    /// The request's body broke off: hardly anybody is left to read this.
-    BrokeOff,
+    /// The request's body is incomplete. Usually nobody is left to read the response.
+    Incomplete,
 }
 
 impl Problem {
-    pub fn answer(&self) -> Response<Full<hyper::body::Bytes>> {
+    pub fn response(&self) -> Response<Full<hyper::body::Bytes>> {
         let (status, detail) = match self {
-            Self::Path => (StatusCode::BAD_REQUEST, "The path is not below the upstream's."),
-            Self::Tunnel => (StatusCode::NOT_IMPLEMENTED, "This is no forward proxy."),
+            Self::Path => (StatusCode::BAD_REQUEST, "The path is outside the base path of the upstream."),
+            Self::Tunnel => (StatusCode::NOT_IMPLEMENTED, "The gateway does not support CONNECT."),
             Self::NoToken(Some(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "There is no token for the upstream at the moment.")
+                (StatusCode::SERVICE_UNAVAILABLE, "The gateway has no token for the upstream at the moment.")
             }
-            Self::NoToken(None) => (StatusCode::BAD_GATEWAY, "There is no token for the upstream."),
-            Self::Unreachable => (StatusCode::BAD_GATEWAY, "The upstream could not be reached, or broke off."),
-            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "The upstream did not answer in time."),
-            Self::BrokeOff => (StatusCode::BAD_REQUEST, "The request broke off."),
+            Self::NoToken(None) => (StatusCode::BAD_GATEWAY, "The gateway has no token for the upstream."),
+            Self::Unreachable => {
+                (StatusCode::BAD_GATEWAY, "The upstream could not be reached, or closed the connection.")
+            }
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "The upstream did not respond in time."),
+            Self::Incomplete => (StatusCode::BAD_REQUEST, "The request is incomplete."),
         };
         let title = status.canonical_reason();
         let text = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-        let mut answer = Response::new(Full::from(text.to_string()));
-        *answer.status_mut() = status;
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = Response::new(Full::from(text.to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Self::NoToken(Some(wait)) = self {
-            answer.headers_mut().insert(RETRY_AFTER, seconds(*wait).into());
+            response.headers_mut().insert(RETRY_AFTER, seconds(*wait).into());
         }
-        answer
+        response
     }
 }
 
-/// Rounded up: whoever comes a moment too early is refused again.
+/// Rounds up, so that a user who waits this long does not come too early.
 fn seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_rounded_up() {
+    fn a_wait_is_rounded_up() {
         for (millis, rounded) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (59_999, 60)] {
             assert_eq!(seconds(Duration::from_millis(millis)), rounded);
         }

@@ -1,4 +1,4 @@
-//! The life of a request.
+//! Forwards a request and its response.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::Instant;
 use tower::BoxError;
-use tower_bearer::{BoxTokenSource, Error, Outcome, TokenCache};
+use tower_bearer::{Error, Outcome, TokenCache};
 
 use crate::{
     base::Base,
@@ -24,22 +24,22 @@ use crate::{
 
 pub type Body = Either<Incoming, Full<Bytes>>;
 
-/// What all requests share.
+/// The state that all requests share.
 pub struct Proxy {
     base: Base,
     upstream: Upstream,
-    pub cache: Option<TokenCache<BoxTokenSource>>,
+    pub cache: Option<TokenCache>,
     pub counters: Counters,
     timeout: Duration,
     draining: AtomicBool,
 }
 
 impl Proxy {
-    pub fn new(base: Base, upstream: Upstream, cache: Option<TokenCache<BoxTokenSource>>, timeout: Duration) -> Self {
+    pub fn new(base: Base, upstream: Upstream, cache: Option<TokenCache>, timeout: Duration) -> Self {
         Self { base, upstream, cache, counters: Counters::default(), timeout, draining: AtomicBool::new(false) }
     }
 
-    /// From now on no more requests should be sent here.
+    /// Makes `/healthz` say that no more requests should be sent here.
     pub fn drain(&self) {
         self.draining.store(true, Relaxed);
     }
@@ -48,31 +48,31 @@ impl Proxy {
         self.draining.load(Relaxed)
     }
 
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut running = self.counters.begin();
-        let (began, method) = (Instant::now(), request.method().clone());
-        let answer = match self.forward(request).await {
-            Ok(mut answer) => {
-                running.ending = ending(answer.extensions().get());
-                headers::of_answer(answer.headers_mut());
-                // The other connection's.
-                *answer.version_mut() = http::Version::default();
-                answer.map(Either::Left)
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut in_flight = self.counters.start();
+        let (start, method) = (Instant::now(), request.method().clone());
+        let response = match self.forward(request).await {
+            Ok(mut response) => {
+                in_flight.ending = ending(response.extensions().get());
+                headers::prepare_response(response.headers_mut());
+                // The version was that of the connection to the upstream.
+                *response.version_mut() = http::Version::default();
+                response.map(Either::Left)
             }
             Err(problem) => {
-                running.ending = match problem {
+                in_flight.ending = match problem {
                     Problem::Path | Problem::Tunnel => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
-                    Problem::BrokeOff => Ending::Gone,
+                    Problem::Incomplete => Ending::Gone,
                 };
-                problem.answer().map(Either::Right)
+                problem.response().map(Either::Right)
             }
         };
-        // Not the path: in many APIs it names a patient.
-        tracing::debug!(%method, status = answer.status().as_u16(), ending = running.ending.label(), took = ?began.elapsed());
-        answer
+        // The path is not logged, because in many APIs it names a patient.
+        tracing::debug!(%method, status = response.status().as_u16(), ending = in_flight.ending.label(), took = ?start.elapsed());
+        response
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Problem> {
@@ -82,23 +82,23 @@ impl Proxy {
                 return Err(Problem::Tunnel);
             }
             let (upload, progress) = Upload::new(body);
-            // Made anew: extensions are orders to the layer, and must be ours.
+            // A new request, because extensions control the layer, and only the gateway may set them.
             let mut request = Request::new(upload);
             *request.uri_mut() = self.base.join(&head.uri).ok_or(Problem::Path)?;
             *request.method_mut() = head.method;
             *request.headers_mut() = head.headers;
-            headers::of_request(request.headers_mut(), head.version);
-            frame(&mut request);
+            headers::prepare_request(request.headers_mut(), head.version);
+            set_framing(&mut request);
             (request, progress)
         };
-        match progress.bound(self.timeout, self.upstream.send(request)).await {
-            // What it switches to, it was not asked for.
-            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) if progress.broke_off() => Err(Problem::BrokeOff),
+        match progress.timeout(self.timeout, self.upstream.send(request)).await {
+            // The gateway never asks for an upgrade.
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) if progress.is_incomplete() => Err(Problem::Incomplete),
             Ok(Err(error)) => Err(self.explain(&error)),
             Err(_) => {
-                tracing::warn!(bound = ?self.timeout, "no answer in time");
+                tracing::warn!(timeout = ?self.timeout, "the upstream did not respond in time");
                 Err(Problem::Timeout)
             }
         }
@@ -106,13 +106,13 @@ impl Proxy {
 
     fn explain(&self, error: &BoxError) -> Problem {
         let Some(error) = error.downcast_ref::<Error>() else {
-            tracing::warn!(error = chain(error), "the upstream failed");
+            tracing::warn!(error = chain(error), "the request to the upstream failed");
             return Problem::Unreachable;
         };
-        // Once a request; the cache has warned once a failure.
+        // The cache logs a warning once for each failure; this line is logged once for each request.
         tracing::debug!(%error, "no token");
-        // The failure itself does not know when the issuer will be asked again; the cache does. Where that may be now, it is
-        // soon enough.
+        // The error of the failed token request does not know the time of the next one; the cache does. If the cache does
+        // not back off, an early retry is fine.
         let retry_in = || self.cache.as_ref().and_then(|cache| cache.status().retry_in);
         let soon = error.is_transient().then_some(Duration::ZERO);
         Problem::NoToken(error.retry_in().or_else(retry_in).or(soon))
@@ -128,15 +128,15 @@ fn ending(outcome: Option<&Outcome>) -> Ending {
     }
 }
 
-/// Hyper takes a GET or HEAD without a length to have no body, unless it is told.
-fn frame(request: &mut Request<Upload>) {
-    let bare = matches!(*request.method(), Method::GET | Method::HEAD);
-    if bare && !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+/// Marks a GET or HEAD that has a body of unknown length as chunked: hyper would otherwise send it without the body.
+fn set_framing(request: &mut Request<Upload>) {
+    let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
+    if bodiless && !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
-/// An error with its causes. Those of hyper have no header and no URL in them.
+/// Returns the text of an error and of its causes. Hyper's errors contain no header and no URL.
 fn chain(error: &BoxError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

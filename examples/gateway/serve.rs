@@ -1,4 +1,4 @@
-//! Connections, and how they end.
+//! Accepts connections, and ends them on a signal.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,61 +11,62 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{proxy::Proxy, signals::Signals};
 
-/// Serves until a signal comes; then accepts nothing more, and lets the requests that run end within a bound.
-pub async fn until_told(listener: TcpListener, proxy: Arc<Proxy>, signals: &mut Signals, bound: Duration) {
+/// Serves until a signal arrives. Then accepts no more connections, and gives requests in progress the time `drain` to
+/// finish.
+pub async fn until_signal(listener: TcpListener, proxy: Arc<Proxy>, signals: &mut Signals, drain: Duration) {
     let graceful = GracefulShutdown::new();
     tokio::select! {
         () = accept(listener, &proxy, &graceful) => {}
         () = signals.next() => {}
     }
     proxy.drain();
-    tracing::info!(connections = graceful.count(), "no more connections: the requests that run may end");
+    tracing::info!(connections = graceful.count(), "no more connections are accepted; requests in progress may finish");
     tokio::select! {
-        () = graceful.shutdown() => tracing::info!("all have ended"),
-        () = tokio::time::sleep(bound) => tracing::warn!(?bound, "some have not ended, and are cut off"),
-        () = signals.next() => tracing::warn!("told twice: what runs is cut off"),
+        () = graceful.shutdown() => tracing::info!("all connections are closed"),
+        () = tokio::time::sleep(drain) => tracing::warn!(?drain, "some requests have not finished and are cut off"),
+        () = signals.next() => tracing::warn!("a second signal: requests in progress are cut off"),
     }
 }
 
 async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, graceful: &GracefulShutdown) {
     let server = builder();
     loop {
-        let stream = next(&listener).await;
+        let stream = accept_next(&listener).await;
         let proxy = Arc::clone(proxy);
         let service = service_fn(move |request| {
             let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+            async move { Ok::<_, Infallible>(proxy.handle(request).await) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection broke off");
+                tracing::debug!(error, "a connection failed");
             }
         });
     }
 }
 
-/// HTTP/1.1, or HTTP/2 for those who know beforehand that it is spoken here.
+/// Returns a server for HTTP/1.1, and for HTTP/2 from clients that start with it.
 pub fn builder() -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
-    // A client that does not finish its head, or is gone without a word, must not keep its connection for ever.
+    // A client that does not finish its request head, or disappears, must not keep its connection forever.
     server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     server
 }
 
-pub async fn next(listener: &TcpListener) -> TcpStream {
+pub async fn accept_next(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Without it small chunks wait for the other side's acknowledgement.
+                // Without this, small chunks wait for the peer's acknowledgement.
                 let _ = stream.set_nodelay(true);
                 return stream;
             }
             Err(error) => {
-                // Out of file descriptors, most likely: let some be closed.
-                tracing::warn!(%error, "a connection was not accepted");
+                // Probably there are no file descriptors left: wait until some are closed.
+                tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -1,11 +1,11 @@
-//! What asks a program to end.
+//! The signals that end the program.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, from the moment it is made.
+/// SIGINT and SIGTERM, received after the call of `listen`.
 #[cfg(unix)]
 pub struct Signals {
     interrupt: Signal,
@@ -32,7 +32,7 @@ pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
     pub fn listen() -> io::Result<Self> {
         Ok(Self)
     }

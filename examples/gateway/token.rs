@@ -2,50 +2,29 @@
 
 use std::time::Duration;
 
-use tower_bearer::{
-    BoxTokenSource, Error, PasswordGrant, TokenCache,
-    grant::{ClientCredentials, GrantBuilder, HttpClient, flow::Flow},
-};
+use tower_bearer::TokenCache;
 
-use crate::{args::Auth, trouble::Trouble};
+use crate::cli::{CliError, GrantOptions};
 
-/// The password grant for a user, else the client's own.
+/// Returns a cache for the token of the grant.
 ///
 /// # Errors
 /// When a setting is wrong.
-pub fn cache(mut auth: Auth, ca: Option<&[u8]>) -> Result<TokenCache<BoxTokenSource>, Trouble> {
-    let mut http = HttpClient::builder();
-    if let Some(pem) = ca {
-        http = http.root_certificates(pem);
-    }
-    let source = http.build().and_then(|http| match auth.user.take() {
-        Some((name, password)) => {
-            source(PasswordGrant::builder(&auth.token_url).credentials(name, password), auth, http)
-        }
-        None => source(ClientCredentials::builder(&auth.token_url), auth, http),
-    });
-    Ok(TokenCache::new(source.map_err(|error| Trouble::usage(error.to_string()))?))
+pub fn cache(grant: &GrantOptions) -> Result<TokenCache, CliError> {
+    let source = grant.source(grant.http_client()?)?;
+    Ok(TokenCache::new(source))
 }
 
-fn source<F: Flow>(mut grant: GrantBuilder<F>, auth: Auth, http: HttpClient) -> Result<BoxTokenSource, Error> {
-    if let Some(scope) = auth.scope {
-        grant = grant.scope(scope);
-    }
-    if let Some(url) = auth.revoke_url {
-        grant = grant.revocation_url(url);
-    }
-    Ok(BoxTokenSource::new(grant.client_auth(auth.client).build_with(http)?))
-}
-
-/// Sees to it that there is a token, whether requests come or not: a gateway whose health probe fails gets none, and would
-/// never ask.
-pub async fn keep(cache: TokenCache<BoxTokenSource>) {
+/// Gets a token and keeps it fresh, also when there are no requests.
+///
+/// A load balancer sends no requests to a gateway that is not ready, and without requests the cache does not get a token.
+pub async fn keep_ready(cache: TokenCache) {
     loop {
         let wait = match cache.token().await {
-            // One that may be used once is of no use here: its successors are for requests to ask for.
+            // The token had already expired. Requests get their own; another one here would not help.
             Ok(_) if !cache.status().is_ready() => Duration::from_secs(60),
             Ok(_) => Duration::from_secs(1),
-            // The cache logs why. Not the whole wait, which new credentials end.
+            // The cache logs the error. The wait is short, because new credentials end the cache's backoff.
             Err(_) => {
                 let wait = cache.status().retry_in.unwrap_or_default();
                 wait.clamp(Duration::from_millis(100), Duration::from_secs(1))
@@ -55,9 +34,9 @@ pub async fn keep(cache: TokenCache<BoxTokenSource>) {
     }
 }
 
-pub async fn revoke(cache: &TokenCache<BoxTokenSource>) {
+pub async fn revoke(cache: &TokenCache) {
     match cache.revoke().await {
         Ok(()) => tracing::info!("the token is revoked"),
-        Err(error) => tracing::warn!(%error, "the token lives until it expires"),
+        Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),
     }
 }

@@ -1,4 +1,5 @@
-//! A request's body on its way, and whether it moves: a long upload is no slow upstream.
+//! A request's body, and whether it makes progress. The timeout starts again with each chunk, so a long upload is not
+//! mistaken for a slow upstream.
 
 use std::{
     pin::{Pin, pin},
@@ -14,52 +15,52 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-/// A body that notes when it was last read.
+/// A body that records when it was last read.
 pub struct Upload {
     body: Incoming,
     progress: Arc<Progress>,
 }
 
 pub struct Progress {
-    /// When something last moved.
+    /// When a part of the body was last read.
     last: Mutex<Instant>,
-    broke_off: AtomicBool,
+    incomplete: AtomicBool,
 }
 
-/// Nothing moved for too long.
+/// There was no response and no progress for too long.
 pub struct Stalled;
 
 impl Upload {
     pub fn new(body: Incoming) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress { last: Mutex::new(Instant::now()), broke_off: AtomicBool::new(false) });
+        let progress = Arc::new(Progress { last: Mutex::new(Instant::now()), incomplete: AtomicBool::new(false) });
         (Self { body, progress: Arc::clone(&progress) }, progress)
     }
 }
 
 impl Progress {
-    /// Waits for `answer`, for at most `bound` since the body last moved.
-    pub async fn bound<F: Future>(&self, bound: Duration, answer: F) -> Result<F::Output, Stalled> {
-        let mut answer = pin!(answer);
+    /// Waits for `response`, at most for `limit` after the body was last read.
+    pub async fn timeout<F: Future>(&self, limit: Duration, response: F) -> Result<F::Output, Stalled> {
+        let mut response = pin!(response);
         loop {
-            let deadline = self.last() + bound;
-            match timeout_at(deadline, answer.as_mut()).await {
-                Ok(answer) => return Ok(answer),
-                Err(_) if self.last() + bound > deadline => {}
+            let deadline = self.last() + limit;
+            match timeout_at(deadline, response.as_mut()).await {
+                Ok(response) => return Ok(response),
+                Err(_) if self.last() + limit > deadline => {}
                 Err(_) => return Err(Stalled),
             }
         }
     }
 
-    /// Whether it is the user who did not finish.
-    pub fn broke_off(&self) -> bool {
-        self.broke_off.load(Relaxed)
+    /// Returns whether the user did not finish the request.
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete.load(Relaxed)
     }
 
     fn last(&self) -> Instant {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self) {
+    fn record(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
@@ -74,9 +75,9 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(task);
         if let Poll::Ready(frame) = &frame {
-            self.progress.note();
+            self.progress.record();
             if let Some(Err(_)) = frame {
-                self.progress.broke_off.store(true, Relaxed);
+                self.progress.incomplete.store(true, Relaxed);
             }
         }
         frame

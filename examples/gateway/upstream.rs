@@ -1,4 +1,4 @@
-//! The client to the upstream: a hyper client, with the layer around it.
+//! The client for the upstream: a hyper client with the layer around it.
 
 use std::{
     sync::Arc,
@@ -20,14 +20,14 @@ use rustls::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, BoxTokenSource, TokenCache,
+    BearerAuth, BearerAuthLayer, TokenCache,
     replay::{InPlace, ReplayBody, Tee},
 };
 
-use crate::{base::Base, trouble::Trouble, upload::Upload};
+use crate::{base::Base, cli::CliError, upload::Upload};
 
-/// The layer clones the service below it with each request, for the second attempt. A clone of the client itself copies all
-/// of its settings.
+/// A hyper client that is cheap to clone. The layer clones the service below it for each request, and a clone of the client
+/// itself copies all of its settings.
 #[derive(Clone)]
 pub struct Https(Arc<Client<HttpsConnector<HttpConnector>, ReplayBody<Upload>>>);
 
@@ -45,29 +45,24 @@ impl Service<Request<ReplayBody<Upload>>> for Https {
     }
 }
 
-/// Clones of either share their connections.
+/// Clones share their connections.
 pub enum Upstream {
-    Bearer(BearerAuth<Https, BoxTokenSource, Tee<InPlace>>),
-    /// For measuring what the layer costs.
+    Bearer(BearerAuth<Https, Tee<InPlace>>),
+    /// Without the layer, to measure what it costs.
     Bare(Https),
 }
 
 impl Upstream {
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(
-        base: &Base,
-        cache: Option<&TokenCache<BoxTokenSource>>,
-        plain_http: bool,
-        ca: Option<&[u8]>,
-    ) -> Result<Self, Trouble> {
+    /// When TLS cannot be set up, or the certificates cannot be read.
+    pub fn new(base: &Base, cache: Option<&TokenCache>, plain_http: bool, ca: Option<&[u8]>) -> Result<Self, CliError> {
         let client = client(ca)?;
         let Some(cache) = cache else { return Ok(Self::Bare(client)) };
         let layer = BearerAuthLayer::with_cache(cache.clone())
             .replay(Tee::in_place())
-            // Every request goes there; the list keeps it so, whatever somebody changes here later.
+            // Every request goes there. The list protects the token even if a later change breaks that.
             .origins([base.origin()])
-            .map_err(|error| Trouble::usage(error.to_string()))?
+            .map_err(|error| CliError::usage(error.to_string()))?
             .allow_plain_http(plain_http);
         Ok(Self::Bearer(layer.layer(client)))
     }
@@ -81,10 +76,10 @@ impl Upstream {
     }
 }
 
-fn client(ca: Option<&[u8]>) -> Result<Https, Trouble> {
+fn client(ca: Option<&[u8]>) -> Result<Https, CliError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Trouble::failed(format!("TLS cannot be set up: {error}")))?
+        .map_err(|error| CliError::failed(format!("cannot set up TLS: {error}")))?
         .with_root_certificates(roots(ca)?)
         .with_no_client_auth();
     let mut tcp = HttpConnector::new();
@@ -93,22 +88,22 @@ fn client(ca: Option<&[u8]>) -> Result<Https, Trouble> {
     tcp.enforce_http(false);
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
-    // Connections that the upstream may have closed by now are not tried.
+    // Do not reuse connections that the upstream may have closed already.
     let mut client = Client::builder(TokioExecutor::new());
-    // Requests are small: copying one into a single buffer costs less than handing over a list. Answers may be large.
+    // Request heads are small: one copy into a single buffer is faster than a list of buffers.
     client.http1_writev(false);
     client.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).timer(TokioTimer::new());
     Ok(Https(Arc::new(client.build(connector))))
 }
 
-fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, Trouble> {
+fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, CliError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in CertificateDer::pem_slice_iter(ca.unwrap_or_default()) {
         certificate
             .ok()
             .and_then(|certificate| roots.add(certificate).ok())
-            .ok_or_else(|| Trouble::usage("the --ca-file has a certificate that cannot be read"))?;
+            .ok_or_else(|| CliError::usage("a certificate in the --ca-file cannot be read"))?;
     }
     Ok(roots)
 }

@@ -1,32 +1,18 @@
-//! A token by the password grant.
+//! Gets a token from an authorization server.
 
 use tokio::runtime;
-use tower_bearer::{
-    AccessToken, Error, PasswordGrant, Reason, TokenSource,
-    grant::{HttpClient, PasswordGrantBuilder},
-};
+use tower_bearer::{AccessToken, Error, Reason, TokenSource};
 
-use crate::{args::Grant, trouble::Trouble};
+use crate::cli::{CliError, GrantOptions};
 
-pub fn token(grant: Grant) -> Result<AccessToken, Trouble> {
+pub fn token(grant: &GrantOptions) -> Result<AccessToken, CliError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Trouble::failed(error.to_string()))?;
-    runtime.block_on(obtain(grant)).map_err(|error| {
-        if error.is_config() { Trouble::usage(error.to_string()) } else { Trouble::failed(error.to_string()) }
-    })
+    let runtime = runtime.map_err(|error| CliError::failed(error.to_string()))?;
+    Ok(runtime.block_on(obtain(grant))?)
 }
 
-async fn obtain(grant: Grant) -> Result<AccessToken, Error> {
-    let mut http = HttpClient::builder();
-    if let Some(pem) = grant.ca {
-        http = http.root_certificates(pem);
-    }
-    let mut builder: PasswordGrantBuilder =
-        PasswordGrant::builder(grant.token_url).client_auth(grant.auth).credentials(grant.username, grant.password);
-    if let Some(scope) = grant.scope {
-        builder = builder.scope(scope);
-    }
-    builder.build_with(http.build()?)?.obtain(Reason::First).await
+async fn obtain(grant: &GrantOptions) -> Result<AccessToken, Error> {
+    grant.source(grant.http_client()?)?.obtain(Reason::First).await
 }
 
 #[cfg(test)]
@@ -36,17 +22,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_token_is_had_by_the_password_grant() {
+    async fn a_user_gets_a_token_with_the_password_grant() {
         let listening = Issuer::new().listen().await.unwrap();
-        let grant = Grant {
+        let grant = GrantOptions {
             token_url: listening.token_url(),
-            auth: ClientAuth::basic("client1", "client-secret"),
-            username: "user1".into(),
-            password: "user-password".into(),
+            client: ClientAuth::basic("client1", "client-secret"),
+            user: Some(("user1".into(), "user-password".into())),
             scope: Some("user/Patient.rs".into()),
+            revocation_url: None,
             ca: None,
         };
-        let token = obtain(grant).await.unwrap();
+        let token = obtain(&grant).await.unwrap();
         assert_eq!(token.claims::<Claims>().unwrap().sub.as_deref(), Some("user1"));
         assert_eq!(token.scope(), Some("user/Patient.rs"));
     }

@@ -1,21 +1,19 @@
-//! What a token says: header, claims, scopes in words, and how long it still lives. Decoded here: it is sent nowhere.
+//! Shows what is in a token: header, claims, scopes in words, and the remaining lifetime. The token is sent nowhere.
 //!
 //! ```text
 //! xclip -o | cargo run --example inspect          # a token, `Bearer …`, or the JSON of a token response
-//! cargo run --example inspect -- --help           # or one by the password grant
+//! cargo run --example inspect -- --help           # or get one from an authorization server
 //! ```
 
-#![allow(unreachable_pub, reason = "a program has no outside")]
+#![allow(unreachable_pub, reason = "a program has no public API")]
 
 mod args;
+#[path = "../cli/mod.rs"]
+mod cli;
 mod fetch;
 mod page;
 mod pasted;
-#[path = "../quickstart/secrets.rs"]
-mod secrets;
 mod times;
-#[path = "../quickstart/trouble.rs"]
-mod trouble;
 
 use std::{
     io::{IsTerminal, Read, Write, stdin, stdout},
@@ -25,55 +23,57 @@ use std::{
 
 use tower_bearer::AccessToken;
 
-use crate::{args::Asked, trouble::Trouble};
+use crate::{args::Command, cli::CliError};
 
-/// More than any token; an endless pipe ends here.
-const LONGEST: u64 = 1 << 20;
+/// The most that is read from standard input. No token is this long.
+const MAX_INPUT: u64 = 1 << 20;
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("inspect: {trouble}");
-            trouble.exit_code()
+        Err(error) => {
+            eprintln!("inspect: {error}");
+            error.exit_code()
         }
     }
 }
 
-fn run() -> Result<(), Trouble> {
-    let asked = args::parse(lexopt::Parser::from_env())?;
-    let (token, show_signature) = match asked {
-        Asked::Help => return say(args::HELP),
-        Asked::Pasted { show_signature } => (standard_input()?, show_signature),
-        Asked::Granted { grant, show_signature } => (fetch::token(*grant)?, show_signature),
+fn run() -> Result<(), CliError> {
+    let command = args::parse(lexopt::Parser::from_env())?;
+    let (token, show_signature) = match command {
+        Command::Help => {
+            print_text(&args::help());
+            return Ok(());
+        }
+        Command::Pasted { show_signature } => (standard_input()?, show_signature),
+        Command::Granted { grant, show_signature } => (fetch::token(&grant)?, show_signature),
     };
     let styled = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    say(&page::page(&token, now(), show_signature)?.text(styled))
+    print_text(&page::page(&token, now(), show_signature)?.text(styled));
+    Ok(())
 }
 
-fn standard_input() -> Result<AccessToken, Trouble> {
-    // A line typed into a terminal ends after 4,095 characters, which many tokens are longer than; and it would be shown.
+fn standard_input() -> Result<AccessToken, CliError> {
+    // A terminal accepts at most 4,095 characters in a line, which is too short for many tokens, and it would show the token.
     if stdin().is_terminal() {
-        return Err(Trouble::usage(
-            "pipe a token into it (`xclip -o | …`, `pbpaste | …`, `… < token.txt`), or get one with --token-url",
+        return Err(CliError::usage(
+            "there is no token: pipe one into standard input (`xclip -o | …`, `pbpaste | …`, `… < token.txt`), or use --token-url",
         ));
     }
     let mut text = String::new();
     stdin()
-        .take(LONGEST)
+        .take(MAX_INPUT)
         .read_to_string(&mut text)
-        .map_err(|error| Trouble::failed(format!("standard input cannot be read: {error}")))?;
+        .map_err(|error| CliError::failed(format!("standard input cannot be read: {error}")))?;
     pasted::token(&text)
 }
 
-/// Whoever reads may stop reading.
-#[expect(clippy::unnecessary_wraps, reason = "the last thing that is done")]
-fn say(text: &str) -> Result<(), Trouble> {
+/// Prints text. An error is ignored, because the reader may close the pipe.
+fn print_text(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
-    Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a token's own times are times of day")]
+#[expect(clippy::disallowed_methods, reason = "the times in a token are wall-clock times")]
 fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -1,4 +1,4 @@
-//! What is shown of a token. Of the token itself, only the signature ever is, and only when asked for.
+//! The text about a token. The token itself is never in it; its signature only on request.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use tower_bearer::{AccessToken, Claims, Lifetime, scope};
 
-use crate::{times, trouble::Trouble};
+use crate::{
+    cli::{CliError, printable},
+    times,
+};
 
 /// Sections of lines.
 #[derive(Default)]
@@ -19,14 +22,14 @@ struct Section {
 
 type Object = Map<String, Value>;
 
-/// Everything that can be told of the token without a key.
-pub fn page(token: &AccessToken, now: SystemTime, show_signature: bool) -> Result<Page, Trouble> {
+/// Collects everything about the token that can be read without a key.
+pub fn page(token: &AccessToken, now: SystemTime, show_signature: bool) -> Result<Page, CliError> {
     let mut page = Page::default();
     let parts: Vec<_> = token.secret().split('.').collect();
     match (parts.as_slice(), object(parts[0])) {
         ([_, payload, signature], Some(header)) => {
             let claims = object(payload)
-                .ok_or_else(|| Trouble::failed("that is a JWT whose claims cannot be read: was all of it copied?"))?;
+                .ok_or_else(|| CliError::failed("the claims of this JWT cannot be read: copy all of it"))?;
             page.section("Header", members(&header, now));
             page.section("Claims", members(&claims, now));
             page.scopes(token);
@@ -35,16 +38,16 @@ pub fn page(token: &AccessToken, now: SystemTime, show_signature: bool) -> Resul
         }
         ([_, _, _, _, _], Some(header)) => {
             page.section("Header", members(&header, now));
-            page.note("It is encrypted (JWE): only the API that it is for can read on.");
+            page.note("The token is encrypted (JWE): only its API can read the rest.");
             page.scopes(token);
             page.lifetime(token, now);
         }
         _ if token.secret().starts_with("eyJ") => {
-            return Err(Trouble::failed("that begins like a JWT and is none: was all of it copied?"));
+            return Err(CliError::failed("this starts like a JWT but is not valid: copy all of it"));
         }
         _ => {
             let length = token.secret().len();
-            page.note(&format!("It is opaque, {length} characters long: only its issuer can say what is in it."));
+            page.note(&format!("The token is opaque, {length} characters long: only its issuer can read it."));
             page.scopes(token);
             page.lifetime(token, now);
         }
@@ -52,18 +55,18 @@ pub fn page(token: &AccessToken, now: SystemTime, show_signature: bool) -> Resul
     Ok(page)
 }
 
-/// A part of a JWT (RFC 7515 §3.1).
+/// Decodes a part of a JWT (RFC 7515 §3.1).
 fn object(part: &str) -> Option<Object> {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-/// The well-known ones first, in the order in which one asks for them.
+/// Lists the members: the well-known ones first, the most interesting at the top.
 fn members(object: &Object, now: SystemTime) -> Vec<(String, String)> {
     const FIRST: [&str; 13] =
         ["alg", "typ", "kid", "iss", "sub", "aud", "client_id", "fhirUser", "patient", "iat", "nbf", "exp", "jti"];
     let first = FIRST.iter().filter_map(|name| object.get_key_value(*name));
     let rest = object.iter().filter(|(name, _)| !FIRST.contains(&name.as_str()));
-    first.chain(rest).map(|(name, value)| (plain(name), plain(&shown(name, value, now)))).collect()
+    first.chain(rest).map(|(name, value)| (printable(name), printable(&shown(name, value, now)))).collect()
 }
 
 fn shown(name: &str, value: &Value, now: SystemTime) -> String {
@@ -71,7 +74,7 @@ fn shown(name: &str, value: &Value, now: SystemTime) -> String {
         ("iat" | "nbf" | "exp" | "auth_time", Value::Number(seconds)) => seconds
             .as_f64()
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .and_then(|since| times::both(UNIX_EPOCH.checked_add(since)?, now)),
+            .and_then(|since| times::with_distance(UNIX_EPOCH.checked_add(since)?, now)),
         _ => None,
     };
     date.unwrap_or_else(|| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -80,10 +83,10 @@ fn shown(name: &str, value: &Value, now: SystemTime) -> String {
 fn signature_line(header: &Object, signature: &str, show: bool) -> String {
     let unsigned = header.get("alg").and_then(Value::as_str).is_some_and(|alg| alg.eq_ignore_ascii_case("none"));
     match signature {
-        _ if unsigned => "none: anybody could have written this".to_owned(),
-        "" => "missing: was all of it copied?".to_owned(),
+        _ if unsigned => "none: anybody could have created this token".to_owned(),
+        "" => "missing: copy all of the token".to_owned(),
         signature if show => signature.to_owned(),
-        _ => "there is one; it is not verified, and shown by --show-signature".to_owned(),
+        _ => "present; it is not verified; use --show-signature to show it".to_owned(),
     }
 }
 
@@ -96,31 +99,31 @@ impl Page {
         self.section("Token", [(String::new(), line.to_owned())]);
     }
 
-    /// As the answer told them, else as the token does.
+    /// The scopes of the token response, otherwise those in the token.
     fn scopes(&mut self, token: &AccessToken) {
         if let Some(scopes) = token.scopes().filter(|scopes| !scopes.is_empty()) {
-            let words = |one| scope::describe(one).unwrap_or_else(|| "as its issuer defines it".to_owned());
-            self.section("Scopes", scopes.iter().map(|one| (plain(one), plain(&words(one)))));
+            let words = |one| scope::describe(one).unwrap_or_else(|| "defined by the issuer".to_owned());
+            self.section("Scopes", scopes.iter().map(|one| (printable(one), printable(&words(one)))));
         }
     }
 
     fn lifetime(&mut self, token: &AccessToken, now: SystemTime) {
         let Claims { exp, iat, .. } = token.claims().unwrap_or_default();
         let verb = if exp.is_some_and(|exp| exp <= now) { "expired" } else { "expires" };
-        let end = exp.and_then(|exp| times::both(exp, now)).map(|end| format!("{verb} {end}"));
+        let end = exp.and_then(|exp| times::with_distance(exp, now)).map(|end| format!("{verb} {end}"));
         let whole = match token.lifetime() {
-            // Measured from now on, since the token does not say when it was issued.
+            // Without `iat` the whole lifetime is not known.
             _ if exp.is_some() && iat.is_none() => None,
-            Lifetime::For(lifetime) => Some(format!("lives {} from its issue on", times::words(lifetime))),
-            Lifetime::Once => Some("expired when it was issued".to_owned()),
+            Lifetime::For(lifetime) => Some(format!("the whole lifetime is {}", times::words(lifetime))),
+            Lifetime::AlreadyExpired => Some("it had already expired when it was issued".to_owned()),
             _ => None,
         };
         let lines: Vec<_> = end.into_iter().chain(whole).map(|line| (String::new(), line)).collect();
-        let nothing = || vec![(String::new(), "not told".to_owned())];
+        let nothing = || vec![(String::new(), "not known".to_owned())];
         self.section("Lifetime", if lines.is_empty() { nothing() } else { lines });
     }
 
-    /// With headings in bold, if it is for a terminal.
+    /// Formats the page. `styled` makes the headings bold, for a terminal.
     pub fn text(&self, styled: bool) -> String {
         let (bold, normal) = if styled { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let sections = self.0.iter().map(|section| {
@@ -133,13 +136,6 @@ impl Page {
         });
         sections.collect::<Vec<_>>().join("\n")
     }
-}
-
-/// Text of a server's, without what could move a terminal's cursor or turn the direction of writing.
-fn plain(text: &str) -> String {
-    let turns =
-        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -183,20 +179,20 @@ Claims
 Scopes
   openid                    know who the user is
   patient/Observation.read  read and search Observation of the patient in context
-  house                     as its issuer defines it
+  house                     defined by the issuer
 
 Lifetime
   expires 2026-11-28 07:00:00 UTC, in 1 day 23 hours
-  lives 2 days from its issue on
+  the whole lifetime is 2 days
 
 Signature
-  there is one; it is not verified, and shown by --show-signature
+  present; it is not verified; use --show-signature to show it
 ";
         assert_eq!(seen(&jwt(&json!({ "kid": "k1", "typ": "JWT", "alg": "RS256" }), &claims), false), expected);
     }
 
     #[test]
-    fn the_signature_is_shown_only_when_asked_for_and_the_token_never() {
+    fn the_signature_is_shown_only_on_request_and_the_token_never() {
         let token = jwt(&json!({ "alg": "RS256" }), &json!({}));
         assert!(!seen(&token, false).contains("SIGNATURE"));
         let shown = seen(&token, true);
@@ -204,32 +200,32 @@ Signature
     }
 
     #[test]
-    fn an_unsigned_or_expired_jwt_is_called_so() {
+    fn an_unsigned_or_expired_jwt_is_reported() {
         let shown = seen(&jwt(&json!({ "alg": "none" }), &json!({ "exp": NOW - 60 })), true);
-        assert!(shown.contains("anybody could have written this") && !shown.contains("SIGNATURE"), "{shown}");
+        assert!(shown.contains("anybody could have created this token") && !shown.contains("SIGNATURE"), "{shown}");
         assert!(shown.contains("  expired 2026-11-26 07:59:00 UTC, 1 minute ago"), "{shown}");
     }
 
     #[test]
-    fn without_iat_nobody_knows_the_whole_lifetime() {
+    fn without_iat_the_whole_lifetime_is_not_shown() {
         let far_ahead = json!({ "exp": 4_000_000_000_u64 });
-        assert!(!seen(&jwt(&json!({}), &far_ahead), false).contains("from its issue"));
+        assert!(!seen(&jwt(&json!({}), &far_ahead), false).contains("the whole lifetime"));
     }
 
     #[test]
-    fn times_that_are_none_are_shown_as_they_are() {
+    fn values_that_are_not_times_are_shown_unchanged() {
         let shown = seen(&jwt(&json!({}), &json!({ "exp": 1e300, "iat": "soon", "nbf": -5 })), false);
-        for line in ["exp  1e+300", "iat  soon", "nbf  -5", "not told"] {
+        for line in ["exp  1e+300", "iat  soon", "nbf  -5", "not known"] {
             assert!(shown.contains(line), "{shown}");
         }
     }
 
     #[test]
-    fn an_opaque_token_is_no_error_and_its_answer_is_told() {
+    fn an_opaque_token_is_described_by_its_response() {
         let token =
             AccessToken::new("s3cret").unwrap().with_scope("launch/patient").with_expires_in(Duration::from_secs(90));
         let shown = seen(&token, true);
-        for line in ["opaque, 6 characters", "know the patient in context", "lives 1 minute 30 seconds"] {
+        for line in ["opaque, 6 characters", "know the patient in context", "lifetime is 1 minute 30 seconds"] {
             assert!(shown.contains(line), "{shown}");
         }
         assert!(!shown.contains("s3cret"));
@@ -243,15 +239,15 @@ Signature
     }
 
     #[test]
-    fn a_jwt_that_was_cut_is_an_error() {
+    fn an_incomplete_jwt_is_an_error() {
         for cut in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJub25lIn0.eyJ", "eyJhbGciOiJub25lIn0.eyJ.sig", "eyJ.eyJ.sig"] {
-            let Err(trouble) = page(&AccessToken::new(cut).unwrap(), UNIX_EPOCH, false) else { panic!("{cut}") };
-            assert!(trouble.to_string().contains("was all of it copied"), "{trouble}");
+            let Err(error) = page(&AccessToken::new(cut).unwrap(), UNIX_EPOCH, false) else { panic!("{cut}") };
+            assert!(error.to_string().contains("copy all of it"), "{error}");
         }
     }
 
     #[test]
-    fn no_text_of_a_token_can_command_the_terminal() {
+    fn text_in_a_token_cannot_control_the_terminal() {
         let shown = seen(
             &jwt(&json!({ "alg": "\u{1b}[2J" }), &json!({ "a\nb": "\u{7}", "sub": "\u{202e}nimda", "scope": "x" })),
             false,

@@ -1,29 +1,30 @@
-//! The token in what somebody pasted.
+//! Finds the token in pasted text.
 
 use serde_json::{Map, Value};
 use tower_bearer::{AccessToken, Lifetime};
 
-use crate::trouble::Trouble;
+use crate::cli::CliError;
 
-/// The token in a text: alone, quoted, after `Bearer`, as a header line, broken into lines, or in a token response.
-pub fn token(text: &str) -> Result<AccessToken, Trouble> {
+/// Finds the token in a text. It may be alone, in quotes, after `Bearer`, in a header line, wrapped over several lines, or in
+/// a token response.
+pub fn token(text: &str) -> Result<AccessToken, CliError> {
     let text = text.trim_start_matches('\u{feff}').trim().trim_matches(['"', '\'', '`']).trim();
     if text.is_empty() {
-        return Err(Trouble::failed("nothing came on standard input"));
+        return Err(CliError::failed("standard input is empty"));
     }
     if text.starts_with('{') {
         return response(text);
     }
     let text = without_prefix(text, "Authorization:");
     let text = without_prefix(text, "Bearer ");
-    // Only what begins like a JWT is put together again: of other words nobody knows whether they are one token.
+    // Only a text that starts like a JWT is joined: other words may not be one token.
     let whole: String = if text.starts_with("eyJ") { text.split_whitespace().collect() } else { text.to_owned() };
     new(&whole)
 }
 
-fn new(token: &str) -> Result<AccessToken, Trouble> {
+fn new(token: &str) -> Result<AccessToken, CliError> {
     AccessToken::new(token)
-        .map_err(|_| Trouble::failed("that is no token: a token has no characters but letters, digits and -._~+/="))
+        .map_err(|_| CliError::failed("this is not a token: a token has only letters, digits and -._~+/="))
 }
 
 fn without_prefix<'a>(text: &'a str, prefix: &str) -> &'a str {
@@ -33,23 +34,23 @@ fn without_prefix<'a>(text: &'a str, prefix: &str) -> &'a str {
     }
 }
 
-/// RFC 6749 §5.1, or a refusal of §5.2.
-fn response(json: &str) -> Result<AccessToken, Trouble> {
-    let answer: Map<String, Value> = serde_json::from_str(json)
-        .map_err(|_| Trouble::failed("that begins like JSON and is none: was all of it copied?"))?;
-    let text = |name| answer.get(name).and_then(Value::as_str);
+/// Reads a token response (RFC 6749 §5.1). An error response (§5.2) has no token.
+fn response(json: &str) -> Result<AccessToken, CliError> {
+    let response: Map<String, Value> = serde_json::from_str(json)
+        .map_err(|_| CliError::failed("this starts like JSON but is not valid: copy all of it"))?;
+    let text = |name| response.get(name).and_then(Value::as_str);
     let Some(token) = text("access_token") else {
-        return Err(Trouble::failed(match text("error") {
-            Some(code) => format!("that is a refusal, with no token in it: {}", code.escape_default()),
-            None => "that JSON has no access_token".to_owned(),
+        return Err(CliError::failed(match text("error") {
+            Some(code) => format!("this is an error response without a token: {}", code.escape_default()),
+            None => "this JSON has no access_token".to_owned(),
         }));
     };
     let mut token = new(token)?;
     if let Some(scope) = text("scope") {
         token = token.with_scope(scope);
     }
-    // Some servers say it as a string.
-    let seconds = answer.get("expires_in").and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
+    // Some servers send it as a string.
+    let seconds = response.get("expires_in").and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
     Ok(seconds.map_or(token.clone(), |seconds| token.with_expires_in(Lifetime::from_secs_f64(seconds))))
 }
 
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_found_in_whatever_was_pasted() {
+    fn a_token_is_found_in_pasted_text() {
         for text in [
             "eyJh.eyJi.c2ln",
             "  eyJh.eyJi.c2ln\r\n\n",
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_response_tells_scope_and_lifetime() {
+    fn a_token_response_has_scope_and_lifetime() {
         for seconds in ["172800", "\"172800\"", "172800.0"] {
             let json = format!(r#"{{"access_token":"t","expires_in":{seconds},"scope":"openid"}}"#);
             let token = token(&json).unwrap();
@@ -88,21 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused_with_advice_and_not_repeated() {
+    fn text_without_a_token_is_refused_with_advice_and_not_shown() {
         for (text, advice) in [
-            ("", "nothing"),
-            (" \n", "nothing"),
-            ("two words", "no token"),
-            ("<html>", "no token"),
-            ("Basic c2VjcmV0", "no token"),
-            ("{\"access_token\":\"secret", "all of it"),
+            ("", "empty"),
+            (" \n", "empty"),
+            ("two words", "not a token"),
+            ("<html>", "not a token"),
+            ("Basic c2VjcmV0", "not a token"),
+            ("{\"access_token\":\"secret", "copy all of it"),
             (r#"{"id_token":"secret"}"#, "no access_token"),
             (r#"{"error":"invalid_grant"}"#, "invalid_grant"),
             ("{\"error\":\"\\u001b[2J\"}", "\\u{1b}[2J"),
         ] {
-            let Err(trouble) = token(text) else { panic!("{text} is taken") };
-            let trouble = trouble.to_string();
-            assert!(trouble.contains(advice) && !trouble.contains("secret"), "{text}: {trouble}");
+            let Err(error) = token(text) else { panic!("{text} is accepted") };
+            let error = error.to_string();
+            assert!(error.contains(advice) && !error.contains("secret"), "{text}: {error}");
         }
     }
 }

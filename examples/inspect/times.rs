@@ -1,20 +1,20 @@
-//! Times of day in UTC, and in words.
+//! Wall-clock times and durations in words.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `2026-11-26 08:00:00 UTC`; `None` before 1970 and after 9999.
+/// Formats a time as `2026-11-26 08:00:00 UTC`. Returns `None` before the year 1970 and after 9999.
 pub fn utc(time: SystemTime) -> Option<String> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
     time.duration_since(UNIX_EPOCH).ok().filter(|since| *since < YEAR_10000)?;
-    // Such as `Thu, 26 Nov 2026 08:00:00 GMT`: each part has its fixed place.
+    // `Thu, 26 Nov 2026 08:00:00 GMT`: each part has a fixed position.
     let text = httpdate::fmt_http_date(time);
     let month = MONTHS.find(&text[8..11])? / 3 + 1;
     Some(format!("{}-{month:02}-{} {} UTC", &text[12..16], &text[5..7], &text[17..25]))
 }
 
-/// The time in UTC, and how far it is: `2026-11-26 08:00:00 UTC, in 1 day 23 hours`.
-pub fn both(time: SystemTime, now: SystemTime) -> Option<String> {
+/// Formats a time in UTC with its distance from now: `2026-11-26 08:00:00 UTC, in 1 day 23 hours`.
+pub fn with_distance(time: SystemTime, now: SystemTime) -> Option<String> {
     let distance = match time.duration_since(now) {
         Ok(ahead) if ahead.as_secs() == 0 => "now".to_owned(),
         Ok(ahead) => format!("in {}", words(ahead)),
@@ -24,7 +24,7 @@ pub fn both(time: SystemTime, now: SystemTime) -> Option<String> {
     Some(format!("{}, {distance}", utc(time)?))
 }
 
-/// A duration in its largest unit and the next one, rounded down.
+/// Formats a duration in its largest unit and the next smaller one, rounded down.
 pub fn words(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
     let seconds = duration.as_secs();
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_said_in_utc_and_in_words() {
+    fn a_time_is_shown_in_utc_and_in_words() {
         let expiry = at(1_795_680_000);
         for (now, line) in [
             (1_795_680_000 - 86_400 - 83_000, "2026-11-26 08:00:00 UTC, in 1 day 23 hours"),
@@ -58,12 +58,12 @@ mod tests {
             (1_795_680_000, "2026-11-26 08:00:00 UTC, now"),
             (1_795_680_000 + 61, "2026-11-26 08:00:00 UTC, 1 minute 1 second ago"),
         ] {
-            assert_eq!(both(expiry, at(now)).as_deref(), Some(line));
+            assert_eq!(with_distance(expiry, at(now)).as_deref(), Some(line));
         }
     }
 
     #[test]
-    fn leap_days_and_the_ends_of_the_calendar_are_right() {
+    fn leap_days_and_the_first_and_last_dates_are_correct() {
         assert_eq!(utc(at(1_709_164_800)).as_deref(), Some("2024-02-29 00:00:00 UTC"));
         assert_eq!(utc(at(0)).as_deref(), Some("1970-01-01 00:00:00 UTC"));
         assert_eq!(utc(at(253_402_300_799)).as_deref(), Some("9999-12-31 23:59:59 UTC"));

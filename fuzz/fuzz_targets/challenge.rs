@@ -1,4 +1,5 @@
-//! `WWW-Authenticate` as hostile input: whatever the field lines, what is read of them is written so that it reads the same.
+//! Parses hostile `WWW-Authenticate` field lines. Each challenge is written so that it is parsed as the same challenge
+//! again.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::WWW_AUTHENTICATE};

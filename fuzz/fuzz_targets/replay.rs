@@ -1,4 +1,4 @@
-//! A body that is kept, with any script of what it does and what is done with it.
+//! Plays any script of events on a body that is kept for a second attempt.
 #![no_main]
 
 #[path = "../../tests/api/replay_model.rs"]

@@ -119,6 +119,7 @@ impl TokenCacheBuilder {
     }
 
     /// Creates the cache. No token is requested before the first request.
+    #[must_use]
     pub fn build(self) -> TokenCache {
         TokenCache::with_settings(self.source, self.settings, SharedRefusal::default())
     }

@@ -26,7 +26,7 @@ use shuttle::{
 use tokio::time::advance;
 
 use crate::{
-    cache::{AfterRejection, RejectionBudget, TokenCache, served_token::LEASE},
+    cache::{budget::RejectionBudget, rejection::AfterRejection, served_token::LEASE, token_cache::TokenCache},
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,

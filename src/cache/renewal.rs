@@ -44,7 +44,7 @@ impl PendingRenewal {
             Some(None) => Waited::LeaderLost,
             None => {
                 core.flight.abandon(&self.0);
-                Waited::Renewed(Err(Error::timeout(core.settings.renewal_deadline)))
+                Waited::Renewed(Err(Error::source_timeout(core.settings.renewal_deadline)))
             }
         }
     }
@@ -94,7 +94,7 @@ impl CacheCore {
         let attempt = AssertUnwindSafe(async { timeout(deadline, self.source.obtain(reason)).await });
         let obtained = match attempt.catch_unwind().await {
             Ok(Ok(obtained)) => obtained,
-            Ok(Err(_)) => Err(Error::timeout(deadline)),
+            Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
         let took = began.elapsed();

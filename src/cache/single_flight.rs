@@ -65,15 +65,15 @@ impl<S, T: Clone> SingleFlight<S, T> {
         let mut locked = self.lock();
         let Locked { state, in_progress } = &mut *locked;
         let (answer, joins) = decide(state, in_progress.is_some());
-        let joined = joins.then(|| match in_progress {
-            Some(receiver) => Joined::Waiting(Waiter(receiver.clone())),
-            None => {
-                let (sender, receiver) = watch::channel(None);
-                *in_progress = Some(receiver.clone());
-                Joined::Leading(Waiter(receiver), Leader(sender))
-            }
-        });
-        (answer, joined)
+        if !joins {
+            return (answer, None);
+        }
+        if let Some(receiver) = in_progress {
+            return (answer, Some(Joined::Waiting(Waiter(receiver.clone()))));
+        }
+        let (sender, receiver) = watch::channel(None);
+        *in_progress = Some(receiver.clone());
+        (answer, Some(Joined::Leading(Waiter(receiver), Leader(sender))))
     }
 
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter.

@@ -241,11 +241,243 @@ impl CacheState {
 
     /// Returns the error for a caller that needs the source while it is not asked.
     fn backing_off(&self, at: &Conditions) -> Option<Error> {
-        let streaks = self.failing.iter().chain(&at.refusal);
-        streaks.filter_map(|streak| streak.backing_off(at.now, at.credentials_version)).next()
+        let mut streaks = self.failing.iter().chain(&at.refusal);
+        streaks.find_map(|streak| streak.backing_off(at.now, at.credentials_version))
     }
 
     fn is_rejected(&self) -> bool {
         matches!(self.standing, Standing::Doubted | Standing::Rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::error::FailureClass;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A state, and the clocks that it is asked by.
+    struct Played {
+        state: CacheState,
+        settings: Settings,
+        at: Conditions,
+    }
+
+    impl Played {
+        fn new() -> Self {
+            let settings = Settings { stale_jitter: 0.0, ..Settings::default() };
+            let at = Conditions {
+                now: Instant::now(),
+                wall: UNIX_EPOCH,
+                renewing: false,
+                credentials_version: 0,
+                refusal: None,
+            };
+            Self { state: CacheState::new(&settings), settings, at }
+        }
+
+        /// With a token of an hour.
+        fn issued() -> Self {
+            let mut played = Self::new();
+            played.issue("t1");
+            played
+        }
+
+        fn issue(&mut self, token: &str) -> u64 {
+            let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
+            let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
+            self.state.issued(served, self.at.now).generation()
+        }
+
+        fn fail(&mut self, error: &Error) {
+            self.state.failed(error, self.at.credentials_version, self.at.now, &self.settings);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.at.now += time;
+            self.at.wall += time;
+        }
+
+        fn lookup(&self) -> String {
+            name(&self.state.lookup(&self.at))
+        }
+
+        fn rejected(&mut self, generation: u64) -> String {
+            name(&self.state.rejected(generation, &self.at))
+        }
+    }
+
+    fn name(decision: &Decision) -> String {
+        match decision {
+            Decision::Serve { token, renew: true } => format!("serve {}, renew", token.token.secret()),
+            Decision::Serve { token, renew: false } => format!("serve {}", token.token.secret()),
+            Decision::Wait => "wait".to_owned(),
+            Decision::BudgetSpent => "budget spent".to_owned(),
+            Decision::Fail(error) => format!("fail {:?}", error.class()),
+        }
+    }
+
+    fn refused() -> Error {
+        Error::refused(StatusCode::BAD_REQUEST, "invalid_grant".into(), None)
+    }
+
+    #[test]
+    fn a_request_without_a_token_waits_for_one() {
+        let played = Played::new();
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::First));
+        assert_eq!(played.state.generation(), 0);
+    }
+
+    #[test]
+    fn the_age_of_a_token_decides() {
+        let mut played = Played::issued();
+        assert_eq!(played.lookup(), "serve t1");
+        played.pass(3301 * SECOND);
+        assert_eq!(played.lookup(), "serve t1, renew");
+        played.at.renewing = true;
+        assert_eq!(played.lookup(), "serve t1", "a renewal is in progress");
+        played.pass(240 * SECOND);
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::Ageing));
+    }
+
+    #[test]
+    fn either_clock_ends_a_token() {
+        let mut played = Played::issued();
+        played.at.wall += HOUR;
+        assert_eq!(played.lookup(), "wait");
+    }
+
+    #[test]
+    fn only_a_fresh_token_is_leased_and_only_when_its_lease_has_ended() {
+        let mut played = Played::issued();
+        let lease = |played: &mut Played| played.state.lease(played.at.now, played.at.wall);
+        let first = lease(&mut played).unwrap();
+        assert!(Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
+        played.pass(SECOND);
+        assert!(!Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
+        played.pass(3301 * SECOND);
+        assert!(lease(&mut played).is_none(), "it is stale");
+    }
+
+    #[test]
+    fn a_failure_holds_requests_back_until_its_wait_is_over() {
+        let mut played = Played::new();
+        played.fail(&refused());
+        assert_eq!(played.lookup(), "fail Terminal");
+        played.pass(59 * SECOND);
+        assert_eq!(played.lookup(), "fail Terminal");
+        played.pass(SECOND);
+        assert_eq!(played.lookup(), "wait");
+    }
+
+    #[test]
+    fn new_credentials_end_the_wait_after_a_refusal_but_not_after_an_outage() {
+        for (error, after) in
+            [(refused(), "wait"), (Error::transient("down").with_retry_after(SECOND), "fail Transient")]
+        {
+            let mut played = Played::new();
+            played.fail(&error);
+            played.at.credentials_version = 1;
+            assert_eq!(played.lookup(), after);
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_a_narrowed_cache_holds_requests_back_too() {
+        let mut other = Played::new();
+        other.fail(&refused());
+        let mut played = Played::new();
+        played.at.refusal = other.state.failing.clone();
+        assert_eq!(played.lookup(), "fail Terminal");
+    }
+
+    #[test]
+    fn failures_of_each_class_are_counted_apart() {
+        let mut played = Played::new();
+        for error in [refused(), Error::transient("down"), Error::unexplained("403"), refused()] {
+            played.fail(&error);
+        }
+        let status = played.state.status(played.at.now, played.at.wall, false);
+        assert_eq!(status.failures, 4);
+        assert_eq!(status.last_error.unwrap().class(), FailureClass::Terminal);
+        assert_eq!(status.retry_in, Some(120 * SECOND), "the second refusal, whatever came between");
+    }
+
+    #[test]
+    fn a_rejected_token_is_not_served_while_it_is_renewed() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert!(played.state.served().is_none());
+        assert!(matches!(played.state.reason(), Reason::Rejected { token } if token.secret() == "t1"));
+        played.at.renewing = true;
+        assert_eq!((played.lookup(), played.rejected(1)), ("wait".into(), "wait".into()), "they join the renewal");
+    }
+
+    #[test]
+    fn a_late_rejection_gets_the_newer_token() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert_eq!(played.issue("t2"), 2);
+        assert_eq!(played.rejected(1), "serve t2");
+        assert!(!played.state.is_rejected());
+    }
+
+    #[test]
+    fn the_same_token_again_has_the_same_generation() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert_eq!(played.issue("t1"), 1);
+        assert_eq!(played.lookup(), "serve t1");
+    }
+
+    #[test]
+    fn while_limited_a_rejected_token_is_served_during_its_renewal() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.issue("t2");
+        played.state.retried(2, false, played.at.now);
+        assert!(played.state.is_limited());
+        assert_eq!(played.rejected(2), "budget spent");
+        assert_eq!(played.lookup(), "serve t2");
+        played.pass(SECOND);
+        assert_eq!(played.rejected(2), "wait");
+        assert_eq!(played.lookup(), "serve t2");
+        assert!(matches!(played.state.reason(), Reason::Rejected { .. }));
+    }
+
+    #[test]
+    fn a_failed_renewal_after_a_rejection_fails_the_requests_that_follow() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.fail(&refused());
+        assert_eq!((played.lookup(), played.rejected(1)), ("fail Terminal".into(), "fail Terminal".into()));
+    }
+
+    #[test]
+    fn a_reset_forgets_the_token_and_the_failures_but_not_the_generation() {
+        let mut played = Played::issued();
+        played.fail(&refused());
+        played.state.reset(&played.settings);
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::Ageing), "nobody rejected it");
+        assert_eq!(played.issue("t2"), 2);
+    }
+
+    #[test]
+    fn a_forgotten_token_is_not_served() {
+        let mut played = Played::issued();
+        played.state.forget();
+        assert_eq!(played.lookup(), "wait");
+        assert_eq!(played.state.newest().unwrap().secret(), "t1", "it can still be revoked");
+        let status = played.state.status(played.at.now, played.at.wall, true);
+        assert_eq!((status.age, status.generation, status.renewing), (Age::Missing, 1, true));
     }
 }

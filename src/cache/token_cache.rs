@@ -169,7 +169,7 @@ impl TokenCache {
         // Marked as a renewal is: the client that revokes must not have this cache's layer either.
         let revocation = Renewing::scope(core.id(), core.source.revoke(&token));
         let deadline = core.settings.renewal_deadline;
-        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::timeout(deadline)))
+        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::source_timeout(deadline)))
     }
 
     /// Returns a snapshot of the cache, for a health probe or a log line.

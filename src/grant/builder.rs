@@ -1,4 +1,4 @@
-//! The settings that all grants share, one call each.
+//! The settings that all grants share.
 
 use std::{
     fmt,
@@ -10,10 +10,16 @@ use crate::{
     clock::WallClock,
     error::Error,
     grant::{
-        client_auth::ClientAuth, discovery::Asking, endpoint::Endpoint, flow::Flow, http_service::HttpService,
-        params::Params, server::AuthorizationServer, token_grant::Grant, url::Url,
+        authentication::client_auth::ClientAuth,
+        exchange::{endpoint::Endpoint, http_exchange::HttpExchange, http_service::HttpService, params::Params},
+        flow::behavior::Flow,
+        server::{authorization_server::AuthorizationServer, url::Url},
+        token_grant::Grant,
     },
 };
+
+#[cfg(feature = "client")]
+use crate::grant::exchange::http_client::HttpClient;
 
 /// Settings of a [`Grant`]; each method states its default.
 #[must_use = "call `build`"]
@@ -29,10 +35,12 @@ pub struct GrantBuilder<F> {
     wall_clock: WallClock,
 }
 
-impl<F: Flow> GrantBuilder<F> {
-    pub(crate) fn new(server: AuthorizationServer) -> Self {
-        Self {
-            server,
+impl<F: Flow> Grant<F, ()> {
+    /// Returns a builder for a grant at this server: its token URL, or an [`AuthorizationServer`] that is found by its
+    /// metadata.
+    pub fn builder(server: impl Into<AuthorizationServer>) -> GrantBuilder<F> {
+        GrantBuilder {
+            server: server.into(),
             flow: F::default(),
             auth: None,
             params: Params::default(),
@@ -43,78 +51,81 @@ impl<F: Flow> GrantBuilder<F> {
             wall_clock: WallClock::System,
         }
     }
+}
 
-    /// How the client authenticates. Required; a client without a secret uses [`ClientAuth::none`].
+impl<F: Flow> GrantBuilder<F> {
+    /// Sets how the client authenticates. Required; a client without a secret uses [`ClientAuth::none`].
     pub fn client_auth(mut self, auth: ClientAuth) -> Self {
         self.auth = Some(auth);
         self
     }
 
-    /// The scope to ask for, space-delimited (RFC 6749 §3.3). Default: none, the server chooses.
+    /// Sets the scope to ask for, space-delimited (RFC 6749 §3.3). Default: none, so the server chooses.
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.param("scope", scope)
     }
 
-    /// The audience to ask for, as some servers want it. Default: none.
+    /// Sets the audience to ask for, which some servers require. Default: none.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.param("audience", audience)
     }
 
-    /// A resource that the token is for (RFC 8707 §2): an absolute URI without a fragment. May be given several times.
+    /// Adds a resource that the token is for (RFC 8707 §2): an absolute URI without a fragment. May be called several times.
     /// Default: none.
     pub fn resource(self, resource: impl Into<String>) -> Self {
         self.param("resource", resource)
     }
 
-    /// Any other parameter that the server wants. Default: none.
+    /// Adds another parameter that the server requires. Default: none.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push(name, value);
         self
     }
 
-    /// Where tokens are revoked (RFC 7009). Default: what the server's metadata says, if it is known by that.
+    /// Sets the URL at which tokens are revoked (RFC 7009). Default: the one in the server's metadata, if the server is found
+    /// by its metadata.
     pub fn revocation_url(mut self, url: impl Into<String>) -> Self {
         self.revocation_url = Some(url.into());
         self
     }
 
-    /// Lets URLs be plain http on other hosts than loopback: secrets go in the clear. Default: off.
+    /// Allows plain http URLs for hosts other than loopback. Secrets are then sent unencrypted. Default: off.
     pub fn allow_plain_http(mut self, allow: bool) -> Self {
         self.plain_http = allow;
         self
     }
 
-    /// Shows the server's `error_description` in errors. Default: off, because servers repeat in it what they were sent.
+    /// Shows the server's `error_description` in errors. Default: off, because servers repeat in it what they received.
     pub fn show_error_description(mut self, show: bool) -> Self {
         self.show_description = show;
         self
     }
 
-    /// How long one token request may take, from connecting to the answer's last byte. Default: 10 s, as the cache's for a
-    /// whole renewal.
+    /// Sets how long one token request may take, from the connection to the last byte of the response. Default: 10 s, the
+    /// same as the cache's default for a whole renewal.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Where the time of day comes from that assertions are made by. Default: the system's clock. For tests, and for hosts
+    /// Sets the clock that gives the time of day for assertions. Default: the system's clock. It is for tests, and for hosts
     /// with a better clock.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.wall_clock = WallClock::Custom(Arc::new(clock));
         self
     }
 
-    /// Makes the grant, with the ready-made HTTPS client.
+    /// Builds the grant with the ready-made HTTPS client.
     ///
     /// # Errors
     /// When a setting is missing or wrong.
     #[cfg(feature = "client")]
-    pub fn build(self) -> Result<Grant<F, crate::grant::HttpClient>, Error> {
-        let http = crate::grant::HttpClient::builder().build()?;
+    pub fn build(self) -> Result<Grant<F, HttpClient>, Error> {
+        let http = HttpClient::builder().build()?;
         self.build_with(http)
     }
 
-    /// Makes the grant, with an HTTP client of one's own.
+    /// Builds the grant with your own HTTP client.
     ///
     /// # Errors
     /// When a setting is missing or wrong.
@@ -128,14 +139,14 @@ impl<F: Flow> GrantBuilder<F> {
         self.flow.check()?;
         self.params.check(F::REPEATABLE)?;
         self.server.check(self.plain_http)?;
-        let revocation = self
-            .revocation_url
-            .map(|url| Url::setting(&url, "revocation URL", "https://auth.example.org/oauth2/revoke", self.plain_http));
+        let revocation_url = self.revocation_url.map(|url| {
+            Url::from_setting(&url, "revocation URL", "https://auth.example.org/oauth2/revoke", self.plain_http)
+        });
         let endpoint = Endpoint {
-            asking: Asking { http, plain_http: self.plain_http, deadline: self.deadline },
+            exchange: HttpExchange { http, plain_http: self.plain_http, deadline: self.deadline },
             server: self.server,
             auth,
-            revocation: revocation.transpose()?,
+            revocation_url: revocation_url.transpose()?,
             show_description: self.show_description,
             wall_clock: self.wall_clock,
         };

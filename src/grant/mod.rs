@@ -1,23 +1,27 @@
-//! Sources that ask an authorization server (RFC 6749).
+//! Token sources that ask an authorization server (RFC 6749).
 //!
 //! | grant | gets tokens with |
 //! |---|---|
-//! | [`ClientCredentials`] | the client's own authentication; SMART Backend Services among them |
-//! | [`RefreshToken`] | a refresh token that a user's consent brought |
-//! | [`TokenExchange`] | somebody else's token |
+//! | [`ClientCredentials`] | the client's own authentication; this includes SMART Backend Services |
+//! | [`RefreshToken`] | a refresh token that was received when a user gave consent |
+//! | [`TokenExchange`] | another party's token |
 //! | [`JwtBearer`] | an assertion about a user |
 //! | [`PasswordGrant`] | a user's password; see [below](#leaving-the-password-grant) |
 //!
 //! # The server
 //!
-//! [`AuthorizationServer`] is a token URL, or an issuer or FHIR server whose metadata says the rest. An answer of any of its
-//! endpoints is hostile input: it is read up to 1 MiB and a deadline; redirects are not followed; only JSON is read; only
-//! `Bearer` tokens, in characters that may stand in a header, are taken; of an error only its code is kept.
+//! [`AuthorizationServer`] is a token URL, or an issuer or FHIR server whose metadata contains the rest. The responses of all
+//! its endpoints are hostile input:
+//!
+//! - A response is read up to 1 MiB, and until a deadline.
+//! - Redirects are not followed.
+//! - Only JSON is accepted, and only `Bearer` tokens whose characters are allowed in a header.
+//! - Of an error, only the code is kept.
 //!
 //! # The client
 //!
-//! [`ClientAuth`] says how it authenticates, and [`Secret`] where its secret is kept. With mutual TLS (RFC 8705) the
-//! connection authenticates: give an HTTP client that has a certificate.
+//! [`ClientAuth`] says how the client authenticates, and [`Secret`] says where its secret is kept. With mutual TLS (RFC 8705)
+//! the connection authenticates the client: give the grant an HTTP client that has a certificate.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -47,47 +51,33 @@
 //!
 #![doc = include_str!("../../docs/leaving_the_password_grant.md")]
 
-mod assertion;
+mod authentication;
 mod builder;
-mod client_auth;
-mod credentials;
-mod discovery;
-mod endpoint;
-mod file;
+mod exchange;
 pub mod flow;
-mod form;
-mod granted;
-#[cfg(feature = "client")]
-mod http_client;
-mod http_service;
-mod metadata;
-mod params;
-mod reply;
-mod secret;
+mod refresh_state;
+mod secrets;
 mod server;
-#[cfg(feature = "jwt")]
-mod signed_assertion;
-#[cfg(feature = "jwt")]
-mod signing_key;
 mod token_grant;
-mod url;
 
+pub use authentication::client_auth::ClientAuth;
+#[cfg(feature = "jwt")]
+pub use authentication::{assertion::Assertion, signer::SigningAlgorithm, signing_key::SigningKey};
 pub use builder::GrantBuilder;
-pub use client_auth::ClientAuth;
-pub use credentials::{Credentials, CredentialsProvider};
+pub use exchange::http_service::HttpService;
+#[cfg(feature = "client")]
+pub use exchange::{
+    http_client::{HttpClient, HttpClientBody},
+    http_client_builder::HttpClientBuilder,
+};
 pub use flow::client_credentials::{ClientCredentials, ClientCredentialsBuilder};
 pub use flow::jwt_bearer::{JwtBearer, JwtBearerBuilder};
 pub use flow::password::{PasswordGrant, PasswordGrantBuilder};
 pub use flow::refresh_token::{RefreshToken, RefreshTokenBuilder};
 pub use flow::token_exchange::{TokenExchange, TokenExchangeBuilder, token_type};
-#[cfg(feature = "client")]
-pub use http_client::{HttpClient, HttpClientBuilder};
-pub use http_service::HttpService;
-pub use metadata::Metadata;
-pub use secret::Secret;
-pub use server::AuthorizationServer;
-#[cfg(feature = "jwt")]
-pub use signed_assertion::Assertion;
-#[cfg(feature = "jwt")]
-pub use signing_key::{SigningAlgorithm, SigningKey};
+pub use secrets::{
+    credentials::{Credentials, CredentialsProvider},
+    secret::Secret,
+};
+pub use server::{authorization_server::AuthorizationServer, metadata::Metadata};
 pub use token_grant::Grant;

@@ -1,18 +1,18 @@
-//! The part of a body that was read.
+//! The part of a body that was read, kept for the second attempt.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// A chunk below this, after another one, is copied. A sender of single bytes would otherwise have us hold on to the
-/// transport's whole read buffer, some kilobytes, for each of them.
+/// A chunk that is smaller than this and comes after another one is copied. A share of it would hold the transport's whole
+/// read buffer of some kilobytes, even for a single byte.
 const SMALL: usize = 1024;
 
-/// What passed, in order. Chunks are shared, not copied, but for the small ones.
+/// The data that was read, in order. Large chunks are shared, small ones are copied.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     shared: VecDeque<Bytes>,
-    /// Comes after all that are shared.
+    /// The data after all shared chunks.
     small: BytesMut,
     len: usize,
 }

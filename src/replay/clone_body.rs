@@ -1,11 +1,13 @@
-//! Bodies that can be cloned.
+//! A strategy for bodies that can be cloned.
 
 use crate::replay::strategy::Replay;
 
-/// Keeps a clone of the body: for bodies that are cheap to clone, such as `Full<Bytes>`, `Empty` or `String`. The default.
+/// Keeps a clone of the body. For bodies that are cheap to clone, such as `Full<Bytes>`, `Empty` or `String`. This is the
+/// default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneBody;
 
+#[diagnostic::do_not_recommend]
 impl<B: Clone> Replay<B> for CloneBody {
     type Kept = B;
 

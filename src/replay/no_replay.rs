@@ -1,10 +1,10 @@
-//! Any body, sent once.
+//! A strategy that keeps nothing.
 
 use std::convert::Infallible;
 
 use crate::replay::strategy::Replay;
 
-/// Keeps nothing: a rejected request is not sent again, but its token is renewed for the next one. For any body.
+/// Keeps nothing. A rejected request is not sent again, but its token is renewed for the next one. For any body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoReplay;
 

@@ -1,26 +1,32 @@
-//! The trait.
+//! The trait that says how a body is kept.
 
 /// A way to keep a request's body, so that the request can be sent a second time.
 ///
 /// [`CloneBody`](crate::replay::CloneBody), [`Tee`](crate::replay::Tee) and [`NoReplay`](crate::replay::NoReplay) are
-/// ready-made. One's own is a few lines: for a body that is read from a file, keep the path and open it again.
+/// ready-made. Your own takes a few lines: for a body that is read from a file, keep the path and open the file again.
 ///
-/// A layer clones it once a core: what the clones have in common belongs in an `Arc`.
+/// A layer clones its strategy once for each core. Put what the clones share into an `Arc`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot keep a request body of type `{B}` for the retry",
+    label = "this cannot keep a `{B}` for the retry",
+    note = "`CloneBody`, the default of `BearerAuthLayer`, needs a request body that is `Clone`",
+    note = "for a streaming body, call `.replay(Tee::new(..))` on the `BearerAuthLayer`: it keeps what was sent",
+    note = "to send each request once, call `.without_retry()` on the `BearerAuthLayer`"
+)]
 pub trait Replay<B> {
     /// What is kept.
     type Kept;
 
-    /// Called before the first attempt: gives back the body to send, and what is kept of it. `None`: this request is not
-    /// retried.
+    /// Returns the body to send, and what is kept of it. Called before the first attempt. With `None`, this request is
+    /// not retried.
     fn keep(&self, body: B) -> (B, Option<Self::Kept>);
 
-    /// Called when the first attempt was rejected, before it is known whether there can be a second: what was not read of
-    /// the body need not be read for the first one any more. If there is no second, what was kept is dropped. Default: does
-    /// nothing.
+    /// Stops the first attempt from reading more of the body. Called when the first attempt was rejected, before it is
+    /// decided whether there is a second. If there is no second, what was kept is dropped. Default: does nothing.
     fn pause(&self, kept: &mut Self::Kept) {
         let _ = kept;
     }
 
-    /// Called before the second attempt. `None`: it turned out that this body cannot be sent again.
+    /// Returns the body of the second attempt, or `None` if this body cannot be sent again.
     fn replay(&self, kept: Self::Kept) -> Option<B>;
 }

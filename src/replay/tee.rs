@@ -1,38 +1,40 @@
-//! Any body, kept while it passes.
+//! A strategy that keeps any body while it is sent.
 
 use std::fmt;
 
-use crate::error::BoxError;
 use http_body::{Body, SizeHint};
 
-use crate::replay::{
-    body::ReplayBody,
-    shared::{Keeper, split},
-    strategy::Replay,
+use crate::{
+    error::BoxError,
+    replay::{
+        keeper::{Keeper, split},
+        replay_body::ReplayBody,
+        strategy::Replay,
+    },
 };
 
-/// Keeps the chunks of a streaming body while they pass, so that it can be sent a second time.
+/// Keeps the chunks of a streaming body while they are sent, so that the body can be sent a second time.
 ///
-/// Nothing is buffered before it is sent, and chunks are shared, not copied (but for small ones after the first). When the first attempt is rejected,
+/// Nothing is buffered before it is sent, and chunks are shared, not copied (except small ones after the first). When the
+/// first attempt is rejected:
 ///
-/// 1. what it has not read is held back;
-/// 2. the second attempt sends what was kept, and then the rest as it comes. So an upload whose 401 comes early, before it
-///    is read, is retried whatever its length;
-/// 3. the first attempt's body then ends in an error, unless it was at its end already.
+/// 1. The first attempt reads no more of the body.
+/// 2. The second attempt sends what was kept, and then the rest as it comes. So an upload that is rejected early, before
+///    it was read, is retried whatever its length.
+/// 3. The first attempt's body ends in an error, unless it was at its end already.
 ///
-/// Where more than the [cap](Self::cap) has passed before the answer came, nothing is kept any more: the first attempt
-/// goes on undisturbed and the request is not retried. A body that declares more than the cap (by its size hint) is never kept.
+/// If more than the [cap](Self::cap) was sent before the answer came, nothing is kept any more. The first attempt
+/// continues, and the request is not retried. A body whose size hint is more than the cap is never kept.
 ///
 /// # Which bodies
 ///
-/// The service below goes on seeing the body type that it is made for, so the tee needs a function that makes one of a
-/// [`ReplayBody`]; most bodies that erase a type have one:
+/// The inner service still gets the body type that it is made for, so the tee needs a function that makes that type from
+/// a [`ReplayBody`]. Most body types that erase another one have such a function:
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-/// use crate::error::BoxError;
-/// use tower_bearer::{BearerAuthLayer, FixedToken, replay::Tee};
+/// use tower_bearer::{BearerAuthLayer, BoxError, FixedToken, replay::Tee};
 ///
 /// # let source = FixedToken::new("t")?;
 /// type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -45,8 +47,8 @@ use crate::replay::{
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
 ///
-/// A stack that owns its body type can do without: its client takes a `ReplayBody<B>`, made by [`ReplayBody::new`], and the
-/// tee is [`in_place`](Self::in_place). This saves an allocation.
+/// A stack that chooses its own body type does not need this: its client takes a `ReplayBody<B>`, made by
+/// [`ReplayBody::new`], and the tee is [`in_place`](Self::in_place). This saves an allocation.
 ///
 /// ```
 /// use http::Request;
@@ -72,26 +74,26 @@ pub struct Tee<F> {
     cap: usize,
 }
 
-/// Marks a [`Tee`] for services whose body is a [`ReplayBody`].
+/// Marks a [`Tee`] for services whose request body is a [`ReplayBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct InPlace;
 
 /// What a [`Tee`] keeps of a body.
 pub struct KeptBody<B> {
-    /// With the size hint at the body's beginning; `None` for an empty body.
+    /// With the size hint before anything was read. `None` for an empty body.
     keeper: Option<(Keeper<B>, SizeHint)>,
 }
 
-/// 64 KiB.
+/// How many bytes of a request are kept by default: 64 KiB.
 const CAP: usize = 64 * 1024;
 
 impl<F> Tee<F> {
-    /// Makes the service's body of a [`ReplayBody`] by `make`.
+    /// Returns a tee that makes the service's body from a [`ReplayBody`] by `make`.
     pub const fn new(make: F) -> Self {
         Self { make, cap: CAP }
     }
 
-    /// Keeps at most so many bytes of a request, with its trailers. Default: 64 KiB.
+    /// Sets how many bytes of a request, with its trailers, are kept at most. Default: 64 KiB.
     #[must_use]
     pub const fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
@@ -115,7 +117,7 @@ impl<F> Tee<F> {
 }
 
 impl Tee<InPlace> {
-    /// For a service whose body is a [`ReplayBody`] already.
+    /// Returns a tee for a service whose request body is a [`ReplayBody`] already.
     #[must_use]
     pub const fn in_place() -> Self {
         Self::new(InPlace)
@@ -131,7 +133,7 @@ where
 
     fn keep(&self, body: B) -> (B, Option<KeptBody<B>>) {
         let (first, kept) = self.split(body);
-        // A body that is sent once needs nothing around it.
+        // A body that is sent once is not wrapped.
         (first.into_plain().unwrap_or_else(&self.make), kept)
     }
 
@@ -153,7 +155,7 @@ where
     fn keep(&self, body: ReplayBody<B>) -> (ReplayBody<B>, Option<KeptBody<B>>) {
         match body.into_plain() {
             Ok(body) => self.split(body),
-            // Another layer keeps it already.
+            // Another layer has kept it already.
             Err(body) => (body, None),
         }
     }

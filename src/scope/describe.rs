@@ -1,9 +1,11 @@
-//! Scopes in plain English.
+//! Descriptions of scopes in plain English.
 
 use crate::scope::{interaction::Interaction, level::Level, smart::SmartScope};
 
-/// A scope in plain English: a clinical one of SMART, or another that SMART App Launch 2.2 names. `None` for the rest, which
-/// only their issuer can explain.
+/// Describes a scope in plain English.
+///
+/// It knows the clinical scopes of SMART App Launch 2.2 and the other scopes that this standard names. It returns `None` for
+/// all other scopes, because only their issuer defines what they mean.
 ///
 /// ```
 /// use tower_bearer::scope::describe;
@@ -18,8 +20,8 @@ pub fn describe(scope: &str) -> Option<String> {
         "openid" => "know who the user is",
         "profile" | "fhirUser" => "know the user's own resource",
         "launch" => "know the context in which it was launched",
-        "offline_access" => "get new tokens when the user has left",
-        "online_access" => "get new tokens while the user is there",
+        "offline_access" => "get new tokens when the user is no longer online",
+        "online_access" => "get new tokens while the user is online",
         _ => return launch(scope).or_else(|| scope.parse().ok().as_ref().map(SmartScope::describe)),
     };
     Some(words.to_owned())
@@ -33,7 +35,7 @@ fn launch(scope: &str) -> Option<String> {
 }
 
 impl SmartScope {
-    /// The scope in plain English.
+    /// Describes the scope in plain English.
     #[must_use]
     pub fn describe(&self) -> String {
         let verbs: Vec<_> = self.interactions().map(Interaction::verb).collect();
@@ -45,7 +47,7 @@ impl SmartScope {
         let whose = match self.level() {
             Level::Patient => " of the patient in context",
             Level::User => " that the user may access",
-            Level::System => " that the client may access with no user there",
+            Level::System => " that the client may access without a user",
         };
         format!("{verbs} {resource}{whose}{}", restriction(self.restrictions().into_iter()))
     }

@@ -1,13 +1,13 @@
-//! Why a text is no scope.
+//! The error of parsing a scope.
 
 use std::fmt;
 
-/// Why a text is no scope, or no clinical scope of SMART.
+/// The error that a text is not a valid scope, or not a clinical scope of SMART.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidScope(pub(super) Why);
+pub struct InvalidScope(pub(super) Problem);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum Problem {
     Character(char),
     Level,
     Resource,
@@ -18,23 +18,30 @@ pub(super) enum Why {
 impl fmt::Display for InvalidScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Why::Character(c) => return write!(f, "a scope cannot have the character {c:?} (RFC 6749 §3.3)"),
-            Why::Level => "a SMART scope begins with patient/, user/ or system/",
-            Why::Resource => "the resource of a SMART scope is the name of a FHIR type, in letters, or *",
-            Why::Interactions => {
-                "a SMART scope ends with a dot and some of the letters cruds, in that order, or with .read, .write or .*"
+            Problem::Character(c) => {
+                return write!(f, "the scope contains {c:?}, which is not allowed in a scope (RFC 6749 §3.3)");
             }
-            Why::Query => "after the ? of a SMART scope comes param=value, and & before each further one",
+            Problem::Level => "the text is not a SMART scope: a SMART scope begins with patient/, user/ or system/",
+            Problem::Resource => {
+                "the resource of the SMART scope is not valid: use the name of a FHIR resource type (letters only) or *"
+            }
+            Problem::Interactions => {
+                "the end of the SMART scope is not valid: after the resource, use a dot and then some of the letters cruds \
+                 in this order, or read, write or *"
+            }
+            Problem::Query => {
+                "the query of the SMART scope is not valid: after the ?, use param=value pairs with & between them"
+            }
         })
     }
 }
 
 impl std::error::Error for InvalidScope {}
 
-/// RFC 6749 §3.3: `%x21 / %x23-5B / %x5D-7E`.
+/// Checks that a text has only characters that a scope may have: `%x21 / %x23-5B / %x5D-7E` (RFC 6749 §3.3).
 pub(crate) fn only_scope_characters(text: &str) -> Result<(), InvalidScope> {
     match text.chars().find(|c| !matches!(c, '!' | '#'..='[' | ']'..='~')) {
-        Some(c) => Err(InvalidScope(Why::Character(c))),
+        Some(c) => Err(InvalidScope(Problem::Character(c))),
         None => Ok(()),
     }
 }

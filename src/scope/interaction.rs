@@ -1,25 +1,25 @@
-//! What may be done with a resource.
+//! The interactions that a SMART scope allows.
 
-/// What may be done with a resource: a letter of a SMART scope.
+/// An interaction with a resource, which is one letter of a SMART scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Interaction {
     /// `c`: create.
     Create,
-    /// `r`: read one, any version of it, and its history.
+    /// `r`: read a resource, its versions and its history.
     Read,
     /// `u`: update or patch.
     Update,
     /// `d`: delete.
     Delete,
-    /// `s`: search, and the history of all of a type.
+    /// `s`: search, and read the history of a whole resource type.
     Search,
 }
 
 impl Interaction {
-    /// In the order of SMART's letters, `cruds`.
+    /// All interactions, in the order of SMART's letters, `cruds`.
     pub const ALL: [Self; 5] = [Self::Create, Self::Read, Self::Update, Self::Delete, Self::Search];
 
-    /// Its letter in a scope.
+    /// Returns its letter in a scope.
     #[must_use]
     pub const fn letter(self) -> char {
         match self {
@@ -31,7 +31,7 @@ impl Interaction {
         }
     }
 
-    /// The verb.
+    /// Returns its name as an English verb.
     pub(super) const fn verb(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -43,12 +43,14 @@ impl Interaction {
     }
 }
 
-/// A set of them, a bit each.
+/// A set of interactions, with one bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Interactions(u8);
 
 impl Interactions {
-    /// The end of a SMART scope: v1's `read`, `write` or `*`, or letters of `cruds` in order, at least one.
+    /// Parses the end of a SMART scope.
+    ///
+    /// It is `read`, `write` or `*` in version 1, and one or more letters of `cruds`, in this order, in version 2.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let letters = match text {
             "read" => "rs",

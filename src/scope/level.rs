@@ -1,14 +1,14 @@
-//! Whose data.
+//! The level of a SMART scope.
 
-/// Whose data a SMART scope is about. The levels stand side by side: none takes in another.
+/// The level of a SMART scope, which says whose data it gives access to. No level includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Level {
-    /// `patient/`: of the one patient in context.
+    /// `patient/`: the data of the one patient in context.
     Patient,
-    /// `user/`: what the user may see.
+    /// `user/`: the data that the user may access.
     User,
-    /// `system/`: what the client may see with no user there.
+    /// `system/`: the data that the client may access without a user.
     System,
 }
 
@@ -17,7 +17,7 @@ impl Level {
         [Self::Patient, Self::User, Self::System].into_iter().find(|one| one.as_str() == text)
     }
 
-    /// As it stands before the slash.
+    /// Returns its text, without the slash.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What a token may be used for: scopes (RFC 6749 §3.3), and the clinical ones of SMART App Launch 2.2.
+//! Scopes, which say what a token may be used for (RFC 6749 §3.3), and the clinical scopes of SMART App Launch 2.2.
 //!
 //! ```
 //! use tower_bearer::{Scopes, scope::{Interaction, Level}};

@@ -15,10 +15,10 @@ use crate::scope::{
     smart::SmartScope,
 };
 
-/// A set of scopes (RFC 6749 §3.3): case-sensitive, their order means nothing.
+/// A set of scopes (RFC 6749 §3.3). Scopes are case-sensitive, and their order has no meaning.
 ///
-/// It reads space-delimited text; more than one space, and no scope at all, are taken as they are meant, since servers
-/// send both. It keeps the order for show. Serde reads an array of strings as well.
+/// It is parsed from space-delimited text. The text may be empty and may have several spaces in a row, because some servers
+/// send that. `Display` and [`iter`](Self::iter) keep the order of the text. Serde also deserializes an array of strings.
 ///
 /// ```
 /// use tower_bearer::Scopes;
@@ -34,7 +34,7 @@ pub struct Scopes(Vec<Scope>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Scope {
     Smart(SmartScope),
-    /// Means what its issuer says; only the same text covers it.
+    /// A scope whose meaning its issuer defines. Only the same text covers it.
     Other(Box<str>),
 }
 
@@ -57,19 +57,23 @@ impl Scope {
 }
 
 impl Scopes {
-    /// Whether this scope is among them, to the letter. What SMART scopes take in, [`covers`](Self::covers) knows.
+    /// Returns whether the set contains exactly this text.
+    ///
+    /// [`covers`](Self::covers) also considers what SMART scopes include.
     #[must_use]
     pub fn contains(&self, scope: &str) -> bool {
         self.iter().any(|own| own == scope)
     }
 
-    /// Whether they allow everything that `needed` does. SMART scopes are understood: several may cover one together.
+    /// Returns whether this set allows everything that `needed` allows.
+    ///
+    /// It understands SMART scopes: several of them can cover one scope together.
     #[must_use]
     pub fn covers(&self, needed: &Self) -> bool {
         needed.0.iter().all(|scope| self.covers_one(scope))
     }
 
-    /// Those of them that `granted` does not cover.
+    /// Returns the scopes of this set that `granted` does not cover.
     #[must_use]
     pub fn missing_from(&self, granted: &Self) -> Self {
         Self(self.0.iter().filter(|scope| !granted.covers_one(scope)).cloned().collect())
@@ -82,18 +86,20 @@ impl Scopes {
         }
     }
 
-    /// Whether one of the SMART scopes allows this with every such resource: see [`SmartScope::allows`].
+    /// Returns whether a SMART scope of the set allows an interaction with all resources of a type.
+    ///
+    /// See [`SmartScope::allows`].
     #[must_use]
     pub fn allows(&self, level: Level, resource: &str, interaction: Interaction) -> bool {
         self.smart().any(|scope| scope.allows(level, resource, interaction))
     }
 
-    /// Each scope, as written.
+    /// Returns an iterator over the scopes, each as it was written.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(Scope::as_str)
     }
 
-    /// The clinical scopes of SMART among them.
+    /// Returns an iterator over the clinical SMART scopes of the set.
     pub fn smart(&self) -> impl Iterator<Item = &SmartScope> {
         self.0.iter().filter_map(|scope| match scope {
             Scope::Smart(scope) => Some(scope),
@@ -101,13 +107,13 @@ impl Scopes {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of scopes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -123,7 +129,7 @@ impl PartialEq for Scopes {
 impl FromStr for Scopes {
     type Err = InvalidScope;
 
-    /// Servers choose how long the text is, so each scope is looked up once.
+    /// Parses space-delimited text. It takes linear time, because a server can send a long text.
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
         let mut seen = HashSet::new();
         let each = text.split(' ').filter(|one| !one.is_empty() && seen.insert(*one));

@@ -1,22 +1,24 @@
-//! One clinical scope of SMART App Launch.
+//! A clinical scope of SMART App Launch.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::scope::{
-    error::{InvalidScope, Why, only_scope_characters},
+    error::{InvalidScope, Problem, only_scope_characters},
     interaction::{Interaction, Interactions},
     level::Level,
 };
 
-/// A clinical scope of SMART App Launch 2.2, such as `patient/Observation.rs`; those of version 1 mean what they are in
-/// version 2: `.read` is `.rs`, `.write` is `.cud`, `.*` is `.cruds`.
+/// A clinical scope of SMART App Launch 2.2, such as `patient/Observation.rs`.
 ///
-/// The name of the resource is any ASCII letters: which types there are depends on the version of FHIR. As all of a scope
-/// (RFC 6749 §3.3) it is case-sensitive, so `patient/observation.rs` is a scope, and not on FHIR's `Observation`.
+/// Scopes of version 1 are parsed too: `.read` means `.rs`, `.write` means `.cud`, and `.*` means `.cruds`.
 ///
-/// Two are equal when their texts are. Whether they mean the same, their [canonical](Self::canonical) forms say.
+/// The resource type may be any ASCII letters, because the types depend on the version of FHIR. Scopes are case-sensitive
+/// (RFC 6749 §3.3), so `patient/observation.rs` is a valid scope, but it does not apply to FHIR's `Observation`.
+///
+/// Two scopes are equal if their texts are equal. To compare what they mean, compare their [canonical](Self::canonical)
+/// forms.
 ///
 /// ```
 /// use tower_bearer::SmartScope;
@@ -32,43 +34,45 @@ use crate::scope::{
 pub struct SmartScope {
     text: Box<str>,
     level: Level,
-    /// `None` for all.
+    /// `None` for all types.
     resource: Option<Box<str>>,
     interactions: Interactions,
     query: Option<Box<str>>,
 }
 
 impl SmartScope {
-    /// Whose data it is about.
+    /// Returns its level, which says whose data it gives access to.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// The type of resource; `None` for all (`*`).
+    /// Returns the resource type, or `None` for all types (`*`).
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.resource.as_deref()
     }
 
-    /// What may be done, in the order of `cruds`.
+    /// Returns an iterator over the interactions that it allows, in the order of `cruds`.
     pub fn interactions(&self) -> impl Iterator<Item = Interaction> {
         self.interactions.iter()
     }
 
-    /// The search parameters that restrict it, as written after the `?`.
+    /// Returns the search parameters that restrict it, as they were written after the `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// As it was written.
+    /// Returns the scope as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it allows this with every such resource. One with a query does not: it allows it with some.
+    /// Returns whether it allows an interaction with all resources of a type.
+    ///
+    /// A scope with a query allows it only with some resources, so this returns `false`.
     #[must_use]
     pub fn allows(&self, level: Level, resource: &str, interaction: Interaction) -> bool {
         self.level == level
@@ -77,16 +81,16 @@ impl SmartScope {
             && self.interactions.contains(interaction)
     }
 
-    /// Whether it allows everything that `other` does.
+    /// Returns whether it allows everything that `other` allows.
     ///
-    /// A scope without a query covers the same with one. A query covers only itself, its parameters in any order: whether it
-    /// finds all that another one does, only the server knows.
+    /// A scope without a query covers the same scope with a query. A scope with a query only covers a scope with the same
+    /// parameters, in any order, because only the server knows whether one query finds everything that another one finds.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.interactions_within(other).is_some_and(|own| own.contains_all(other.interactions))
     }
 
-    /// What it lets be done with the resources that `other` is about, if it is about all of these.
+    /// Returns the interactions that it allows with the resources of `other`, if it applies to all of them.
     pub(super) fn interactions_within(&self, other: &Self) -> Option<Interactions> {
         let about = self.level == other.level
             && (self.resource.is_none() || self.resource == other.resource)
@@ -94,13 +98,15 @@ impl SmartScope {
         about.then_some(self.interactions)
     }
 
-    /// Whether the scopes allow together everything that this one does.
+    /// Returns whether the granted scopes together allow everything that this one allows.
     pub(super) fn is_covered_by<'a>(&self, granted: impl Iterator<Item = &'a Self>) -> bool {
         let sets = granted.filter_map(|scope| scope.interactions_within(self));
         sets.fold(Interactions::default(), Interactions::union).contains_all(self.interactions)
     }
 
-    /// The scope of version 2 that means the same: letters for words, and the parameters of a query in order, each once.
+    /// Returns the scope of version 2 with the same meaning.
+    ///
+    /// It has letters instead of words, and its query has sorted parameters without duplicates.
     #[must_use]
     pub fn canonical(&self) -> Self {
         let restrictions = Vec::from_iter(self.restrictions()).join("&");
@@ -116,7 +122,7 @@ impl SmartScope {
         Self { text: text.into(), query, ..self.clone() }
     }
 
-    /// The parameters of the query. All must hold, so neither order nor repetition matters.
+    /// Returns the parameters of the query. All of them must match, so order and repetition have no meaning.
     pub(super) fn restrictions(&self) -> BTreeSet<&str> {
         self.query().into_iter().flat_map(|query| query.split('&')).collect()
     }
@@ -127,19 +133,19 @@ impl FromStr for SmartScope {
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
         only_scope_characters(text)?;
-        let (level, rest) = text.split_once('/').ok_or(InvalidScope(Why::Level))?;
-        let level = Level::parse(level).ok_or(InvalidScope(Why::Level))?;
+        let (level, rest) = text.split_once('/').ok_or(InvalidScope(Problem::Level))?;
+        let level = Level::parse(level).ok_or(InvalidScope(Problem::Level))?;
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-        let (resource, interactions) = rest.split_once('.').ok_or(InvalidScope(Why::Interactions))?;
+        let (resource, interactions) = rest.split_once('.').ok_or(InvalidScope(Problem::Interactions))?;
         let is_name = !resource.is_empty() && resource.bytes().all(|b| b.is_ascii_alphabetic());
         if !is_name && resource != "*" {
-            return Err(InvalidScope(Why::Resource));
+            return Err(InvalidScope(Problem::Resource));
         }
-        let interactions = Interactions::parse(interactions).ok_or(InvalidScope(Why::Interactions))?;
+        let interactions = Interactions::parse(interactions).ok_or(InvalidScope(Problem::Interactions))?;
         let is_pair =
             |one: &str| one.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.is_empty());
         if query.is_some_and(|query| !query.split('&').all(is_pair)) {
-            return Err(InvalidScope(Why::Query));
+            return Err(InvalidScope(Problem::Query));
         }
         Ok(Self {
             text: text.into(),

@@ -22,7 +22,7 @@ impl FixedToken {
     ///
     /// # Errors
     /// As [`AccessToken::new`].
-    pub fn new(token: impl Into<secrecy::SecretString>) -> Result<Self, Error> {
+    pub fn new(token: impl Into<crate::secret_string::SecretString>) -> Result<Self, Error> {
         AccessToken::new(token).map(Self)
     }
 }

@@ -10,16 +10,17 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::Issuer;
+use crate::testing::issuer::Issuer;
 
-/// A protected resource in process: 200 with a small FHIR bundle for an accepted token, else 401 with a challenge.
+/// A protected resource in process, returned by [`Issuer::api`].
 ///
-/// It takes requests with any body, which it does not read, on any path. Made by [`Issuer::api`].
+/// It answers an accepted token with 200 and a small FHIR bundle, and all other requests with 401 and a challenge. It
+/// accepts any path and any body, and does not read the body.
 #[derive(Clone, Debug)]
 pub struct Api(Issuer);
 
 impl Issuer {
-    /// A resource server that accepts this issuer's tokens.
+    /// Returns a resource server that accepts this issuer's tokens.
     #[must_use]
     pub fn api(&self) -> Api {
         Api(self.clone())
@@ -28,8 +29,8 @@ impl Issuer {
     pub(super) fn resource(&self, headers: &HeaderMap) -> Response<Bytes> {
         const BUNDLE: &[u8] = br#"{"resourceType":"Bundle","type":"searchset","total":0}"#;
 
-        let standing = self.check(headers);
-        if standing.is_accepted() {
+        let status = self.check(headers);
+        if status.is_accepted() {
             let mut response = Response::new(Bytes::from_static(BUNDLE));
             let json = HeaderValue::from_static("application/fhir+json");
             response.headers_mut().insert(CONTENT_TYPE, json);
@@ -37,7 +38,7 @@ impl Issuer {
         } else {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::UNAUTHORIZED;
-            response.headers_mut().insert(WWW_AUTHENTICATE, standing.challenge());
+            response.headers_mut().insert(WWW_AUTHENTICATE, status.challenge());
             response
         }
     }
@@ -63,18 +64,18 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::testing::ask::{PASSWORD, ask, bearer, json_body};
+    use crate::testing::test_client::{PASSWORD, bearer_headers, json_body, post_form};
 
     #[tokio::test]
-    async fn an_accepted_token_gets_the_bundle_and_no_token_a_challenge() {
+    async fn an_accepted_token_gets_the_bundle_and_a_missing_token_a_challenge() {
         let issuer = Issuer::new();
-        let body = json_body(ask(&issuer, "/token", PASSWORD).await).await;
+        let body = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         let mut request = Request::new(());
         let refused = issuer.api().oneshot(request.clone()).await.unwrap();
         assert_eq!(refused.status(), 401);
         assert_eq!(refused.headers()[WWW_AUTHENTICATE], r#"Bearer realm="fhir""#);
 
-        let token = bearer(&body)[AUTHORIZATION].clone();
+        let token = bearer_headers(&body)[AUTHORIZATION].clone();
         request.headers_mut().insert(AUTHORIZATION, token);
         let answer = issuer.api().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);

@@ -1,4 +1,4 @@
-//! Assertions of others: JWTs that vouch for the client or for a user (RFC 7523 §3).
+//! Verification of assertions: JWTs that authenticate the client or identify a user (RFC 7523 §3).
 
 use std::collections::HashMap;
 
@@ -8,60 +8,64 @@ use hmac::Mac as _;
 use p256::ecdsa::signature::Verifier as _;
 use serde_json::Value;
 
-use super::{IssuerBuilder, TokenRequest};
+use crate::testing::request::TokenRequest;
+use crate::testing::settings::Settings;
 
-/// What SMART App Launch 2.2 allows between now and `exp`, in seconds.
-const LONGEST: i64 = 300;
+/// The longest time from now to `exp` that SMART App Launch 2.2 allows, in seconds.
+const MAX_LIFETIME: i64 = 300;
 
-/// The `jti`s seen, with the times until which they must not come again.
-pub(super) type Seen = HashMap<String, i64>;
+/// The `jti` values that were used, each with the time until which it must not be used again.
+pub(super) type UsedIds = HashMap<String, i64>;
 
-/// Whose signature counts.
+/// The kind of key that must have signed an assertion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Signer {
-    /// One of the client's keys, by ES256 or ES384.
+    /// One of the client's keys, with ES256 or ES384.
     Key,
-    /// The client's secret, by HS256.
+    /// The client's secret, with HS256.
     Secret,
 }
 
-/// The claims of an assertion that holds, with `iss` and `sub`; else what is wrong with it.
+/// Returns the claims of a valid assertion, which has `iss` and `sub`. Otherwise returns why it is not valid.
 pub(super) fn verify(
     jwt: &str,
     by: Signer,
-    settings: &IssuerBuilder,
-    seen: &mut Seen,
+    settings: &Settings,
+    used: &mut UsedIds,
     now: i64,
     request: &TokenRequest,
 ) -> Result<Value, &'static str> {
-    let (message, signature) = jwt.rsplit_once('.').ok_or("It is no JWT")?;
-    let (header, claims) = message.split_once('.').ok_or("It is no JWT")?;
-    let (header, claims) = (json(header).ok_or("No header")?, json(claims).ok_or("No claims")?);
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "No signature")?;
+    const NOT_A_JWT: &str = "The assertion is not a JWT";
+
+    let (message, signature) = jwt.rsplit_once('.').ok_or(NOT_A_JWT)?;
+    let (header, claims) = message.split_once('.').ok_or(NOT_A_JWT)?;
+    let header = json(header).ok_or("The JWT header is not valid")?;
+    let claims = json(claims).ok_or("The JWT claims are not valid")?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "The signature is not base64url")?;
     if header["typ"] != "JWT" {
         return Err("The typ is not JWT");
     }
     if !is_signed(&header, message.as_bytes(), &signature, by, settings) {
-        return Err("Wrong alg, kid, key or signature");
+        return Err("The alg, kid, key or signature is wrong");
     }
     let text = |name: &str| claims[name].as_str().filter(|text| !text.is_empty());
     if text("iss") != Some(&settings.client_id) || text("sub").is_none() {
-        return Err("Wrong iss or no sub");
+        return Err("The iss is wrong or the sub is missing");
     }
-    if !is_for_us(&claims["aud"], request) {
-        return Err("The aud is somebody else");
+    if !has_our_audience(&claims["aud"], request) {
+        return Err("The aud is not this issuer");
     }
-    let exp = claims["exp"].as_i64().ok_or("No exp")?;
-    if exp <= now || exp > now + LONGEST {
-        return Err("The exp is past, or too far off");
+    let exp = claims["exp"].as_i64().ok_or("The exp is missing")?;
+    if exp <= now || exp > now + MAX_LIFETIME {
+        return Err("The exp is in the past or more than 300 s ahead");
     }
     if ["nbf", "iat"].iter().any(|name| claims[*name].as_i64().is_some_and(|time| time > now)) {
-        return Err("It is of the future");
+        return Err("The nbf or iat is in the future");
     }
-    seen.retain(|_, until| *until > now);
-    let id = text("jti").ok_or("No jti")?;
-    if seen.insert(id.to_owned(), exp).is_some() {
-        return Err("The jti was seen before");
+    used.retain(|_, until| *until > now);
+    let id = text("jti").ok_or("The jti is missing")?;
+    if used.insert(id.to_owned(), exp).is_some() {
+        return Err("The jti was used before");
     }
     Ok(claims)
 }
@@ -70,14 +74,14 @@ fn json(part: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-/// The issuer, or its token URL.
-fn is_for_us(audience: &Value, request: &TokenRequest) -> bool {
+/// Returns whether the audience is the issuer or its token URL.
+fn has_our_audience(audience: &Value, request: &TokenRequest) -> bool {
     let base = request.base();
     let is_ours = |one: &Value| one.as_str().is_some_and(|one| one == base || one == format!("{base}/token"));
     audience.as_array().map_or_else(|| is_ours(audience), |several| several.iter().any(is_ours))
 }
 
-fn is_signed(header: &Value, message: &[u8], signature: &[u8], by: Signer, settings: &IssuerBuilder) -> bool {
+fn is_signed(header: &Value, message: &[u8], signature: &[u8], by: Signer, settings: &Settings) -> bool {
     match (header["alg"].as_str(), by) {
         (Some("HS256"), Signer::Secret) => {
             let mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(settings.client_secret.as_bytes());

@@ -4,21 +4,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 
-use super::answer::Refusal;
-use super::assertion::{Signer, verify};
-use super::issuer::State;
-use super::{ClientAuthentication, IssuerBuilder, TokenRequest};
+use crate::testing::assertion::{Signer, verify};
+use crate::testing::issuer::State;
+use crate::testing::request::TokenRequest;
+use crate::testing::response::Refusal;
+use crate::testing::settings::{ClientAuthentication, Settings};
 
-/// Exactly one authentication, of an accepted kind, with the right id and secret.
+/// Checks that the request has exactly one client authentication, of the accepted kind, with the right id and secret.
 pub(super) fn authenticate(
-    settings: &IssuerBuilder,
+    settings: &Settings,
     state: &mut State,
     now: i64,
     request: &TokenRequest,
 ) -> Result<(), Refusal> {
     use ClientAuthentication as Accepted;
 
-    const UNKNOWN: Refusal = Refusal::new("invalid_client", "Unknown client, wrong secret or wrong method");
+    const UNKNOWN: Refusal =
+        Refusal::new("invalid_client", "Unknown client, wrong secret or wrong authentication method");
     const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     const SEVERAL: Refusal = Refusal::new("invalid_request", "More than one client authentication");
 
@@ -43,7 +45,7 @@ pub(super) fn authenticate(
             if request.param("client_assertion_type") != Some(ASSERTION_TYPE) {
                 return Err(UNKNOWN);
             }
-            let claims = verify(assertion, by, settings, &mut state.assertions, now, request)
+            let claims = verify(assertion, by, settings, &mut state.used_assertions, now, request)
                 .map_err(|why| Refusal::new("invalid_client", why))?;
             id.is_none_or(|id| id == settings.client_id) && claims["sub"] == settings.client_id
         }
@@ -53,7 +55,7 @@ pub(super) fn authenticate(
                 Accepted::BasicRaw => false,
                 Accepted::Post | Accepted::None | Accepted::PrivateKeyJwt | Accepted::SecretJwt => return Err(UNKNOWN),
             };
-            // A `client_id` beside the header is tolerated if it says the same.
+            // A `client_id` parameter in addition to the header is accepted if both are the same.
             let (name, secret) = user_pass(header.as_bytes(), encoded).ok_or(UNKNOWN)?;
             id.is_none_or(|id| id == name) && name == settings.client_id && secret == settings.client_secret
         }
@@ -67,7 +69,7 @@ pub(super) fn authenticate(
     if proven { Ok(()) } else { Err(UNKNOWN) }
 }
 
-/// The id and secret in an HTTP Basic header.
+/// Returns the id and the secret in an HTTP Basic header.
 fn user_pass(header: &[u8], encoded: bool) -> Option<(String, String)> {
     let (scheme, credentials) = std::str::from_utf8(header).ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -78,7 +80,7 @@ fn user_pass(header: &[u8], encoded: bool) -> Option<(String, String)> {
     if encoded { Some((form_decoded(id)?, form_decoded(secret)?)) } else { Some((id.to_owned(), secret.to_owned())) }
 }
 
-/// One value in the form encoding; `&` cannot be part of it.
+/// Decodes one form-encoded value. Returns `None` if it contains `&`, which would start another one.
 fn form_decoded(value: &str) -> Option<String> {
     let form = format!("value={value}");
     let mut pairs = form_urlencoded::parse(form.as_bytes());
@@ -89,15 +91,15 @@ fn form_decoded(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Issuer;
-    use crate::testing::ask::{ask_as, json_body};
+    use crate::testing::issuer::Issuer;
+    use crate::testing::test_client::{json_body, post_form_as};
 
     const GRANT: &str = "grant_type=password&username=user1&password=user-password";
 
     async fn status(accepted: ClientAuthentication, basic: Option<&str>, body: &str) -> u16 {
         let issuer = Issuer::builder().client_authentication(accepted).build();
         let body = format!("{GRANT}{body}");
-        ask_as(&issuer, "/token", basic, &body).await.status().as_u16()
+        post_form_as(&issuer, "/token", basic, &body).await.status().as_u16()
     }
 
     const BASIC: Option<&str> = Some("client1:client-secret");
@@ -124,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_secret_is_challenged() {
         let issuer = Issuer::new();
-        let response = ask_as(&issuer, "/token", Some("client1:wrong"), GRANT).await;
+        let response = post_form_as(&issuer, "/token", Some("client1:wrong"), GRANT).await;
         assert_eq!(response.status(), 401);
         assert!(response.headers()["www-authenticate"].as_bytes().starts_with(b"Basic"));
         assert_eq!(json_body(response).await["error"], "invalid_client");
@@ -140,8 +142,8 @@ mod tests {
             (ClientAuthentication::BasicRaw, raw.as_str(), encoded),
         ] {
             let issuer = Issuer::builder().client(id, secret).client_authentication(accepted).build();
-            assert_eq!(ask_as(&issuer, "/token", Some(right), GRANT).await.status(), 200);
-            assert_eq!(ask_as(&issuer, "/token", Some(wrong), GRANT).await.status(), 401);
+            assert_eq!(post_form_as(&issuer, "/token", Some(right), GRANT).await.status(), 200);
+            assert_eq!(post_form_as(&issuer, "/token", Some(wrong), GRANT).await.status(), 401);
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The issuer's clock: one wall-clock reading, then tokio time.
+//! The issuer's clock: the wall clock at its start, then tokio's time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use tokio::time::Instant;
 
-/// The last second that an HTTP date can say: 9999-12-31T23:59:59Z.
+/// The last second that an HTTP date can express: 9999-12-31T23:59:59Z.
 const LAST_HTTP_SECOND: i64 = 253_402_300_799;
 
-/// Starts at the wall clock's time and moves with tokio's, so that paused or advanced time rules expiry.
+/// A clock that starts at the wall clock's time and then follows tokio's, so that tests can pause and advance it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     wall: Duration,
@@ -16,22 +16,22 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    #[allow(clippy::disallowed_methods, reason = "the one reading of the wall clock")]
+    #[allow(clippy::disallowed_methods, reason = "the only read of the wall clock")]
     pub(super) fn start() -> Self {
         Self { wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), started: Instant::now() }
     }
 
-    /// Time since the issuer was made; what decides whether a token has expired.
+    /// Returns the time since the issuer's start. It decides whether a token has expired.
     pub(super) fn elapsed(self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The time that the issuer *says* it is, in seconds since 1970.
+    /// Returns the time that the issuer *reports*, in seconds since 1970.
     pub(super) fn unix(self, skew: i64) -> i64 {
         seconds(self.wall.saturating_add(self.elapsed())).saturating_add(skew)
     }
 
-    /// The same as a `Date` header (RFC 9110 §5.6.7).
+    /// Returns the reported time as a `Date` header (RFC 9110 §5.6.7).
     pub(super) fn http_date(self, skew: i64) -> HeaderValue {
         let unix = self.unix(skew).clamp(0, LAST_HTTP_SECOND).unsigned_abs();
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix));
@@ -39,7 +39,7 @@ impl Clock {
     }
 }
 
-/// Whole seconds, signed as in a `NumericDate` (RFC 7519 §2).
+/// Returns whole seconds, signed as in a `NumericDate` (RFC 7519 §2).
 pub(super) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

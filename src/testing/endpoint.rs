@@ -1,19 +1,21 @@
-//! The endpoints, the same in process and on loopback.
+//! The endpoints, which are the same in process and on loopback.
 
 use bytes::Bytes;
 use http::header::DATE;
 use http::{Method, Request, Response};
 
-use super::answer::{Content, Refusal, bare, json_answer, wrong_method};
-use super::client::authenticate;
-use super::request::base;
-use super::script::{Step, amend};
-use super::{Failure, Issuer, Outage, TokenRequest, metadata};
+use crate::testing::client::authenticate;
+use crate::testing::failure::{Failure, Outage};
+use crate::testing::issuer::Issuer;
+use crate::testing::metadata;
+use crate::testing::request::{TokenRequest, base};
+use crate::testing::response::{Content, Refusal, empty_response, json_response, method_not_allowed};
+use crate::testing::script::{Step, amend};
 
-/// More than this in a request to the issuer is answered with 413, so that a thousand kept requests stay small.
+/// The largest request body. A larger one gets a 413, so that the recorded requests use little memory.
 pub(super) const REQUEST_LIMIT: usize = 64 * 1024;
 
-/// Whether the path belongs to the protected resource.
+/// Returns whether the path belongs to the protected resource.
 pub(super) fn is_api(path: &str) -> bool {
     path.strip_prefix("/fhir").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -25,19 +27,19 @@ impl Issuer {
         let document =
             metadata::document(request.uri().path(), &base(request.uri(), request.headers()), self.settings());
         let mut response = match request.uri().path() {
-            _ if document.is_some() && !get => wrong_method("GET"),
+            _ if document.is_some() && !get => method_not_allowed("GET"),
             _ if document.is_some() => {
                 self.state().counts.metadata += 1;
-                json_answer(&document.unwrap_or_default())
+                json_response(&document.unwrap_or_default())
             }
             path if is_api(path) => self.resource(request.headers()).map(Content::Whole),
-            _ if request.body().len() > REQUEST_LIMIT => bare(413),
+            _ if request.body().len() > REQUEST_LIMIT => empty_response(413),
             "/token" if post => self.token(request).await?,
             "/revoke" if post => self.revoke(request),
-            "/jwks" if get => json_answer(&self.state().key.set()),
-            "/token" | "/revoke" => wrong_method("POST"),
-            "/jwks" => wrong_method("GET"),
-            _ => bare(404),
+            "/jwks" if get => json_response(&self.state().key.set()),
+            "/token" | "/revoke" => method_not_allowed("POST"),
+            "/jwks" => method_not_allowed("GET"),
+            _ => empty_response(404),
         };
         let skew = self.state().clock_skew;
         response.headers_mut().insert(DATE, self.clock().http_date(skew));
@@ -47,7 +49,7 @@ impl Issuer {
     async fn token(&self, request: Request<Bytes>) -> Result<Response<Content>, Outage> {
         let (parts, body) = request.into_parts();
         let request = TokenRequest::new(parts, &body);
-        let (gate, delay) = self.state().arrived(request.clone());
+        let (gate, delay) = self.state().record(request.clone());
         if let Some(gate) = gate {
             gate.pass().await;
         }
@@ -57,11 +59,11 @@ impl Issuer {
 
         let step = self.state().script.next();
         match step {
-            Step::Honest => Ok(self.by_the_rules(&request, None)),
+            Step::Unchanged => Ok(self.by_the_rules(&request, None)),
             Step::Amend(patch) => Ok(self.by_the_rules(&request, Some(patch))),
             Step::Answer(json) => {
                 self.count_outcome(true);
-                Ok(json_answer(&json))
+                Ok(json_response(&json))
             }
             Step::Fail(failure) => {
                 if matches!(failure, Failure::AnswerLost) {
@@ -69,7 +71,7 @@ impl Issuer {
                 } else {
                     self.count_outcome(false);
                 }
-                failure.happen().await
+                failure.respond().await
             }
         }
     }
@@ -80,13 +82,13 @@ impl Issuer {
                 if let Some(patch) = patch {
                     amend(&mut answer, patch);
                 }
-                json_answer(&answer)
+                json_response(&answer)
             }
-            Err(refusal) => refusal.answer(),
+            Err(refusal) => refusal.response(),
         }
     }
 
-    /// RFC 7009 §2: 200 even for a token that nobody knows.
+    /// Revokes a token. An unknown token also gets a 200 (RFC 7009 §2.2).
     fn revoke(&self, request: Request<Bytes>) -> Response<Content> {
         let (parts, body) = request.into_parts();
         let request = TokenRequest::new(parts, &body);
@@ -97,14 +99,14 @@ impl Issuer {
             None => authenticate(self.settings(), &mut state, now, &request),
         };
         if let Err(refusal) = allowed {
-            return refusal.answer();
+            return refusal.response();
         }
         let Some(token) = request.param("token") else {
-            return Refusal::new("invalid_request", "There is no token").answer();
+            return Refusal::new("invalid_request", "The token parameter is missing").response();
         };
         state.counts.revocations += 1;
         state.store.revoke(token);
-        bare(200)
+        empty_response(200)
     }
 }
 
@@ -114,8 +116,9 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::testing::ask::{PASSWORD, ask, ask_as, bearer, json_body};
-    use crate::testing::{RefreshTokens, Standing};
+    use crate::testing::settings::RefreshTokens;
+    use crate::testing::test_client::{PASSWORD, bearer_headers, json_body, post_form, post_form_as};
+    use crate::testing::token_status::TokenStatus;
 
     async fn status(method: &str, path: &str, body: Vec<u8>) -> u16 {
         let request = Request::builder().method(method).uri(path).body(Full::from(body)).unwrap();
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unknown_paths_and_methods_and_large_bodies_are_told_apart() {
+    async fn unknown_paths_wrong_methods_and_large_bodies_have_different_statuses() {
         assert_eq!(status("GET", "/", vec![]).await, 404);
         assert_eq!(status("GET", "/token", vec![]).await, 405);
         assert_eq!(status("POST", "/jwks", vec![]).await, 405);
@@ -138,32 +141,32 @@ mod tests {
         assert_eq!(status("POST", "/token", (0..=255).collect()).await, 400);
         let issuer = Issuer::new();
         for form in ["%", "%ff%fe=%00", "&&&=&=", "grant_type", "=password", "grant_type=%F0%9F%92%A9"] {
-            assert_eq!(ask(&issuer, "/token", form).await.status(), 400, "{form}");
+            assert_eq!(post_form(&issuer, "/token", form).await.status(), 400, "{form}");
         }
         for basic in ["", ":", "no colon", "%ff:%ff", "a&b:c", "ü:ü"] {
-            assert_eq!(ask_as(&issuer, "/token", Some(basic), PASSWORD).await.status(), 401, "{basic}");
+            assert_eq!(post_form_as(&issuer, "/token", Some(basic), PASSWORD).await.status(), 401, "{basic}");
         }
     }
 
     #[tokio::test]
-    async fn a_revoked_token_is_not_accepted_and_an_unknown_one_is_no_error() {
+    async fn a_revoked_token_is_rejected_and_an_unknown_one_is_not_an_error() {
         let issuer = Issuer::new();
-        let body = json_body(ask(&issuer, "/token", PASSWORD).await).await;
+        let body = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         for token in [body["access_token"].as_str().unwrap(), "made-up"] {
-            let response = ask(&issuer, "/revoke", &format!("token={token}")).await;
+            let response = post_form(&issuer, "/revoke", &format!("token={token}")).await;
             assert_eq!(response.status(), 200);
         }
-        assert_eq!(issuer.check(&bearer(&body)), Standing::Revoked);
-        assert_eq!(ask_as(&issuer, "/revoke", None, "token=x").await.status(), 401);
+        assert_eq!(issuer.check(&bearer_headers(&body)), TokenStatus::Revoked);
+        assert_eq!(post_form_as(&issuer, "/revoke", None, "token=x").await.status(), 401);
         assert_eq!(issuer.counts().revocations, 2);
     }
 
     #[tokio::test]
     async fn revoking_a_refresh_token_revokes_its_access_token() {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Kept).build();
-        let body = json_body(ask(&issuer, "/token", PASSWORD).await).await;
+        let body = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         let refresh = body["refresh_token"].as_str().unwrap();
-        ask(&issuer, "/revoke", &format!("token={refresh}")).await;
-        assert_eq!(issuer.check(&bearer(&body)), Standing::Revoked);
+        post_form(&issuer, "/revoke", &format!("token={refresh}")).await;
+        assert_eq!(issuer.check(&bearer_headers(&body)), TokenStatus::Revoked);
     }
 }

@@ -1,27 +1,28 @@
-//! The gate: hold token requests until told otherwise.
+//! The gate, which holds token requests until it is released.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Holds token requests at the issuer until released or dropped; made by [`Issuer::hold`](super::Issuer::hold).
+/// A gate that holds token requests at the issuer until it is released or dropped, made by
+/// [`Issuer::hold`](super::Issuer::hold).
 ///
-/// With it, a test of concurrency needs no sleeps: wait until the requests are *there*, act, release.
+/// With it, a concurrency test does not need to sleep: wait until the requests have arrived, act, then release the gate.
 #[derive(Debug)]
 #[must_use = "dropping the gate opens it"]
 pub struct Gate(Arc<Barrier>);
 
 impl Gate {
-    /// Lets every waiting request go on, and every later one pass.
+    /// Lets all waiting requests continue, and later ones pass.
     pub fn release(self) {}
 
-    /// Resolves once at least `n` token requests wait here at the same time.
+    /// Waits until at least `n` token requests wait at the gate at the same time.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when this future is dropped.
+    /// This method is cancel safe. Dropping the future loses nothing.
     pub async fn waiting(&self, n: usize) {
-        // An error would mean that the sender is gone, which this gate owns.
+        // It cannot fail, because this gate owns the sender.
         let _ = self.0.waiting.subscribe().wait_for(|waiting| *waiting >= n).await;
     }
 }
@@ -32,7 +33,7 @@ impl Drop for Gate {
     }
 }
 
-/// The issuer's side of a gate. It outlives the [`Gate`], then open for good.
+/// The issuer's side of a gate. It lives longer than the [`Gate`], and is open after that.
 #[derive(Debug)]
 pub(super) struct Barrier {
     open: watch::Sender<bool>,
@@ -45,27 +46,28 @@ impl Barrier {
         (Gate(Arc::clone(&barrier)), barrier)
     }
 
-    /// Waits until the gate is open, counted while it waits, cancelled or not.
+    /// Waits until the gate is open. The request is counted as waiting until then, or until this future is dropped.
     pub(super) async fn pass(&self) {
         let mut open = self.open.subscribe();
         if *open.borrow() {
             return;
         }
-        let _here = Here::new(&self.waiting);
+        let _counted = WaitingGuard::new(&self.waiting);
         let _ = open.wait_for(|open| *open).await;
     }
 }
 
-struct Here<'a>(&'a watch::Sender<usize>);
+/// Counts one waiting request, until it is dropped.
+struct WaitingGuard<'a>(&'a watch::Sender<usize>);
 
-impl<'a> Here<'a> {
+impl<'a> WaitingGuard<'a> {
     fn new(waiting: &'a watch::Sender<usize>) -> Self {
         waiting.send_modify(|waiting| *waiting += 1);
         Self(waiting)
     }
 }
 
-impl Drop for Here<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|waiting| *waiting -= 1);
     }
@@ -73,8 +75,8 @@ impl Drop for Here<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::Issuer;
-    use crate::testing::ask::{PASSWORD, ask};
+    use crate::testing::issuer::Issuer;
+    use crate::testing::test_client::{PASSWORD, post_form};
 
     #[tokio::test(start_paused = true)]
     async fn requests_wait_until_the_release() {
@@ -83,7 +85,7 @@ mod tests {
         let requests: Vec<_> = (0..3)
             .map(|_| {
                 let issuer = issuer.clone();
-                tokio::spawn(async move { ask(&issuer, "/token", PASSWORD).await.status() })
+                tokio::spawn(async move { post_form(&issuer, "/token", PASSWORD).await.status() })
             })
             .collect();
 
@@ -97,12 +99,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_given_up_at_the_gate_no_longer_waits() {
+    async fn a_request_cancelled_at_the_gate_is_no_longer_counted() {
         let issuer = Issuer::new();
         let gate = issuer.hold();
         let request = tokio::spawn({
             let issuer = issuer.clone();
-            async move { ask(&issuer, "/token", PASSWORD).await }
+            async move { post_form(&issuer, "/token", PASSWORD).await }
         });
         gate.waiting(1).await;
         request.abort();
@@ -115,6 +117,6 @@ mod tests {
     async fn a_dropped_gate_is_open() {
         let issuer = Issuer::new();
         drop(issuer.hold());
-        assert_eq!(ask(&issuer, "/token", PASSWORD).await.status(), 200);
+        assert_eq!(post_form(&issuer, "/token", PASSWORD).await.status(), 200);
     }
 }

@@ -1,22 +1,23 @@
-//! The grants: who gets which token.
+//! The grants: which requests get a token, and which token.
 
 use std::sync::Arc;
 
-use super::answer::Refusal;
-use super::assertion::{Signer, verify};
-use super::client::authenticate;
-use super::issuer::State;
-use super::store::Session;
-use super::{ClientAuthentication, IssuerBuilder, RefreshTokens, TokenRequest};
+use crate::testing::assertion::{Signer, verify};
+use crate::testing::client::authenticate;
+use crate::testing::issuer::State;
+use crate::testing::request::TokenRequest;
+use crate::testing::response::Refusal;
+use crate::testing::settings::{ClientAuthentication, RefreshTokens, Settings};
+use crate::testing::store::Session;
 
-/// What a request has earned.
+/// What a token request is granted.
 pub(super) struct Grant {
     pub(super) session: Arc<Session>,
-    /// Of the access token; a refresh may narrow it.
+    /// The scope of the access token. A refresh can narrow it.
     pub(super) scope: String,
-    /// Whether a refresh token comes with it.
+    /// Whether the response contains a refresh token.
     pub(super) refreshable: bool,
-    /// What the answer says that it is, if it says so.
+    /// The `issued_token_type` of the response, if it has one.
     pub(super) issued_type: Option<&'static str>,
 }
 
@@ -34,7 +35,7 @@ impl Grant {
 
 /// Decides on a token request by the rules.
 pub(super) fn decide(
-    settings: &IssuerBuilder,
+    settings: &Settings,
     state: &mut State,
     now: i64,
     request: &TokenRequest,
@@ -49,15 +50,15 @@ pub(super) fn decide(
         Some("client_credentials") => client_credentials(settings, request),
         Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => jwt_bearer(settings, state, now, request),
         Some("urn:ietf:params:oauth:grant-type:token-exchange") => exchange(settings, state, request),
-        Some(_) => Err(Refusal::new("unsupported_grant_type", "No such grant here")),
-        None => Err(Refusal::new("invalid_request", "There is no grant_type")),
+        Some(_) => Err(Refusal::new("unsupported_grant_type", "This issuer does not support this grant_type")),
+        None => Err(Refusal::new("invalid_request", "The grant_type is missing")),
     }
 }
 
-/// RFC 6749 §4.3.
-fn password(settings: &IssuerBuilder, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
+/// The password grant (RFC 6749 §4.3).
+fn password(settings: &Settings, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
     let (Some(name), Some(password)) = (request.param("username"), request.param("password")) else {
-        return Err(Refusal::new("invalid_request", "There is no username or no password"));
+        return Err(Refusal::new("invalid_request", "The username or the password is missing"));
     };
     if state.users.get(name).is_none_or(|right| right != password) {
         return Err(Refusal::new("invalid_grant", "Unknown user or wrong password"));
@@ -67,33 +68,36 @@ fn password(settings: &IssuerBuilder, state: &State, request: &TokenRequest) -> 
     Ok(Grant::new(name, scope, request, refreshable))
 }
 
-/// RFC 6749 §6. The scope is looked at first, so that a request refused for it uses no token up.
-fn refresh(settings: &IssuerBuilder, state: &mut State, request: &TokenRequest) -> Result<Grant, Refusal> {
+/// The refresh token grant (RFC 6749 §6).
+///
+/// It checks the scope first, so that a request refused for its scope does not use up the token.
+fn refresh(settings: &Settings, state: &mut State, request: &TokenRequest) -> Result<Grant, Refusal> {
     const INVALID: Refusal = Refusal::new("invalid_grant", "Unknown, used or revoked refresh token");
 
-    let token = request.param("refresh_token").ok_or(Refusal::new("invalid_request", "There is no refresh_token"))?;
+    let token =
+        request.param("refresh_token").ok_or(Refusal::new("invalid_request", "The refresh_token is missing"))?;
     let session = state.store.session(token).ok_or(INVALID)?;
     let scope = granted(request.param("scope"), &session.scope)?;
     let refreshable = settings.refresh_tokens == RefreshTokens::Rotating;
-    if refreshable && !state.store.use_up(token) {
+    if refreshable && !state.store.consume(token) {
         return Err(INVALID);
     }
     Ok(Grant { session, scope, refreshable, issued_type: None })
 }
 
-/// RFC 6749 §4.4: for confidential clients only, and without a refresh token.
-fn client_credentials(settings: &IssuerBuilder, request: &TokenRequest) -> Result<Grant, Refusal> {
+/// The client credentials grant (RFC 6749 §4.4), for confidential clients only and without a refresh token.
+fn client_credentials(settings: &Settings, request: &TokenRequest) -> Result<Grant, Refusal> {
     if settings.client_authentication == ClientAuthentication::None {
-        return Err(Refusal::new("unauthorized_client", "A public client has no credentials"));
+        return Err(Refusal::new("unauthorized_client", "A public client must not use client credentials"));
     }
     let scope = granted(request.param("scope"), &settings.scope)?;
     Ok(Grant::new(&settings.client_id, scope, request, false))
 }
 
-/// RFC 7523 §2.1: an assertion that the client signs with one of its keys, about a user.
-fn jwt_bearer(settings: &IssuerBuilder, state: &mut State, now: i64, request: &TokenRequest) -> Result<Grant, Refusal> {
-    let assertion = request.param("assertion").ok_or(Refusal::new("invalid_request", "There is no assertion"))?;
-    let claims = verify(assertion, Signer::Key, settings, &mut state.assertions, now, request)
+/// The JWT bearer grant (RFC 7523 §2.1). The client signs an assertion about a user with one of its keys.
+fn jwt_bearer(settings: &Settings, state: &mut State, now: i64, request: &TokenRequest) -> Result<Grant, Refusal> {
+    let assertion = request.param("assertion").ok_or(Refusal::new("invalid_request", "The assertion is missing"))?;
+    let claims = verify(assertion, Signer::Key, settings, &mut state.used_assertions, now, request)
         .map_err(|why| Refusal::new("invalid_grant", why))?;
     let user = claims["sub"].as_str().filter(|sub| state.users.contains_key(*sub));
     let user = user.ok_or(Refusal::new("invalid_grant", "Unknown user"))?;
@@ -101,36 +105,38 @@ fn jwt_bearer(settings: &IssuerBuilder, state: &mut State, now: i64, request: &T
     Ok(Grant::new(user, scope, request, settings.refresh_tokens != RefreshTokens::None))
 }
 
-/// RFC 8693 §2.1: an access token of this issuer for another one of the same user, for no more than that.
-fn exchange(settings: &IssuerBuilder, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
+/// Token exchange (RFC 8693 §2.1).
+///
+/// It exchanges an access token of this issuer for another one of the same user, with the same scope or less.
+fn exchange(settings: &Settings, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
     const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
     let of_type = |token: &str, kind: &str| match (request.param(token), request.param(kind)) {
-        (Some(token), Some(ACCESS_TOKEN)) => state.store.alive(token).map(Some).ok_or("Unknown token"),
+        (Some(token), Some(ACCESS_TOKEN)) => state.store.unrevoked(token).map(Some).ok_or("Unknown or revoked token"),
         (None, None) => Ok(None),
-        _ => Err("A token without its type, or of a type that is not taken here"),
+        _ => Err("A token has no type, or a type other than access_token"),
     };
     let invalid = |why| Refusal::new("invalid_request", why);
     let subject = of_type("subject_token", "subject_token_type").map_err(invalid)?;
-    let (user, limit) = subject.ok_or(invalid("There is no subject_token"))?;
+    let (user, limit) = subject.ok_or(invalid("The subject_token is missing"))?;
     of_type("actor_token", "actor_token_type").map_err(invalid)?;
     if request.param("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
-        return Err(invalid("Only access tokens are issued here"));
+        return Err(invalid("The requested_token_type is not access_token"));
     }
     let scope = granted(request.param("scope"), &limit)?;
     let refreshable = settings.refresh_tokens != RefreshTokens::None;
     Ok(Grant { issued_type: Some(ACCESS_TOKEN), ..Grant::new(&user, scope, request, refreshable) })
 }
 
-/// What was asked for, if it is within the limit; all of the limit, if nothing was (RFC 6749 §3.3).
-fn granted(asked: Option<&str>, limit: &str) -> Result<String, Refusal> {
-    let Some(asked) = asked else {
+/// Returns the requested scope if it is within the limit, or the whole limit if none is requested (RFC 6749 §3.3).
+fn granted(requested: Option<&str>, limit: &str) -> Result<String, Refusal> {
+    let Some(requested) = requested else {
         return Ok(limit.to_owned());
     };
-    if asked.split(' ').all(|one| limit.split(' ').any(|allowed| one == allowed)) {
-        Ok(asked.to_owned())
+    if requested.split(' ').all(|one| limit.split(' ').any(|allowed| one == allowed)) {
+        Ok(requested.to_owned())
     } else {
-        Err(Refusal::new("invalid_scope", "More than this client or user may have"))
+        Err(Refusal::new("invalid_scope", "The scope exceeds what this client or user may have"))
     }
 }
 
@@ -138,11 +144,13 @@ fn granted(asked: Option<&str>, limit: &str) -> Result<String, Refusal> {
 mod tests {
     use serde_json::Value;
 
-    use crate::testing::ask::{PASSWORD, ask, bearer, json_body};
-    use crate::testing::{Issuer, RefreshTokens, Standing};
+    use crate::testing::issuer::Issuer;
+    use crate::testing::settings::RefreshTokens;
+    use crate::testing::test_client::{PASSWORD, bearer_headers, json_body, post_form};
+    use crate::testing::token_status::TokenStatus;
 
     async fn token(issuer: &Issuer, form: &str) -> Value {
-        json_body(ask(issuer, "/token", form).await).await
+        json_body(post_form(issuer, "/token", form).await).await
     }
 
     async fn refresh(issuer: &Issuer, before: &Value) -> Value {
@@ -164,7 +172,7 @@ mod tests {
             ("grant_type=client_credentials&scope=user/patient.rs", "invalid_scope"),
             ("grant_type=refresh_token&refresh_token=made-up", "invalid_grant"),
         ] {
-            let response = ask(&issuer, "/token", form).await;
+            let response = post_form(&issuer, "/token", form).await;
             assert_eq!(response.status(), 400, "{form}");
             assert_eq!(response.headers()["cache-control"], "no-store");
             assert_eq!(json_body(response).await["error"], error, "{form}");
@@ -172,17 +180,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_scope_asked_for_is_the_one_granted() {
+    async fn the_requested_scope_is_granted() {
         let issuer = Issuer::new();
         let body = token(&issuer, "grant_type=client_credentials&scope=user/Patient.rs").await;
         assert_eq!(body["scope"], "user/Patient.rs");
         assert_eq!(body.get("refresh_token"), None);
         let (scope, subject) = ("user/Patient.rs".to_owned(), "client1".to_owned());
-        assert_eq!(issuer.check(&bearer(&body)), Standing::Accepted { scope, subject });
+        assert_eq!(issuer.check(&bearer_headers(&body)), TokenStatus::Accepted { scope, subject });
     }
 
     #[tokio::test]
-    async fn a_kept_refresh_token_works_again_and_is_not_repeated() {
+    async fn a_kept_refresh_token_works_twice_and_a_refresh_returns_none() {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Kept).build();
         let first = token(&issuer, PASSWORD).await;
         for _ in 0..2 {
@@ -197,16 +205,16 @@ mod tests {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
         let first = token(&issuer, PASSWORD).await;
         let second = refresh(&issuer, &first).await;
-        assert!(issuer.check(&bearer(&second)).is_accepted());
+        assert!(issuer.check(&bearer_headers(&second)).is_accepted());
 
         assert_eq!(refresh(&issuer, &first).await["error"], "invalid_grant");
-        assert_eq!(issuer.check(&bearer(&second)), Standing::Revoked);
+        assert_eq!(issuer.check(&bearer_headers(&second)), TokenStatus::Revoked);
         assert_eq!(refresh(&issuer, &second).await["error"], "invalid_grant");
-        assert!(issuer.check(&bearer(&token(&issuer, PASSWORD).await)).is_accepted());
+        assert!(issuer.check(&bearer_headers(&token(&issuer, PASSWORD).await)).is_accepted());
     }
 
     #[tokio::test]
-    async fn a_refresh_may_narrow_the_scope_and_not_widen_it() {
+    async fn a_refresh_may_narrow_the_scope_but_not_widen_it() {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
         let first = token(&issuer, &format!("{PASSWORD}&scope=user/Patient.rs")).await;
         let refresh_token = first["refresh_token"].as_str().unwrap();

@@ -1,96 +1,88 @@
-//! The handle to an issuer, and all that it shares.
+//! The handle to an issuer, and the state that all handles share.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::assertion::Seen;
-use super::clock::Clock;
-use super::gate::Barrier;
-use super::key::Key;
-use super::script::Script;
-use super::store::Store;
-use super::{Counts, IssuerBuilder, TokenRequest};
+use crate::testing::assertion::UsedIds;
+use crate::testing::clock::Clock;
+use crate::testing::counts::Counts;
+use crate::testing::gate::Barrier;
+use crate::testing::key::Key;
+use crate::testing::request::TokenRequest;
+use crate::testing::script::Script;
+use crate::testing::settings::Settings;
+use crate::testing::store::Store;
 
-/// The number of token requests that are kept.
-const KEPT_REQUESTS: usize = 1024;
+/// The number of token requests that are recorded.
+const MAX_RECORDED: usize = 1024;
 
-/// A scripted OAuth 2.0 authorization server for tests. Clones are handles to the same one.
+/// A scripted OAuth 2.0 authorization server for tests. Clones are handles to the same server.
 ///
-/// Commands take effect for requests that are decided later; one that waits at a [`Gate`](super::Gate) or a delay is decided after it.
+/// A command applies to requests that are decided after it. A request that waits at a [`Gate`](super::Gate) or for a delay
+/// is decided after the wait.
 #[derive(Clone)]
-pub struct Issuer(Arc<Shared>);
+pub struct Issuer(Arc<IssuerInner>);
 
-struct Shared {
-    settings: IssuerBuilder,
+struct IssuerInner {
+    settings: Settings,
     clock: Clock,
     state: Mutex<State>,
 }
 
-/// All that changes, under one lock that is never held over an await.
+/// Everything that changes, under one lock that is never held across an await.
 pub(super) struct State {
     pub(super) users: HashMap<String, String>,
     pub(super) store: Store,
     pub(super) script: Script,
     pub(super) key: Arc<Key>,
     pub(super) clock_skew: i64,
-    pub(super) assertions: Seen,
+    pub(super) used_assertions: UsedIds,
     pub(super) same_token: bool,
     pub(super) counts: Counts,
-    requests: VecDeque<TokenRequest>,
+    recorded: VecDeque<TokenRequest>,
     pub(super) delay: Duration,
     pub(super) gate: Option<Arc<Barrier>>,
 }
 
 impl Issuer {
-    /// An issuer with the defaults that [`IssuerBuilder`] states.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::builder().build()
-    }
-
-    /// An issuer with other settings.
-    pub fn builder() -> IssuerBuilder {
-        IssuerBuilder::new()
-    }
-
-    pub(super) fn start(settings: IssuerBuilder) -> Self {
+    pub(super) fn start(settings: Settings) -> Self {
         let state = State {
             users: settings.users.iter().cloned().collect(),
             store: Store::default(),
             script: Script::default(),
             key: Arc::new(Key::generate()),
             clock_skew: 0,
-            assertions: Seen::default(),
+            used_assertions: UsedIds::default(),
             same_token: false,
             counts: Counts::default(),
-            requests: VecDeque::new(),
+            recorded: VecDeque::new(),
             delay: Duration::ZERO,
             gate: None,
         };
-        Self(Arc::new(Shared { settings, clock: Clock::start(), state: Mutex::new(state) }))
+        Self(Arc::new(IssuerInner { settings, clock: Clock::start(), state: Mutex::new(state) }))
     }
 
-    /// What has happened so far.
+    /// Returns the counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state().counts
     }
 
-    /// The token requests that arrived, oldest first: the newest 1,024.
+    /// Returns the newest 1,024 token requests that arrived, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<TokenRequest> {
-        self.state().requests.iter().cloned().collect()
+        self.state().recorded.iter().cloned().collect()
     }
 
-    /// The token request that arrived last.
+    /// Returns the token request that arrived last.
     #[must_use]
     pub fn last_request(&self) -> Option<TokenRequest> {
-        self.state().requests.back().cloned()
+        self.state().recorded.back().cloned()
     }
 
-    pub(super) fn settings(&self) -> &IssuerBuilder {
+    pub(super) fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
@@ -98,7 +90,7 @@ impl Issuer {
         self.0.clock
     }
 
-    /// A panic elsewhere leaves nothing half done that matters to a test.
+    /// Locks the state. After a panic of another thread it continues, because the state stays consistent enough for a test.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,8 +106,8 @@ impl Issuer {
 }
 
 impl State {
-    /// Records a token request; it then waits at the gate and for the delay.
-    pub(super) fn arrived(&mut self, request: TokenRequest) -> (Option<Arc<Barrier>>, Duration) {
+    /// Records a token request. Returns the gate and the delay that it waits for.
+    pub(super) fn record(&mut self, request: TokenRequest) -> (Option<Arc<Barrier>>, Duration) {
         self.counts.token_requests += 1;
         match request.grant_type() {
             Some("password") => self.counts.password += 1,
@@ -123,17 +115,11 @@ impl State {
             Some("client_credentials") => self.counts.client_credentials += 1,
             _ => {}
         }
-        if self.requests.len() == KEPT_REQUESTS {
-            self.requests.pop_front();
+        if self.recorded.len() == MAX_RECORDED {
+            self.recorded.pop_front();
         }
-        self.requests.push_back(request);
+        self.recorded.push_back(request);
         (self.gate.clone(), self.delay)
-    }
-}
-
-impl Default for Issuer {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -149,16 +135,16 @@ impl fmt::Debug for Issuer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::ask::{PASSWORD, ask};
+    use crate::testing::test_client::{PASSWORD, post_form};
 
     #[tokio::test]
     async fn requests_are_recorded_and_counted() {
         let issuer = Issuer::new();
-        for _ in 0..=KEPT_REQUESTS {
-            ask(&issuer, "/token", "grant_type=client_credentials&scope=none").await;
+        for _ in 0..=MAX_RECORDED {
+            post_form(&issuer, "/token", "grant_type=client_credentials&scope=none").await;
         }
-        ask(&issuer, "/token", PASSWORD).await;
-        assert_eq!(issuer.requests().len(), KEPT_REQUESTS);
+        post_form(&issuer, "/token", PASSWORD).await;
+        assert_eq!(issuer.requests().len(), MAX_RECORDED);
         let last = issuer.last_request().unwrap();
         assert_eq!(last.param("password"), Some("user-password"));
         assert!(last.header("authorization").unwrap().starts_with("Basic "));
@@ -168,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poisoned_lock_is_recovered() {
+    fn the_issuer_works_after_a_panic_with_its_lock_held() {
         let issuer = Issuer::new();
         let poisoner = issuer.clone();
         std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The signing key, the JWTs it signs, and the key set that verifies them.
+//! The signing key, and the key set that verifies its JWTs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 /// An ES256 key that exists only in this process.
 ///
-/// It signs through `p256` itself. `jsonwebtoken::encode` would ask for a process-wide crypto provider, and panics
-/// when a program's features enable two; the feature that enables ours would be what breaks that program.
+/// It signs with `p256` directly. `jsonwebtoken::encode` needs a process-wide crypto provider, and panics if a program's
+/// features enable two. The `testing` feature must not enable the second one.
 pub(super) struct Key {
     id: String,
     signing: SigningKey,
@@ -21,12 +21,12 @@ impl Key {
         Self { id: random(8), signing: SigningKey::random(&mut OsRng) }
     }
 
-    /// The `kid` of what this key signs.
+    /// Returns the `kid` of this key.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// A compact JWS over the claims (RFC 7515 §7.1).
+    /// Signs the claims as a compact JWS (RFC 7515 §7.1).
     pub(super) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "alg": "ES256", "typ": "JWT", "kid": self.id });
         let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
@@ -34,7 +34,7 @@ impl Key {
         format!("{message}.{}", encode(signature.to_bytes()))
     }
 
-    /// The key set to verify with (RFC 7517 §5).
+    /// Returns the key set that verifies the signatures (RFC 7517 §5).
     pub(super) fn set(&self) -> Value {
         let point = self.signing.verifying_key().to_encoded_point(false);
         let coordinate = |bytes: Option<&_>| bytes.map(encode::<&p256::FieldBytes>);
@@ -50,7 +50,7 @@ impl Key {
     }
 }
 
-/// An unguessable string of `bytes` random bytes.
+/// Returns `bytes` random bytes as base64url text that cannot be guessed.
 pub(super) fn random(bytes: usize) -> String {
     let mut buffer = vec![0; bytes];
     OsRng.fill_bytes(&mut buffer);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_set_verifies_what_the_key_signs() {
+    fn the_key_set_verifies_the_keys_signatures() {
         let key = Key::generate();
         let jwt = key.sign(&json!({ "sub": "user1" }));
         let (message, signature) = jwt.rsplit_once('.').unwrap();

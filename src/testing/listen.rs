@@ -1,4 +1,4 @@
-//! The issuer on loopback.
+//! The issuer as a server on loopback.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,83 +18,87 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::answer::{Content, bare};
-use super::endpoint::{REQUEST_LIMIT, is_api};
-use super::{Issuer, Outage};
+use crate::testing::endpoint::{REQUEST_LIMIT, is_api};
+use crate::testing::failure::Outage;
+use crate::testing::issuer::Issuer;
+use crate::testing::response::{Content, empty_response};
 
-/// An issuer that listens on loopback. Dropping it closes the port and every connection. Made by [`Issuer::listen`].
-pub struct Listening {
+/// An issuer that listens on loopback, returned by [`Issuer::listen`].
+///
+/// Dropping it closes the port and all connections.
+pub struct IssuerServer {
     addr: SocketAddr,
     task: AbortHandle,
 }
 
 impl Issuer {
-    /// Serves on a free port of 127.0.0.1 by HTTP/1.1 without TLS: what [`service`](Self::service) answers, and the
-    /// protected resource under `/fhir/`. Runs in tasks of the current tokio runtime.
+    /// Serves the issuer on a free port of 127.0.0.1, over HTTP/1.1 without TLS.
+    ///
+    /// It serves the same endpoints as [`service`](Self::service). The server runs in tasks of the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// When no port can be had.
+    /// Returns an error if it cannot bind a port.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with I/O.
-    pub async fn listen(&self) -> io::Result<Listening> {
+    /// Panics outside of a tokio runtime with I/O enabled.
+    pub async fn listen(&self) -> io::Result<IssuerServer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let task = tokio::spawn(accept(self.clone(), listener)).abort_handle();
-        Ok(Listening { addr, task })
+        Ok(IssuerServer { addr, task })
     }
 }
 
-impl Listening {
-    /// The address.
+impl IssuerServer {
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `http://127.0.0.1:<port>/token`.
+    /// Returns the URL of the token endpoint, `http://127.0.0.1:<port>/token`.
     #[must_use]
     pub fn token_url(&self) -> String {
         self.url("/token")
     }
 
-    /// The URL of a path, with or without its leading slash.
+    /// Returns the URL of a path. The path may begin with a slash or not.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{}", self.addr, path.trim_start_matches('/'))
     }
 }
 
-impl Drop for Listening {
+impl Drop for IssuerServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl fmt::Debug for Listening {
+impl fmt::Debug for IssuerServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("IssuerServer").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
-/// The connections end with this task: it owns them.
+/// Accepts connections. They end with this task, which owns them.
 async fn accept(issuer: Issuer, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: let some be closed.
+            // Most likely no file descriptor is free. Wait until some are closed.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         while connections.try_join_next().is_some() {}
-        // Without it the answer only comes later.
+        // If this fails, responses are only slower.
         let _ = stream.set_nodelay(true);
         let issuer = issuer.clone();
         connections.spawn(async move {
             let service = service_fn(|request| serve(&issuer, request));
-            // An error is the client's going away, or an outage on command.
+            // An error means that the client disconnected, or that the test commanded an outage.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -105,7 +109,7 @@ async fn serve(issuer: &Issuer, request: Request<Incoming>) -> Result<Response<E
     let body = if is_api(parts.uri.path()) { drain(body).await.map(|()| Bytes::new()) } else { collect(body).await };
     let response = match body {
         Some(body) => issuer.answer(Request::from_parts(parts, body)).await?,
-        None => bare(413),
+        None => empty_response(413),
     };
     Ok(response.map(|content| match content {
         Content::Whole(bytes) => Either::Left(Full::new(bytes)),
@@ -113,7 +117,7 @@ async fn serve(issuer: &Issuer, request: Request<Incoming>) -> Result<Response<E
     }))
 }
 
-/// Reads all before the answer: a connection closed on unread data can swallow the 401.
+/// Reads the whole body before the response. If a connection is closed with unread data, the client may not get the 401.
 async fn drain(mut body: Incoming) -> Option<()> {
     while let Some(frame) = body.frame().await {
         frame.ok()?;
@@ -126,7 +130,7 @@ async fn collect(body: Incoming) -> Option<Bytes> {
     Some(body.to_bytes())
 }
 
-/// Spaces, which a JSON parser goes on reading, for as long as someone reads them.
+/// A body of spaces without an end. A JSON parser continues to read them.
 struct Endless;
 
 impl Body for Endless {
@@ -148,25 +152,25 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::testing::Failure;
-    use crate::testing::ask::{PASSWORD, bearer, post};
+    use crate::testing::failure::Failure;
+    use crate::testing::test_client::{PASSWORD, bearer_headers, form_request};
 
     fn client() -> Client<HttpConnector, Full<Bytes>> {
         Client::builder(TokioExecutor::new()).build_http()
     }
 
-    fn password(server: &Listening) -> Request<Full<Bytes>> {
-        post(&server.token_url(), Some("client1:client-secret"), PASSWORD)
+    fn password(server: &IssuerServer) -> Request<Full<Bytes>> {
+        form_request(&server.token_url(), Some("client1:client-secret"), PASSWORD)
     }
 
     #[tokio::test]
-    async fn a_token_from_loopback_opens_the_api_on_loopback() {
+    async fn the_api_on_loopback_accepts_a_token_from_loopback() {
         let issuer = Issuer::new();
         let (server, client) = (issuer.listen().await.unwrap(), client());
         let answer = client.request(password(&server)).await.unwrap();
         assert!(answer.headers().contains_key("date"));
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        let headers = bearer(&serde_json::from_slice(&body).unwrap());
+        let headers = bearer_headers(&serde_json::from_slice(&body).unwrap());
 
         let mut request = Request::post(server.url("fhir/Patient")).body(Full::from(vec![0; 1 << 20])).unwrap();
         let refused = client.request(request.clone()).await.unwrap();
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outage_closes_the_connection_without_an_answer() {
+    async fn an_outage_closes_the_connection_without_a_response() {
         let issuer = Issuer::new();
         let (server, client) = (issuer.listen().await.unwrap(), client());
         issuer.fail_next(1, Failure::Outage);
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_endless_body_goes_on_for_as_long_as_it_is_read() {
+    async fn an_endless_body_continues_while_it_is_read() {
         let issuer = Issuer::new();
         let (server, client) = (issuer.listen().await.unwrap(), client());
         issuer.fail_next(1, Failure::Endless);
@@ -196,11 +200,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_past_the_limit_is_refused() {
+    async fn a_body_over_the_limit_is_refused() {
         let issuer = Issuer::new();
         let (server, client) = (issuer.listen().await.unwrap(), client());
         let form = "a".repeat(REQUEST_LIMIT + 1);
-        let answer = client.request(post(&server.token_url(), None, &form)).await.unwrap();
+        let answer = client.request(form_request(&server.token_url(), None, &form)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 

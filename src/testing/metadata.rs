@@ -1,11 +1,11 @@
-//! What the issuer says of itself.
+//! The issuer's metadata document.
 
 use serde_json::{Value, json};
 
-use super::{ClientAuthentication, IssuerBuilder};
+use crate::testing::settings::{ClientAuthentication, Settings};
 
-/// The document at this path, if there is one, for a server that is reached at `base`.
-pub(super) fn document(path: &str, base: &str, settings: &IssuerBuilder) -> Option<Value> {
+/// Returns the metadata document at this path, if there is one, for a server whose URL is `base`.
+pub(super) fn document(path: &str, base: &str, settings: &Settings) -> Option<Value> {
     const PATHS: [&str; 3] = [
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",

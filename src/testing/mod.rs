@@ -1,32 +1,33 @@
 //! A scripted OAuth 2.0 authorization server, for the tests of SDKs and gateways.
 //!
-//! **Never use it as a real authorization server.** It keeps passwords in the clear, does not slow anybody down who
-//! guesses them, writes every request down, and does what a test tells it.
+//! **Never use it as a real authorization server.** It stores passwords as plain text, does not limit password guesses,
+//! records every request, and obeys the commands of a test.
 //!
 //! # What it is
 //!
-//! An [`Issuer`] issues tokens by the rules of RFC 6749: the password, refresh token and client credentials grants, the JWT
-//! bearer grant (RFC 7523) and token exchange (RFC 8693), with strict client authentication, by secrets or signed
-//! assertions, and the error codes that the RFCs name. Its JWTs are signed with an ES256 key made at start.
-//! It can be asked in two ways, which answer the same:
+//! An [`Issuer`] issues tokens by the rules of RFC 6749. It supports the password, refresh token and client credentials
+//! grants, the JWT bearer grant (RFC 7523) and token exchange (RFC 8693). It authenticates the client strictly, by a secret
+//! or a signed assertion, and returns the error codes of the RFCs. It signs JWTs with an ES256 key that it generates at its
+//! start. There are two ways to send requests to it, with the same responses:
 //!
-//! - in process, by [`Issuer::service`], a `tower::Service` that takes the place of the HTTP client;
-//! - on loopback, by [`Issuer::listen`], real HTTP/1.1 on a free port.
+//! - in process, with [`Issuer::service`], a `tower::Service` that takes the place of the HTTP client;
+//! - on loopback, with [`Issuer::listen`], an HTTP/1.1 server on a free port.
 //!
-//! | path | |
+//! | path | what it is |
 //! |---|---|
-//! | `POST /token` | RFC 6749 §3.2 |
-//! | `POST /revoke` | RFC 7009 |
+//! | `POST /token` | the token endpoint, RFC 6749 §3.2 |
+//! | `POST /revoke` | the revocation endpoint, RFC 7009 |
 //! | `GET /jwks` | the key set, RFC 7517 |
 //! | `GET /.well-known/oauth-authorization-server`, `…/openid-configuration`, `/fhir/.well-known/smart-configuration` | metadata, RFC 8414 and SMART App Launch |
-//! | `/fhir`, `/fhir/…` | a protected resource: any method, a token required |
+//! | `/fhir`, `/fhir/…` | a protected resource: any method, a token is required |
 //!
-//! Its other half is the resource server: [`Issuer::api`] is a small one, [`Issuer::check`] makes your own fake API a
-//! matter of one line, and [`Standing::challenge`] says the 401's `WWW-Authenticate`.
+//! It also has what a resource server needs. [`Issuer::api`] returns a small API. For your own fake API,
+//! [`Issuer::check`] checks the token of a request, and [`TokenStatus::challenge`] returns the `WWW-Authenticate` header of
+//! the 401 response.
 //!
 //! # A test
 //!
-//! The issuer's clock is tokio's, so a test with paused time sees a token expire without waiting for it:
+//! The issuer's clock follows tokio's, so in a test with paused time a token expires without a real wait:
 //!
 //! ```
 //! use std::time::Duration;
@@ -35,7 +36,7 @@
 //! use http::{HeaderMap, Request};
 //! use http_body_util::{BodyExt, Full};
 //! use tower::ServiceExt;
-//! use tower_bearer::testing::{Issuer, Standing};
+//! use tower_bearer::testing::{Issuer, TokenStatus};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,41 +56,40 @@
 //! assert!(issuer.check(&headers).is_accepted());
 //!
 //! tokio::time::advance(Duration::from_secs(60)).await;
-//! assert_eq!(issuer.check(&headers), Standing::Expired);
+//! assert_eq!(issuer.check(&headers), TokenStatus::Expired);
 //! assert_eq!(issuer.counts().issued, 1);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # On command
+//! # Commands
 //!
-//! | to see what your code does when | |
+//! | what your test needs | command |
 //! |---|---|
 //! | tokens are revoked, or the signing key changes | [`revoke_current`](Issuer::revoke_current), [`revoke_all`](Issuer::revoke_all), [`rotate_keys`](Issuer::rotate_keys) |
-//! | the token endpoint fails, stalls or talks nonsense | [`fail_next`](Issuer::fail_next) and [`fail_until_cleared`](Issuer::fail_until_cleared) with a [`Failure`] |
-//! | the answer is unusual | [`amend_next`](Issuer::amend_next), [`answer_next`](Issuer::answer_next), [`return_same_token`](Issuer::return_same_token) |
-//! | the endpoint is slow | [`delay`](Issuer::delay) |
-//! | many ask at once | [`hold`](Issuer::hold): a [`Gate`] that says when they are all there |
-//! | the credentials change | [`set_password`](Issuer::set_password) |
-//! | the clocks of two machines disagree | [`set_clock_skew`](Issuer::set_clock_skew) |
+//! | the token endpoint fails, hangs or sends an invalid response | [`fail_next`](Issuer::fail_next) and [`fail_until_cleared`](Issuer::fail_until_cleared) with a [`Failure`] |
+//! | the token response is unusual | [`amend_next`](Issuer::amend_next), [`answer_next`](Issuer::answer_next), [`return_same_token`](Issuer::return_same_token) |
+//! | the token endpoint is slow | [`delay`](Issuer::delay) |
+//! | several token requests are in progress at once | [`hold`](Issuer::hold), which returns a [`Gate`] that reports how many have arrived |
+//! | the password changes | [`set_password`](Issuer::set_password) |
+//! | the clocks of client and server differ | [`set_clock_skew`](Issuer::set_clock_skew) |
 //!
-//! Afterwards, [`counts`](Issuer::counts) says how often, and [`requests`](Issuer::requests) what was sent.
+//! Afterwards, [`counts`](Issuer::counts) returns how many requests there were, and [`requests`](Issuer::requests) what was
+//! sent.
 //!
 //! # What it does not do
 //!
-//! - Authorization code and device grants; RSA; introspection. It has one client.
-//! - TLS and HTTP/2.
-//! - Verify signatures when it checks a token: it remembers what it issued, the newest 65,536. Whoever wants to verify them
-//!   has the key set.
-//! - Real time on loopback under a paused clock. Tokio advances a paused clock whenever every task is idle, also while bytes
-//!   are on their way through a socket, so deadlines may fire at once: there use [`Issuer::service`].
+//! - It has no authorization code or device grant, no RSA keys and no introspection. It has one client.
+//! - It does not support TLS or HTTP/2.
+//! - It does not verify signatures when it checks a token. It remembers the newest 65,536 tokens that it issued. To verify
+//!   signatures, use the key set.
+//! - On loopback it does not work well with a paused clock. Tokio advances a paused clock when every task is idle, even while
+//!   bytes are in a socket's buffer, so deadlines may expire at once. Use [`Issuer::service`] for such tests.
 
-mod answer;
 mod api;
-#[cfg(test)]
-mod ask;
 mod assertion;
 mod builder;
+mod check;
 mod client;
 mod clock;
 mod command;
@@ -98,24 +98,29 @@ mod endpoint;
 mod failure;
 mod gate;
 mod grant;
+mod issue;
 mod issuer;
 mod key;
 mod listen;
 mod metadata;
-mod mint;
 mod request;
+mod response;
 mod script;
 mod service;
-mod standing;
+mod settings;
 mod store;
+#[cfg(test)]
+mod test_client;
+mod token_status;
 
 pub use api::Api;
-pub use builder::{ClientAuthentication, IssuerBuilder, RefreshTokens, TokenFormat};
+pub use builder::IssuerBuilder;
 pub use counts::Counts;
 pub use failure::{Failure, Outage};
 pub use gate::Gate;
 pub use issuer::Issuer;
-pub use listen::Listening;
+pub use listen::IssuerServer;
 pub use request::TokenRequest;
 pub use service::{IssuerService, ResponseFuture};
-pub use standing::Standing;
+pub use settings::{ClientAuthentication, RefreshTokens, TokenFormat};
+pub use token_status::TokenStatus;

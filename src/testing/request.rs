@@ -1,4 +1,4 @@
-//! A token request as it arrived.
+//! A received token request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,9 @@ use http::Uri;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap};
 use http::request::Parts;
 
-/// A request that the token endpoint received, kept to assert what was sent; see [`Issuer::requests`](super::Issuer::requests).
+/// A request that the token endpoint received, recorded so that a test can check what was sent.
 ///
-/// Its values are the test's own secrets, readable here but absent from `Debug`.
+/// [`Issuer::requests`](super::Issuer::requests) returns them. `Debug` does not show the values, which may be secrets.
 #[derive(Clone)]
 pub struct TokenRequest {
     headers: HeaderMap,
@@ -19,7 +19,7 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Any bytes make a request; whether it is a proper one is decided later.
+    /// Reads a request from any bytes. Whether it is valid is checked later, by [`defect`](Self::defect).
     pub(super) fn new(parts: Parts, body: &[u8]) -> Self {
         Self {
             base: base(&parts.uri, &parts.headers),
@@ -29,37 +29,39 @@ impl TokenRequest {
         }
     }
 
-    /// The `grant_type` parameter.
+    /// Returns the `grant_type` parameter.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
         self.param("grant_type")
     }
 
-    /// The first parameter of the body with this name, decoded. One without a value counts as absent (RFC 6749 §3.2).
+    /// Returns the first parameter of the body with this name, decoded.
+    ///
+    /// A parameter without a value is treated as absent (RFC 6749 §3.2).
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// All parameters of the body in the order sent, decoded.
+    /// Returns all parameters of the body in the order in which they were sent, decoded.
     #[must_use]
     pub fn params(&self) -> &[(String, String)] {
         &self.params
     }
 
-    /// The first header with this name, if it is text.
+    /// Returns the first header with this name, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// All headers.
+    /// Returns all headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The URL that the issuer was reached at, without a path.
+    /// Returns the URL at which the client reached the issuer, without a path.
     pub(super) fn base(&self) -> &str {
         &self.base
     }
@@ -68,15 +70,15 @@ impl TokenRequest {
         self.params.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
-    /// Why this is not a form as RFC 6749 §3.2 wants it, if it is not.
+    /// Returns why this is not a valid request by RFC 6749 §3.2, if it is not.
     pub(super) fn defect(&self) -> Option<&'static str> {
         if !self.is_form() {
-            return Some("The body must be application/x-www-form-urlencoded");
+            return Some("The content type is not application/x-www-form-urlencoded");
         }
         if self.has_secret_in_query() {
-            return Some("Credentials must not be in the URI");
+            return Some("The URI contains credentials");
         }
-        self.has_repeated_param().then_some("A parameter is there twice")
+        self.has_repeated_param().then_some("A parameter is repeated")
     }
 
     fn is_form(&self) -> bool {
@@ -96,7 +98,7 @@ impl TokenRequest {
     }
 
     fn has_repeated_param(&self) -> bool {
-        // RFC 8707 §2 lets `resource` repeat, RFC 8693 §2.1 `audience`.
+        // `resource` may be repeated (RFC 8707 §2), and so may `audience` (RFC 8693 §2.1).
         let mut names: Vec<_> = self
             .params
             .iter()
@@ -108,7 +110,9 @@ impl TokenRequest {
     }
 }
 
-/// In process a request has its whole URL, on loopback the `Host` header.
+/// Returns the URL at which the client reached the issuer, without a path.
+///
+/// In process the request has its whole URL. On loopback it has a `Host` header.
 pub(super) fn base(uri: &Uri, headers: &HeaderMap) -> String {
     match (uri.scheme_str(), uri.authority()) {
         (Some(scheme), Some(authority)) => format!("{scheme}://{authority}"),
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn json_and_repeated_parameters_and_secrets_in_the_query_are_defects() {
+    fn json_and_repeated_parameters_and_secrets_in_the_query_are_invalid() {
         assert!(request("/token", "application/json", "{}").defect().is_some());
         assert!(request("/token", FORM, "a=1&b=2&a=1").defect().is_some());
         assert!(request("/token?password=x", FORM, "a=1").defect().is_some());
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_names_and_no_values() {
+    fn debug_shows_names_but_not_values() {
         let shown = format!("{:?}", request("/token", FORM, "password=hunter2"));
         assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");
     }

@@ -1,25 +1,25 @@
-//! What the next token requests meet.
+//! The script: how the next token requests are answered.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::Failure;
+use crate::testing::failure::Failure;
 
-/// Steps in the order in which they were scripted; when they are used up, the standing failure, if any.
+/// The steps in the order in which they were scripted. When they are used up, the failure until cleared applies, if any.
 #[derive(Default)]
 pub(super) struct Script {
     steps: VecDeque<(u64, Step)>,
-    standing: Option<Failure>,
+    until_cleared: Option<Failure>,
 }
 
 #[derive(Clone)]
 pub(super) enum Step {
-    /// By the rules.
-    Honest,
-    /// By the rules, and then changed by a merge patch.
+    /// Answers by the rules.
+    Unchanged,
+    /// Answers by the rules, then changes the response by a merge patch.
     Amend(Value),
-    /// This JSON, whatever was asked.
+    /// Answers with this JSON, whatever the request is.
     Answer(Value),
     Fail(Failure),
 }
@@ -31,12 +31,12 @@ impl Script {
         }
     }
 
-    pub(super) fn stand(&mut self, failure: Failure) {
-        self.standing = Some(failure);
+    pub(super) fn fail_until_cleared(&mut self, failure: Failure) {
+        self.until_cleared = Some(failure);
     }
 
     pub(super) fn clear_failures(&mut self) {
-        self.standing = None;
+        self.until_cleared = None;
         self.steps.retain(|(_, step)| !matches!(step, Step::Fail(_)));
     }
 
@@ -46,22 +46,22 @@ impl Script {
                 *times -= 1;
                 step.clone()
             }
-            Some(_) => self.steps.pop_front().map_or(Step::Honest, |(_, step)| step),
-            None => self.standing.clone().map_or(Step::Honest, Step::Fail),
+            Some(_) => self.steps.pop_front().map_or(Step::Unchanged, |(_, step)| step),
+            None => self.until_cleared.clone().map_or(Step::Unchanged, Step::Fail),
         }
     }
 }
 
-/// Members of the patch replace those of the answer, `null` removes (the flat part of RFC 7396).
-pub(super) fn amend(answer: &mut Value, patch: Value) {
-    let (Some(answer), Value::Object(patch)) = (answer.as_object_mut(), patch) else {
+/// Replaces members of the response by those of the patch. `null` removes a member (RFC 7396, without nesting).
+pub(super) fn amend(response: &mut Value, patch: Value) {
+    let (Some(response), Value::Object(patch)) = (response.as_object_mut(), patch) else {
         return;
     };
     for (name, value) in patch {
         if value.is_null() {
-            answer.remove(&name);
+            response.remove(&name);
         } else {
-            answer.insert(name, value);
+            response.insert(name, value);
         }
     }
 }

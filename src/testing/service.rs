@@ -1,4 +1,4 @@
-//! The issuer as a service in process.
+//! The issuer as a `tower` service in process.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,18 +9,21 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tower_service::Service;
 
-use super::answer::Content;
-use super::{Issuer, Outage};
+use crate::testing::failure::Outage;
+use crate::testing::issuer::Issuer;
+use crate::testing::response::Content;
 
-/// Stands in for [`Failure::Endless`](super::Failure::Endless), whose body has to be whole here.
-const LARGE: usize = 16 * 1024 * 1024;
+/// The size of the body for [`Failure::Endless`](super::Failure::Endless), because bodies have an end here.
+const ENDLESS_SIZE: usize = 16 * 1024 * 1024;
 
-/// The issuer as an HTTP client would see it, in process: whatever the host, the path decides. Made by [`Issuer::service`].
+/// The issuer in process, returned by [`Issuer::service`].
+///
+/// It takes the place of an HTTP client. The path of the URL selects the endpoint, and the host is ignored.
 #[derive(Clone, Debug)]
 pub struct IssuerService(Issuer);
 
 impl Issuer {
-    /// The issuer in process, to be used as the HTTP client of a token source.
+    /// Returns the issuer in process, to be used as the HTTP client of a token source.
     #[must_use]
     pub fn service(&self) -> IssuerService {
         IssuerService(self.clone())
@@ -44,22 +47,22 @@ impl Service<Request<Full<Bytes>>> for IssuerService {
             let response = issuer.answer(Request::from_parts(parts, body.to_bytes())).await?;
             Ok(response.map(|content| match content {
                 Content::Whole(bytes) => Full::new(bytes),
-                Content::Endless => Full::from(vec![b' '; LARGE]),
+                Content::Endless => Full::from(vec![b' '; ENDLESS_SIZE]),
             }))
         }))
     }
 }
 
-/// The answer of an [`IssuerService`].
+/// The response future of an [`IssuerService`].
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture(Pin<Box<dyn Future<Output = Answer> + Send>>);
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = ServiceResult> + Send>>);
 
-type Answer = Result<Response<Full<Bytes>>, Outage>;
+type ServiceResult = Result<Response<Full<Bytes>>, Outage>;
 
 impl Future for ResponseFuture {
-    type Output = Answer;
+    type Output = ServiceResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ServiceResult> {
         self.0.as_mut().poll(cx)
     }
 }
@@ -73,23 +76,23 @@ impl fmt::Debug for ResponseFuture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Failure;
-    use crate::testing::ask::{PASSWORD, ask};
+    use crate::testing::failure::Failure;
+    use crate::testing::test_client::{PASSWORD, post_form};
 
     #[test]
-    fn the_service_can_go_anywhere() {
-        fn anywhere<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn the_services_are_clone_send_sync_and_static() {
+        fn assert_bounds<T: Clone + Send + Sync + 'static>(_: &T) {}
         let issuer = Issuer::new();
-        anywhere(&issuer);
-        anywhere(&issuer.service());
-        anywhere(&issuer.api());
+        assert_bounds(&issuer);
+        assert_bounds(&issuer.service());
+        assert_bounds(&issuer.api());
     }
 
     #[tokio::test]
-    async fn an_endless_body_is_merely_large_in_process() {
+    async fn an_endless_body_has_a_large_size_in_process() {
         let issuer = Issuer::new();
         issuer.fail_next(1, Failure::Endless);
-        let body = ask(&issuer, "/token", PASSWORD).await.into_body();
-        assert_eq!(body.collect().await.unwrap().to_bytes().len(), LARGE);
+        let body = post_form(&issuer, "/token", PASSWORD).await.into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), ENDLESS_SIZE);
     }
 }

@@ -1,4 +1,4 @@
-//! The issued token, ready to be put on a request.
+//! An issued token, ready to be put on a request.
 
 use std::{
     fmt,
@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::secret_string::SecretString;
 use bytes::Bytes;
 use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -19,17 +19,18 @@ use crate::{
     per_core::CachePadded,
     scope::Scopes,
     token::{
-        claims::{self, Claims},
+        claims::Claims,
+        jwt,
         lifetime::{JwtTimes, Lifetime},
     },
 };
 
 const SCHEME: &str = "Bearer ";
 
-/// An issued access token: its header value, made once, and what is known of its life.
+/// An issued access token: its header value, which is made once, and what is known about its lifetime.
 ///
-/// Cheap to clone. `Debug` shows everything but the token; the memory that held it is wiped when the last clone and the
-/// last request that carried it are gone.
+/// It is cheap to clone. `Debug` does not show the token. Its memory is wiped when the last clone and the last request that
+/// carried it are dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,17 +42,17 @@ const SCHEME: &str = "Bearer ";
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct AccessToken(Arc<Inner>);
+pub struct AccessToken(Arc<TokenState>);
 
 #[derive(Clone)]
-struct Inner {
-    /// `Bearer ` and the token. Wiped when the last of those who share it is gone.
+struct TokenState {
+    /// `Bearer ` and the token. It is wiped when the last reference to it is dropped.
     line: Bytes,
     header: HeaderValue,
     issued_at: Instant,
     expires_in: Lifetime,
     jwt: Option<JwtTimes>,
-    /// The time of day at issue, by the issuer's clock where it told it.
+    /// The time of day at issue, by the issuer's clock if the issuer sent its time.
     issued_wall: SystemTime,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
@@ -60,24 +61,25 @@ struct Inner {
 }
 
 impl AccessToken {
-    /// A token issued now. If it is a JWT, its `exp` and `iat` are read (RFC 7519 §4.1), without verifying it.
+    /// Creates a token that was issued now. If it is a JWT, its `exp` and `iat` are read (RFC 7519 §4.1), without verifying it.
     ///
     /// # Errors
-    /// When it is empty or has characters that RFC 6750 §2.1 (`b64token`) does not allow in a header: a newline, a
-    /// space, anything that is not ASCII.
+    /// When the token is empty, or has characters that RFC 6750 §2.1 (`b64token`) does not allow in a header: a newline, a
+    /// space, or a character that is not ASCII.
     pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
         let token: SecretString = token.into();
-        let token = token.expose_secret();
+        let token = token.expose();
         if !is_b64token(token) {
-            return Err(Error::not_a_token("the token has characters that cannot stand in a header (RFC 6750 §2.1)"));
+            return Err(Error::unusable_token(
+                "it is empty or has characters that are not allowed in a header (RFC 6750 §2.1)",
+            ));
         }
         let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
         line.extend_from_slice(SCHEME.as_bytes());
         line.extend_from_slice(token.as_bytes());
         let line = Bytes::from_owner(line);
-        let header =
-            header_value(line.clone()).ok_or_else(|| Error::not_a_token("the token cannot stand in a header"))?;
-        Ok(Self(Arc::new(Inner {
+        let header = header_value(line.clone()).ok_or_else(|| Error::unusable_token("it cannot be put in a header"))?;
+        Ok(Self(Arc::new(TokenState {
             line,
             header,
             issued_at: Instant::now(),
@@ -91,62 +93,62 @@ impl AccessToken {
         })))
     }
 
-    /// Sets how long the issuer says that the token lives (`expires_in`, RFC 6749 §5.1). Default: unknown.
+    /// Sets the lifetime that the issuer gave (`expires_in`, RFC 6749 §5.1). Default: unknown.
     #[must_use]
     pub fn with_expires_in(self, lifetime: impl Into<Lifetime>) -> Self {
-        self.with(|inner| inner.expires_in = lifetime.into())
+        self.with(|state| state.expires_in = lifetime.into())
     }
 
-    /// Sets the age from which the issuer wants the token renewed. Default: the cache decides.
+    /// Sets the age at which the issuer wants the token to be renewed. Default: none, so the cache decides.
     #[must_use]
     pub fn with_refresh_in(self, age: Duration) -> Self {
-        self.with(|inner| inner.refresh_in = Some(age))
+        self.with(|state| state.refresh_in = Some(age))
     }
 
     /// Sets the granted scope (RFC 6749 §3.3). Default: unknown.
     #[must_use]
     pub fn with_scope(self, scope: impl Into<Box<str>>) -> Self {
-        self.with(|inner| {
-            inner.scope = Some(scope.into());
-            inner.scopes = OnceLock::new();
+        self.with(|state| {
+            state.scope = Some(scope.into());
+            state.scopes = OnceLock::new();
         })
     }
 
-    /// Sets the time of day at issue by the issuer's own clock (its `Date`), for a JWT with an `exp` and no `iat`.
+    /// Sets the time of day at issue by the issuer's clock (its `Date`), for a JWT with an `exp` and no `iat`.
     pub(crate) fn with_issuer_time(self, date: SystemTime) -> Self {
-        self.with(|inner| inner.issued_wall = date)
+        self.with(|state| state.issued_wall = date)
     }
 
     pub(crate) fn with_generation(self, generation: u64) -> Self {
-        self.with(|inner| inner.generation = generation)
+        self.with(|state| state.generation = generation)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut TokenState)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
 
-    /// The token itself. Keep it out of logs.
+    /// Returns the token itself. Keep it out of logs.
     #[must_use]
     pub fn secret(&self) -> &str {
         str::from_utf8(&self.0.line[SCHEME.len()..]).unwrap_or_default()
     }
 
-    /// The value of the `Authorization` header (RFC 6750 §2.1), marked sensitive.
+    /// Returns the value of the `Authorization` header (RFC 6750 §2.1), marked sensitive.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         self.0.header.clone()
     }
 
-    /// The same value, with a reference count of its own, on a cache line of its own.
+    /// Returns the same value with a separate reference count, on a separate cache line.
     pub(crate) fn header_copy(&self) -> HeaderValue {
         header_value(Bytes::from_owner(CachePadded(self.0.line.clone()))).unwrap_or_else(|| self.header_value())
     }
 
-    /// How long it lives from its issue on: the smaller of `expires_in` and the JWT's `exp − iat`.
+    /// Returns how long the token lives, counted from its issue: the smaller of `expires_in` and the JWT's `exp − iat`.
     ///
-    /// The local clock takes part only for a JWT without `iat` from an issuer that gives neither `expires_in` nor `Date`:
-    /// elsewhere a wrong local clock changes nothing.
+    /// The local clock is used only for a JWT without `iat` from an issuer that sends neither `expires_in` nor `Date`. In all
+    /// other cases a wrong local clock changes nothing.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let Some(jwt) = &self.0.jwt else { return self.0.expires_in };
@@ -156,26 +158,26 @@ impl AccessToken {
         }
     }
 
-    /// When it was issued, on tokio's clock.
+    /// Returns when the token was issued, by tokio's clock.
     #[must_use]
     pub fn issued_at(&self) -> Instant {
         self.0.issued_at
     }
 
-    /// The age from which its issuer wants it renewed, if it said so.
+    /// Returns the age at which the issuer wants the token to be renewed, if it gave one.
     #[must_use]
     pub fn refresh_in(&self) -> Option<Duration> {
         self.0.refresh_in
     }
 
-    /// The granted scope, as the issuer's answer told it.
+    /// Returns the granted scope, as the issuer's response gave it.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }
 
-    /// The granted scopes: those of the issuer's answer (RFC 6749 §5.1), else those that a JWT claims. Read when first asked
-    /// for; `None` when neither tells, or when what it tells is no scope.
+    /// Returns the granted scopes: those in the issuer's response (RFC 6749 §5.1), or else those that a JWT claims. They are
+    /// parsed at the first call. Returns `None` when neither names them, or when they are not valid.
     #[must_use]
     pub fn scopes(&self) -> Option<&Scopes> {
         let read = || match self.scope() {
@@ -185,17 +187,18 @@ impl AccessToken {
         self.0.scopes.get_or_init(read).as_ref()
     }
 
-    /// What a JWT claims, as [`Claims`] or a type of your own. Read anew at each call, and **not verified**.
+    /// Returns the claims of a JWT, as [`Claims`] or your own type. They are parsed at each call, and they are **not
+    /// verified**.
     ///
-    /// `None` for a token that is no JWT or does not fit the type. Access tokens are for the API to read; a client must
-    /// do without (RFC 9068 §6).
+    /// Returns `None` for a token that is not a JWT or does not fit the type. Access tokens are for the API to read. A client
+    /// must work without their claims (RFC 9068 §6).
     #[must_use]
     pub fn claims<C: DeserializeOwned>(&self) -> Option<C> {
-        claims::read(self.secret())
+        jwt::claims(self.secret())
     }
 
-    /// Which of its cache's tokens this is, counted from 1; 0 before a cache has it. An issuer that returns the same
-    /// token again does not begin a new generation.
+    /// Returns the number of this token among the tokens of its cache, counted from 1. It is 0 before a cache has the token.
+    /// If the issuer returns the same token again, the number stays the same.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0.generation
@@ -219,7 +222,7 @@ fn header_value(line: Bytes) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// `b64token` of RFC 6750 §2.1.
+/// Returns whether a text is a `b64token` (RFC 6750 §2.1).
 fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_cannot_stand_in_a_header_is_refused() {
+    fn a_token_that_is_not_allowed_in_a_header_is_refused() {
         for bad in ["", "=", "a b", "a\nb", "a\0b", "ä", "a\"b", "a=b"] {
             assert!(AccessToken::new(bad).is_err(), "{bad:?}");
         }
@@ -247,18 +250,17 @@ mod tests {
     }
 
     #[test]
-    fn the_header_value_is_sensitive_and_the_token_is_in_no_debug() {
+    fn the_header_value_is_sensitive_and_debug_does_not_show_the_token() {
         let token = AccessToken::new("s3cret").unwrap();
         assert_eq!(token.header_value(), "Bearer s3cret");
         assert_eq!(token.secret(), "s3cret");
         assert!(!format!("{token:?} {:?}", token.header_value()).contains("s3cret"));
     }
 
-    /// RFC 7519 §4.1.4, §4.1.6.
     #[test]
     fn a_jwts_own_lifetime_needs_no_clock() {
         assert_eq!(jwt(r#"{"exp":1060.5,"iat":1000}"#).lifetime(), Lifetime::from_secs_f64(60.5));
-        assert_eq!(jwt(r#"{"exp":1000,"iat":1000}"#).lifetime(), Lifetime::Once);
+        assert_eq!(jwt(r#"{"exp":1000,"iat":1000}"#).lifetime(), Lifetime::AlreadyExpired);
     }
 
     #[test]
@@ -269,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn an_exp_without_iat_is_measured_from_the_issuers_own_date() {
+    fn an_exp_without_iat_is_measured_from_the_issuers_date() {
         let token = jwt(r#"{"exp":1060}"#).with_issuer_time(UNIX_EPOCH + Duration::from_secs(1000));
         assert_eq!(token.lifetime(), Lifetime::from_secs_f64(60.0));
     }
 
     #[test]
-    fn an_exp_in_the_past_of_a_doubtful_clock_says_nothing() {
+    fn an_exp_in_the_past_of_the_local_clock_is_ignored() {
         assert_eq!(jwt(r#"{"exp":1060}"#).lifetime(), Lifetime::Unknown);
     }
 
@@ -304,7 +306,7 @@ mod tests {
 
     /// RFC 9068 §6.
     #[test]
-    fn what_is_no_jwt_is_as_good_as_any_token() {
+    fn a_token_that_is_not_a_jwt_is_accepted() {
         for opaque in ["abc", "a.b.c", "a.b", "..."] {
             assert_eq!(AccessToken::new(opaque).unwrap().lifetime(), Lifetime::Unknown);
         }

@@ -1,4 +1,4 @@
-//! What a JWT says of itself, read without verifying it.
+//! The claims of a JWT.
 
 use std::{
     fmt,
@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::scope::Scopes;
 
-/// The claims of an access token (RFC 9068 §2.2, RFC 7519 §4.1, SMART App Launch 2.2), as far as they are there.
+/// The claims of an access token (RFC 9068 §2.2, RFC 7519 §4.1, SMART App Launch 2.2). Each may be absent.
 ///
-/// A claim of an unexpected type counts as absent, and hides no other. `Debug` hides the claims that name a person.
+/// A claim of an unexpected type counts as absent, and the others are still read. `Debug` hides the claims that identify a
+/// person.
 ///
 /// ```
 /// use tower_bearer::{AccessToken, Claims};
@@ -27,23 +28,23 @@ use crate::scope::Scopes;
 #[derive(Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: Option<String>,
-    /// Whom it is about.
+    /// The subject: whom it is about.
     pub sub: Option<String>,
-    /// Whom it is for. A single one may be written without an array.
+    /// The audiences: whom it is for. A single one may be written without an array.
     pub aud: Vec<String>,
-    /// From when on it must not be accepted.
+    /// The time from which it must not be accepted.
     pub exp: Option<SystemTime>,
-    /// Until when it must not be accepted.
+    /// The time before which it must not be accepted.
     pub nbf: Option<SystemTime>,
-    /// When it was issued.
+    /// The time at which it was issued.
     pub iat: Option<SystemTime>,
-    /// Its own identity.
+    /// The unique identifier of the token.
     pub jti: Option<String>,
-    /// The client it was issued to: `client_id`, else `azp` or `cid`, as some issuers call it.
+    /// The client that it was issued to: `client_id`, or else `azp` or `cid`, as some issuers call it.
     pub client_id: Option<String>,
-    /// What it may be used for: `scope`, else `scp`, each as a string or an array.
+    /// What it may be used for: `scope`, or else `scp`. Each may be a string or an array.
     pub scopes: Option<Scopes>,
     /// The FHIR resource that is the user (`fhirUser`).
     pub fhir_user: Option<String>,
@@ -51,13 +52,8 @@ pub struct Claims {
     pub patient: Option<String>,
 }
 
-/// The claims of a JWT, without verifying it; `None` for any other token.
-pub(super) fn read<C: DeserializeOwned>(token: &str) -> Option<C> {
-    jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
-}
-
 impl Claims {
-    pub(crate) fn of(claims: &Map<String, Value>) -> Self {
+    pub(crate) fn from_members(claims: &Map<String, Value>) -> Self {
         Self {
             iss: get(claims, "iss"),
             sub: get(claims, "sub"),
@@ -78,7 +74,7 @@ fn get<T: DeserializeOwned>(claims: &Map<String, Value>, name: &str) -> Option<T
     claims.get(name).and_then(|value| T::deserialize(value).ok())
 }
 
-/// RFC 7519 §2: seconds since 1970, possibly with a fraction.
+/// Reads a `NumericDate` (RFC 7519 §2): seconds since 1970, possibly with a fraction.
 fn numeric_date(claims: &Map<String, Value>, name: &str) -> Option<SystemTime> {
     let seconds: f64 = get(claims, name)?;
     let distance = Duration::try_from_secs_f64(seconds.abs()).ok()?;
@@ -86,9 +82,9 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Option<SystemTime> {
 }
 
 impl<'de> Deserialize<'de> for Claims {
-    /// Through a map, where a name that stands twice is no error.
+    /// Reads a map first, so a duplicate name is not an error.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Map::deserialize(from).map(|claims| Self::of(&claims))
+        Map::deserialize(from).map(|claims| Self::from_members(&claims))
     }
 }
 
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_another_type_hides_no_other() {
+    fn a_claim_of_an_unexpected_type_does_not_hide_the_others() {
         let mixed = claims(json!({
             "iss": 7, "sub": ["s"], "aud": ["a", 7], "exp": "1000", "nbf": null, "iat": {}, "jti": true,
             "scope": "a\"b", "scp": "good", "client_id": 7, "azp": "client", "fhirUser": [], "patient": "p",
@@ -163,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_stands_twice_is_no_error() {
+    fn a_duplicate_claim_is_not_an_error() {
         let claims: Claims = serde_json::from_str(r#"{"iss":"a","sub":"s","iss":"b"}"#).unwrap();
         assert_eq!((claims.iss.as_deref(), claims.sub.as_deref()), (Some("b"), Some("s")));
     }
 
     #[test]
-    fn debug_names_nobody() {
+    fn debug_does_not_identify_a_person() {
         let shown =
             format!("{:?}", claims(json!({ "iss": "i", "sub": "ada", "fhirUser": "Patient/ada", "patient": "ada" })));
         assert!(!shown.contains("ada") && shown.contains("\"i\""), "{shown}");

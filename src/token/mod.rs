@@ -1,7 +1,8 @@
-//! An issued token and what is known of its life.
+//! An issued token, and what is known about its lifetime.
 
 mod access;
 mod claims;
+pub(crate) mod jwt;
 mod lifetime;
 
 pub use access::AccessToken;

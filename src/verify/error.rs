@@ -6,35 +6,35 @@ use std::{error::Error, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// It is no signed JWT, or one that asks for an extension.
+    /// The token is not a signed JWT, or it requires an extension.
     NotAJwt,
-    /// Its algorithm has no public key (`none`, HMAC), is unknown, or is not that of the key.
+    /// The algorithm has no public key (`none`, HMAC), is unknown, or does not fit the key.
     Algorithm,
-    /// The set has no key of this name, or none that made the signature of a token that names no key.
+    /// The key set has no key with this name. For a token that names no key: no key in the set made its signature.
     UnknownKey,
-    /// Its signature is not the key's: it was changed, or somebody else signed it.
+    /// The signature does not fit the key: the token was changed, or another party signed it.
     Signature,
-    /// A claim that is checked is missing or unreadable.
+    /// A required claim is missing or cannot be read.
     Claims,
-    /// Another issuer's.
+    /// The token is from another issuer.
     Issuer,
-    /// For other audiences.
+    /// The token is for other audiences.
     Audience,
-    /// Its `exp` is over.
+    /// The token has expired (`exp`).
     Expired,
-    /// Its `nbf` is still to come.
+    /// The token is not valid yet (`nbf`).
     NotYetValid,
 }
 
 impl VerifyError {
     pub(crate) fn why(self) -> &'static str {
         match self {
-            Self::NotAJwt => "it is no signed JWT",
-            Self::Algorithm => "its algorithm is not one of the key's",
+            Self::NotAJwt => "it is not a signed JWT",
+            Self::Algorithm => "its algorithm does not fit the key",
             Self::UnknownKey => "it is signed with none of the issuer's keys",
             Self::Signature => "its signature is wrong",
-            Self::Claims => "a claim that has to be checked is missing or unreadable",
-            Self::Issuer => "it is another issuer's",
+            Self::Claims => "a required claim is missing or cannot be read",
+            Self::Issuer => "it is from another issuer",
             Self::Audience => "it is for another audience",
             Self::Expired => "it has expired",
             Self::NotYetValid => "it is not valid yet",
@@ -50,13 +50,13 @@ impl fmt::Display for VerifyError {
 
 impl Error for VerifyError {}
 
-/// A text is no JSON with an array `keys` (RFC 7517 §5).
+/// A text is not a JSON object with an array `keys` (RFC 7517 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidKeySet(pub(super) ());
 
 impl fmt::Display for InvalidKeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("that is no JSON key set (RFC 7517 §5)")
+        f.write_str("the text is not a JSON key set (RFC 7517 §5): check its URL")
     }
 }
 

@@ -2,43 +2,43 @@
 
 use std::fmt;
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
-};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::verify::error::InvalidKeySet;
+use crate::verify::{
+    algorithm::Algorithm,
+    error::InvalidKeySet,
+    public_key::{KeyParameters, PublicKey},
+};
 
 /// The public keys of an issuer: a JSON Web Key Set (RFC 7517 §5).
 ///
-/// What is no key to verify with is left out, as that section wants: encryption keys, types and curves that are not known,
-/// and secrets, which have no place in a set that is published.
+/// Keys that cannot verify a signature are ignored, as that section requires: encryption keys, unknown types and curves, and
+/// secrets, which must not be in a published set.
 #[derive(Clone)]
 pub struct KeySet(Vec<Key>);
 
-/// A key, and the algorithms that it is for.
+/// A key, and the algorithms that it may be used with.
 #[derive(Clone)]
 pub(super) struct Key {
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
-    pub(super) material: DecodingKey,
+    pub(super) public_key: PublicKey,
 }
 
 impl KeySet {
-    /// Reads a set, as an issuer publishes it at its `jwks_uri`.
+    /// Reads a key set, in the form that an issuer publishes at its `jwks_uri`.
     ///
     /// # Errors
-    /// When it is no JSON, or has no array `keys`. A bad key in it is no error.
+    /// When the text is not JSON, or has no array `keys`. A key that cannot be used is not an error.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, InvalidKeySet> {
         #[derive(Deserialize)]
-        struct Set {
+        struct Document {
             keys: Vec<Value>,
         }
 
-        let set: Set = serde_json::from_slice(json.as_ref()).map_err(|_| InvalidKeySet(()))?;
-        Ok(Self(set.keys.into_iter().filter_map(Key::read).collect()))
+        let document: Document = serde_json::from_slice(json.as_ref()).map_err(|_| InvalidKeySet(()))?;
+        Ok(Self(document.keys.into_iter().filter_map(Key::read).collect()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
@@ -52,38 +52,52 @@ impl fmt::Debug for KeySet {
     }
 }
 
+/// The members of a JWK that all kinds of keys have (RFC 7517 §4).
+#[derive(Deserialize)]
+struct Jwk {
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    #[serde(flatten)]
+    parameters: KeyParameters,
+}
+
 impl Key {
+    /// Reads a key. Returns `None` if it cannot verify a signature.
     fn read(json: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
-        let common = &jwk.common;
-        let verifies = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
-            && common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
-        let mut algorithms = algorithms(&jwk.algorithm).to_vec();
-        if let Some(only) = common.key_algorithm {
-            let only = Algorithm::try_from(only).ok()?;
-            algorithms.retain(|one| *one == only);
-        }
-        if !verifies || algorithms.is_empty() {
+        let verifies = jwk.purpose.is_none_or(|purpose| purpose == "sig")
+            && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        if !verifies {
             return None;
         }
-        Some(Self { id: common.key_id.clone(), algorithms, material: DecodingKey::from_jwk(&jwk).ok()? })
+        let public_key = PublicKey::from_parameters(&jwk.parameters)?;
+        let mut algorithms = public_key.algorithms().to_vec();
+        if let Some(only) = jwk.alg {
+            let only = Algorithm::from_name(&only)?;
+            algorithms.retain(|one| *one == only);
+        }
+        (!algorithms.is_empty()).then_some(Self { id: jwk.kid, algorithms, public_key })
     }
 }
 
-/// What a key of this type and curve can verify. Nothing with a shared secret, so that no public key can be taken for one.
-fn algorithms(key: &AlgorithmParameters) -> &'static [Algorithm] {
-    match key {
-        AlgorithmParameters::RSA(_) => &[
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ],
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[Algorithm::ES256],
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => &[Algorithm::ES384],
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
-        _ => &[],
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8037 §A.2, §A.4.
+    #[test]
+    fn ed25519_verifies_the_example_of_the_standard() {
+        let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let set = KeySet::from_json(set).unwrap();
+        let key = set.iter().next().unwrap();
+        let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        let signature = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, signature).unwrap();
+        assert!(key.public_key.verifies(Algorithm::EdDSA, message, &signature));
+        assert!(!key.public_key.verifies(Algorithm::ES256, message, &signature));
+        assert!(!key.public_key.verifies(Algorithm::EdDSA, b"another message", &signature));
     }
 }

@@ -1,7 +1,7 @@
-//! Whether a token is what its issuer signed (feature `jwt`).
+//! Verifies that an issuer signed a token (feature `jwt`).
 //!
-//! A client need not verify its tokens: they come from the issuer over TLS, and the API does it. It is for those that get
-//! them by other ways (a shared store, a sidecar), or that act on what the claims say.
+//! A client usually need not verify its tokens: they come from the issuer over TLS, and the API verifies them. This is for
+//! clients that get tokens in other ways (from a shared store or a sidecar), and for clients that act on the claims.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,26 +13,29 @@
 //! let verifier = Verifier::new("https://auth.example.org").audience("https://fhir.example.org");
 //! match verifier.verify(&token, &keys) {
 //!     Ok(claims) => println!("for {:?}", claims.scopes),
-//!     Err(VerifyError::UnknownKey) => println!("get the keys anew"),
+//!     Err(VerifyError::UnknownKey) => println!("fetch the keys again"),
 //!     Err(error) => println!("{error}"),
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! [`Verified`](crate::source::Verified) does it to each token of a source.
+//! [`Verified`](crate::source::Verified) verifies each token of a source.
 //!
 //! # How it decides
 //!
-//! 1. The header names an algorithm with public keys (RFC 8725 §3.1, §3.2): `none` and HMAC are refused unseen.
-//! 2. The key is the one that `kid` names, and is for that algorithm; its type and curve decide which those are, whatever
-//!    the header says. A token without `kid`, or a key without one, is tried with each key that fits.
-//! 3. An extension that must be understood (`crit`, RFC 7515 §4.1.11) is not, so it is refused.
-//! 4. The signature.
-//! 5. `iss` to the letter, one of the audiences, `exp` (which must be there) and `nbf`, by the local clock with some leeway.
+//! 1. The header must name an algorithm with public keys (RFC 8725 §3.1, §3.2). `none` and HMAC are refused.
+//! 2. The key is the one that `kid` names, and it must be for that algorithm. The type and the curve of the key decide which
+//!    algorithms it is for, whatever the header says. If the token or a key has no `kid`, each key that fits is tried.
+//! 3. A token with extensions that must be understood (`crit`, RFC 7515 §4.1.11) is refused: none are.
+//! 4. The signature must be right.
+//! 5. `iss` must be exactly the issuer, and `aud` must contain one of the audiences. `exp` must be there. `exp` and `nbf` are
+//!    compared with the local clock, with some leeway.
 
+mod algorithm;
 mod error;
 mod key_set;
 mod provider;
+mod public_key;
 mod verifier;
 
 pub use error::{InvalidKeySet, VerifyError};

@@ -2,13 +2,13 @@
 
 use crate::{error::Error, verify::key_set::KeySet};
 
-/// Where the keys of an issuer come from. Any async closure that gives `Result<KeySet, Error>` is one, and so is a
-/// [`KeySet`] that never changes.
+/// Provides the keys of an issuer. It is implemented for any async closure that returns `Result<KeySet, Error>`, and for
+/// [`KeySet`], which never changes.
 pub trait KeyProvider: Send + Sync + 'static {
-    /// The keys that the issuer publishes now.
+    /// Returns the keys that the issuer publishes now.
     ///
     /// # Errors
-    /// Whatever went wrong: [`Error::transient`], most often.
+    /// Any error; usually [`Error::transient`].
     fn keys(&self) -> impl Future<Output = Result<KeySet, Error>> + Send;
 }
 

@@ -3,20 +3,20 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, crypto::aws_lc::DEFAULT_PROVIDER};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
     clock,
-    token::{AccessToken, Claims},
+    token::{AccessToken, Claims, jwt},
     verify::{
+        algorithm::Algorithm,
         error::VerifyError,
         key_set::{Key, KeySet},
     },
 };
 
-/// What a token must be to verify: whose, and for whom.
+/// Verifies tokens of one issuer, for some audiences.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it verifies"]
 pub struct Verifier {
@@ -25,7 +25,7 @@ pub struct Verifier {
     leeway: Duration,
 }
 
-/// Of the header, what decides (RFC 7515 §4.1).
+/// The members of the header that are used (RFC 7515 §4.1).
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -34,39 +34,39 @@ struct Header {
 }
 
 impl Verifier {
-    /// For the tokens of this issuer: their `iss`, to the letter.
+    /// Creates a verifier for the tokens of this issuer. Their `iss` must be exactly this text.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self { issuer: issuer.into(), audiences: Vec::new(), leeway: Duration::from_secs(60) }
     }
 
-    /// Adds an audience; a token must be for one of those added. Default: for any.
+    /// Adds an audience. A token must be for one of the added audiences. Default: none, so any audience is accepted.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// How far the issuer's clock may be from ours. Default: 60 s.
+    /// Sets how much the issuer's clock may differ from the local clock. Default: 60 s.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// The claims of a token, if it is what the issuer signed with one of these keys (RFC 7519 §7.2).
+    /// Returns the claims of a token, if the issuer signed it with one of these keys (RFC 7519 §7.2).
     ///
     /// # Errors
-    /// The first reason why it is not. On [`VerifyError::UnknownKey`] it is worth getting the keys anew: issuers change them.
+    /// The first reason why it does not verify. On [`VerifyError::UnknownKey`], fetch the keys again: issuers change them.
     pub fn verify(&self, token: &AccessToken, keys: &KeySet) -> Result<Claims, VerifyError> {
         let parts: Vec<_> = token.secret().split('.').collect();
         let &[header, claims, signature] = parts.as_slice() else { return Err(VerifyError::NotAJwt) };
         let message = &token.secret()[..header.len() + 1 + claims.len()];
-        check_signature(&part(header)?, message, signature, keys)?;
-        self.check_claims(&part(claims)?, clock::wall_now())
+        check_signature(&jwt::part(header).ok_or(VerifyError::NotAJwt)?, message, signature, keys)?;
+        self.check_claims(&jwt::part(claims).ok_or(VerifyError::NotAJwt)?, clock::wall_now())
     }
 
     fn check_claims(&self, members: &Map<String, Value>, now: SystemTime) -> Result<Claims, VerifyError> {
-        let claims = Claims::of(members);
+        let claims = Claims::from_members(members);
         let expiry = claims.exp.ok_or(VerifyError::Claims)?;
-        // One that cannot be read must not count as one that is not there.
+        // An `nbf` that cannot be read must not count as absent.
         if members.contains_key("nbf") && claims.nbf.is_none() {
             return Err(VerifyError::Claims);
         }
@@ -84,26 +84,18 @@ impl Verifier {
     }
 }
 
-/// A part of a JWT (RFC 7515 §3.1).
-fn part<T: DeserializeOwned>(encoded: &str) -> Result<T, VerifyError> {
-    let json = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| VerifyError::NotAJwt)?;
-    serde_json::from_slice(&json).map_err(|_| VerifyError::NotAJwt)
-}
-
 fn check_signature(header: &Header, message: &str, signature: &str, keys: &KeySet) -> Result<(), VerifyError> {
     if header.crit.is_some() {
         return Err(VerifyError::NotAJwt);
     }
-    let algorithm: Algorithm = header.alg.parse().map_err(|_| VerifyError::Algorithm)?;
-    if matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
-        return Err(VerifyError::Algorithm);
-    }
+    let algorithm = Algorithm::from_name(&header.alg).ok_or(VerifyError::Algorithm)?;
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| VerifyError::NotAJwt)?;
 
     let is_named = |key: &&Key| key.id.is_some() && key.id == header.kid;
     let fits = |key: &&Key| key.algorithms.contains(&algorithm);
-    let candidates = keys.iter().filter(|key| is_named(key) || key.id.is_none() || header.kid.is_none());
-    if candidates.filter(fits).any(|key| is_signed_by(key, algorithm, message.as_bytes(), &signature)) {
+    let mut candidates =
+        keys.iter().filter(|key| is_named(key) || key.id.is_none() || header.kid.is_none()).filter(fits);
+    if candidates.any(|key| key.public_key.verifies(algorithm, message.as_bytes(), &signature)) {
         return Ok(());
     }
     let mut named = keys.iter().filter(is_named);
@@ -112,13 +104,6 @@ fn check_signature(header: &Header, message: &str, signature: &str, keys: &KeySe
         Some(key) if fits(&key) || named.any(|key| fits(&key)) => VerifyError::Signature,
         Some(_) => VerifyError::Algorithm,
     })
-}
-
-/// By aws-lc itself: jsonwebtoken's own functions ask for the provider of the process, and panic when another crate of the
-/// same build has enabled a second one.
-fn is_signed_by(key: &Key, algorithm: Algorithm, message: &[u8], signature: &Vec<u8>) -> bool {
-    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key.material)
-        .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
 }
 
 #[cfg(test)]

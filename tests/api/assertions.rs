@@ -1,4 +1,4 @@
-//! Assertions that are signed here: `private_key_jwt`, `client_secret_jwt`, the JWT bearer grant.
+//! Assertions that the crate signs: `private_key_jwt`, `client_secret_jwt` and the JWT bearer grant.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,7 +48,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Header and claims of what was sent last.
+/// Returns the assertion that was sent last, with its header and claims.
 fn sent(issuer: &Issuer) -> (String, Value, Value) {
     let jwt = issuer.last_request().unwrap().param("client_assertion").unwrap().to_owned();
     let part =
@@ -77,9 +77,9 @@ async fn a_signed_assertion_is_all_that_authenticates_the_client() {
     );
 }
 
-/// RFC 7523 §3, 7: servers take each `jti` once.
+/// Servers accept each `jti` once (RFC 7523 §3, item 7).
 #[tokio::test]
-async fn each_attempt_has_an_assertion_of_its_own() {
+async fn each_attempt_has_its_own_assertion() {
     let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
     let source = client(&issuer, ClientAuth::private_key_jwt("client1", key())).unwrap();
     let mut seen = std::collections::HashSet::new();
@@ -92,7 +92,7 @@ async fn each_attempt_has_an_assertion_of_its_own() {
     }
 }
 
-/// RFC 7523 §3: what a server refuses, ours would see.
+/// The scripted issuer verifies each claim (RFC 7523 §3), so the other tests would notice a wrong one.
 #[tokio::test]
 async fn an_assertion_with_anything_wrong_is_refused() {
     let now = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -126,9 +126,9 @@ async fn an_assertion_with_anything_wrong_is_refused() {
     }
 }
 
-/// The server's clock and ours may differ by more than two minutes, either way.
+/// The clocks of client and server may differ by more than two minutes, in either direction.
 #[tokio::test]
-async fn a_clock_that_is_two_minutes_wrong_does_no_harm() {
+async fn assertions_are_accepted_when_a_clock_is_two_minutes_wrong() {
     for skew in [-145, 0, 145] {
         let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
         issuer.set_clock_skew(skew);
@@ -147,7 +147,7 @@ async fn a_clock_that_is_two_minutes_wrong_does_no_harm() {
     }
 }
 
-/// RFC 7518 §3.2: and a secret that is as long as the hash.
+/// The secret must be at least as long as the hash (RFC 7518 §3.2).
 #[tokio::test]
 async fn a_clients_secret_signs_if_it_is_long_enough() {
     let issuer = issuer(ClientAuthentication::SecretJwt);
@@ -161,7 +161,7 @@ async fn a_clients_secret_signs_if_it_is_long_enough() {
     assert!(obtain(&client(&issuer, late).unwrap()).await.unwrap_err().is_config());
 }
 
-/// RFC 7515 §5.2, by the public keys.
+/// The public keys verify the signatures (RFC 7515 §5.2).
 #[tokio::test]
 async fn each_kind_of_key_has_its_algorithm_and_its_signature_verifies() {
     use SigningAlgorithm as By;
@@ -214,8 +214,8 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     assert!(error.is_config() && error.to_string().contains("its id"), "{error}");
 }
 
-/// SMART App Launch 2.2, "Client Authentication: Asymmetric": RS384 or ES384, `kid`, `typ`, `jti`, `exp` within 5 min, `aud`
-/// the token URL, `iss` and `sub` the client's id.
+/// SMART App Launch 2.2, "Client Authentication: Asymmetric": RS384 or ES384, with `kid`, `typ` and `jti`, `exp` within
+/// 5 min, the token URL as `aud`, and the client's id as `iss` and `sub`.
 #[tokio::test]
 async fn backend_services_are_client_credentials_with_an_assertion() {
     let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
@@ -258,7 +258,7 @@ async fn an_assertion_about_a_user_is_a_grant() {
     assert_eq!(obtain(&bearer("nobody")).await.unwrap_err().oauth_code(), Some("invalid_grant"));
 }
 
-/// A key on disk is looked at when it is needed.
+/// A key file is read when the key is needed.
 #[tokio::test]
 async fn a_key_file_may_change_while_the_program_runs() {
     let file = crate::support::scratch("key.pem");

@@ -1,4 +1,4 @@
-//! What becomes of the connection that a 401 came over (30).
+//! What happens to the connection of a 401.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,8 +27,8 @@ use crate::scripted::{Numbered, send};
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A 401's body: so many chunks of 1,000 bytes, each a moment after the other.
-fn excuse(chunks: usize) -> Body {
+/// The body of a 401: `chunks` chunks of 1,000 bytes, with a short wait before each.
+fn rejection_body(chunks: usize) -> Body {
     let chunks = stream::iter(0..chunks).then(|_| async {
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(Frame::data(Bytes::from_static(&[b'x'; 1000])))
@@ -36,8 +36,8 @@ fn excuse(chunks: usize) -> Body {
     StreamBody::new(chunks).boxed_unsync()
 }
 
-/// It says 401 to the first token, with this body; and how many connections it took.
-async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
+/// Starts an API that rejects the first token with this body. Also returns the counter of its connections.
+async fn api(rejection_body: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -46,7 +46,7 @@ async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
         let (head, body) = request.into_parts();
         body.collect().await?;
         let answer = if head.headers["authorization"] == "Bearer t1" {
-            Response::builder().status(401).body(excuse())
+            Response::builder().status(401).body(rejection_body())
         } else {
             Ok(Response::new(Full::from("welcome").map_err(Into::into).boxed_unsync()))
         };
@@ -61,9 +61,9 @@ async fn api(excuse: fn() -> Body) -> (SocketAddr, Arc<AtomicUsize>) {
     (addr, connections)
 }
 
-/// How many connections a request and its retry take.
-async fn connections(excuse: fn() -> Body) -> usize {
-    let (addr, connections) = api(excuse).await;
+/// Returns how many connections a request and its retry use.
+async fn connections(rejection_body: fn() -> Body) -> usize {
+    let (addr, connections) = api(rejection_body).await;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut service = BearerAuthLayer::new(Numbered::default()).layer(client);
     let request = Request::post(format!("http://{addr}/")).body(Full::from("{}")).unwrap();
@@ -76,10 +76,10 @@ async fn connections(excuse: fn() -> Body) -> usize {
 
 #[tokio::test]
 async fn a_small_401_that_comes_in_chunks_is_read_so_that_the_retry_has_its_connection() {
-    assert_eq!(connections(|| excuse(0)).await, 1);
-    // On a machine that is busy elsewhere, a moment can be too long.
+    assert_eq!(connections(|| rejection_body(0)).await, 1);
+    // On a busy machine, the short wait can be too long.
     let mut attempts = 0;
-    while connections(|| excuse(3)).await != 1 {
+    while connections(|| rejection_body(3)).await != 1 {
         attempts += 1;
         assert!(attempts < 10);
     }
@@ -88,7 +88,7 @@ async fn a_small_401_that_comes_in_chunks_is_read_so_that_the_retry_has_its_conn
 #[tokio::test]
 async fn a_large_401_is_dropped_with_its_connection() {
     assert_eq!(connections(|| Full::from(vec![b'x'; 1 << 20]).map_err(Into::into).boxed_unsync()).await, 2);
-    assert_eq!(connections(|| excuse(usize::MAX)).await, 2);
+    assert_eq!(connections(|| rejection_body(usize::MAX)).await, 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The password grant at a token endpoint, good and bad.
+//! The password grant at a token endpoint, with successful and failed responses.
 
 use std::{
     sync::{
@@ -44,7 +44,7 @@ fn refreshing(refresh_tokens: RefreshTokens) -> Issuer {
     Issuer::builder().refresh_tokens(refresh_tokens).build()
 }
 
-/// The failure of one token request that meets this.
+/// Returns the error of one token request that meets this failure.
 async fn failure(with: Failure) -> Error {
     let issuer = Issuer::new();
     issuer.fail_next(1, with);
@@ -150,7 +150,7 @@ async fn a_refresh_token_goes_first_rotated_or_kept() {
     }
 }
 
-/// RFC 6749 §6: asking for more than was granted is refused; leaving the scope out asks for what was.
+/// A request for more than was granted is refused. A refresh without a scope asks for the granted scope (RFC 6749 §6).
 #[tokio::test]
 async fn a_refresh_asks_for_the_scope_that_was_granted() {
     let issuer = refreshing(RefreshTokens::Rotating);
@@ -175,7 +175,7 @@ async fn a_refused_refresh_token_is_dropped_for_the_password_at_once() {
     assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 2));
 }
 
-/// Dropped also when the password then fails: it is not tried again.
+/// It is dropped even if the password request then fails.
 #[tokio::test]
 async fn a_refused_refresh_token_is_not_tried_again() {
     let issuer = refreshing(RefreshTokens::Rotating);
@@ -207,9 +207,9 @@ async fn an_outage_costs_neither_the_refresh_token_nor_a_password_request() {
     }
 }
 
-/// RFC 9700 §4.14.2: two uses at once of a rotating token would end the session.
+/// Two concurrent uses of a rotating refresh token would end the session (RFC 9700 §4.14.2).
 #[tokio::test]
-async fn concurrent_use_never_looks_like_theft() {
+async fn concurrent_use_does_not_reuse_a_refresh_token() {
     let issuer = refreshing(RefreshTokens::Rotating);
     let grant = grant(&issuer);
     let tokens = try_join_all((0..50).map(|_| obtain(&grant))).await.unwrap();
@@ -229,7 +229,7 @@ async fn an_exchange_that_is_given_up_leaves_the_next_one_sound() {
     assert_eq!(issuer.counts().password, 1);
 }
 
-/// The answer to a refresh is lost: the token is used up, so the server ends the session at its next use.
+/// When the response to a refresh is lost, the token is used up. The server ends the session at its next use.
 #[tokio::test]
 async fn a_lost_answer_to_a_refresh_is_recovered_from() {
     let issuer = refreshing(RefreshTokens::Rotating);
@@ -253,7 +253,7 @@ async fn an_empty_refresh_token_is_none() {
     assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 0));
 }
 
-/// RFC 6749 §4.3: the client discards the credentials once it has a token.
+/// The client discards the credentials once it has a token (RFC 6749 §4.3).
 #[tokio::test]
 async fn credentials_are_asked_for_only_when_needed() {
     let issuer = refreshing(RefreshTokens::Rotating);
@@ -304,9 +304,9 @@ async fn a_token_of_another_type_is_not_used() {
     }
 }
 
-/// RFC 6749 §5.1: unknown members are ignored, a differing scope is the granted one.
+/// Unknown members are ignored. If the response has a scope, it is the granted one (RFC 6749 §5.1).
 #[tokio::test]
-async fn what_is_unknown_is_ignored_and_the_scope_is_the_granted_one() {
+async fn unknown_members_are_ignored_and_the_scope_is_the_granted_one() {
     let issuer = Issuer::new();
     issuer.amend_next(json!({ "scope": "less", "id_token": [1, {}], "patient": "7", "error_description": "none" }));
     let grant = builder(URL).scope("user/Patient.rs").build_with(issuer.service()).unwrap();
@@ -315,7 +315,7 @@ async fn what_is_unknown_is_ignored_and_the_scope_is_the_granted_one() {
     assert_eq!(obtain(&grant).await.unwrap().scope(), Some("an array"));
 }
 
-/// The next user must not go on with the session of the one before.
+/// The next user must not continue the session of the previous one.
 #[tokio::test]
 async fn other_credentials_do_not_use_the_refresh_token_of_the_first() {
     struct Shift(Arc<AtomicUsize>);
@@ -340,7 +340,7 @@ async fn other_credentials_do_not_use_the_refresh_token_of_the_first() {
     }
 }
 
-/// 18.
+/// The lifetime of the token for each form of `expires_in`, valid or not.
 #[tokio::test]
 async fn each_expires_in_has_its_outcome() {
     let issuer = Issuer::builder().token_format(TokenFormat::Opaque).build();
@@ -350,9 +350,9 @@ async fn each_expires_in_has_its_outcome() {
         (json!("3600"), hour.into()),
         (json!(" 3600.0 "), hour.into()),
         (json!(3600.5), Duration::from_millis(3_600_500).into()),
-        (json!(0), Lifetime::Once),
-        (json!("0"), Lifetime::Once),
-        (json!(-1), Lifetime::Once),
+        (json!(0), Lifetime::AlreadyExpired),
+        (json!("0"), Lifetime::AlreadyExpired),
+        (json!(-1), Lifetime::AlreadyExpired),
         (Value::Null, Lifetime::Unknown),
         (json!(1_000_000_000_000_000_000_u64), most.into()),
         (json!("1e400"), most.into()),
@@ -367,7 +367,7 @@ async fn each_expires_in_has_its_outcome() {
     }
 }
 
-/// RFC 6749 §5.2, and the codes of other RFCs that mean 'later'.
+/// RFC 6749 §5.2, and the codes of other RFCs that mean "try again later".
 #[tokio::test]
 async fn each_error_has_the_class_that_protects_the_account() {
     use FailureClass::{Terminal, Transient, Unexplained};
@@ -429,9 +429,9 @@ async fn retry_after_is_read() {
     }
 }
 
-/// 37.
+/// Bodies that are too large, are not JSON, or have no token are errors.
 #[tokio::test]
-async fn what_is_no_token_answer_is_an_error() {
+async fn an_unusable_token_response_is_an_error() {
     let good = r#"{"access_token":"t","token_type":"Bearer"}"#;
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     let huge = format!(r#"{{"x":"{}",{}"#, "a".repeat(10 << 20), &good[1..]);
@@ -461,6 +461,24 @@ async fn what_is_no_token_answer_is_an_error() {
     }
 }
 
+/// A server chooses its content type, and may put into it what it was sent.
+#[tokio::test]
+async fn a_wrong_content_type_is_named_unless_it_could_hold_a_secret() {
+    for (content_type, says) in [
+        ("text/html; charset=utf-8", "its content type is text/html, not JSON; check the token URL"),
+        ("Application/JSONP", "its content type is application/jsonp, not JSON; check the token URL"),
+        ("text/user-password", "its content type is not JSON; check the token URL"),
+        ("text/dXNlci1wYXNzd29yZA==", "its content type is not JSON; check the token URL"),
+        ("token/html", "its content type is not JSON; check the token URL"),
+        ("<b>text/html", "its content type is not JSON; check the token URL"),
+        (&format!("text/{}", "x".repeat(100)), "its content type is not JSON; check the token URL"),
+    ] {
+        let error = failure(answer(content_type, "{}")).await;
+        assert_eq!(error.to_string(), format!("the token response is not usable: {says}"));
+        assert!(error.is_unusable() && !error.is_redirect(), "{content_type}");
+    }
+}
+
 #[tokio::test]
 async fn json_is_json_with_a_charset_and_in_any_case() {
     for content_type in ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/x+json"] {
@@ -470,9 +488,9 @@ async fn json_is_json_with_a_charset_and_in_any_case() {
     }
 }
 
-/// 36, RFC 6750 §2.1.
+/// RFC 6750 §2.1.
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_stand_in_a_header_is_not_sent() {
+async fn a_token_that_is_not_valid_in_a_header_is_not_sent() {
     for token in ["a\nb", "a\r\nx-evil: 1", "a\0b", "ä", "a b", "a b", "", "=", "a\u{7f}"] {
         let (issuer, api) = (Issuer::new(), Api::default());
         issuer.amend_next(json!({ "access_token": token }));
@@ -484,7 +502,7 @@ async fn a_token_that_cannot_stand_in_a_header_is_not_sent() {
     }
 }
 
-/// 37: with the real client, against a body without an end.
+/// With the real client, and a response body without an end.
 #[cfg(feature = "client")]
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
@@ -497,7 +515,6 @@ async fn an_endless_answer_is_cut_off() {
     assert!(error.to_string().contains("1 MiB"), "{error}");
 }
 
-/// 38.
 #[cfg(feature = "client")]
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_named_without_its_query() {
@@ -518,6 +535,7 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
         let error = failure(Failure::Redirect(location.to_owned())).await;
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hidden") && named.is_none_or(|named| shown.contains(named)), "{shown}");
+        assert!(error.is_redirect() && !error.is_unusable(), "{shown}");
         assert!(shown.len() < 1000, "{}", shown.len());
     }
 }
@@ -528,7 +546,7 @@ async fn an_unreachable_endpoint_is_a_connect_error() {
     let server = Issuer::new().listen().await.unwrap();
     let url = format!("{}?tenant=hidden", server.token_url());
     drop(server);
-    // The port is closed when the listener's task has gone.
+    // The port is closed when the listener's task has ended.
     tokio::task::yield_now().await;
     let error = obtain(&builder(&url).build().unwrap()).await.unwrap_err();
     assert!(error.is_connect() && error.is_transient(), "{error:?}");
@@ -547,9 +565,9 @@ async fn an_endpoint_that_never_answers_is_a_timeout() {
     assert!(error.is_timeout() && !error.is_connect() && error.is_transient(), "{error:?}");
 }
 
-/// 34, RFC 6749 §2.3, §3.2, RFC 8707 §2. Each says what to do.
+/// RFC 6749 §2.3, §3.2, RFC 8707 §2. Each error says what to do.
 #[test]
-fn a_wrong_setting_is_told_before_anything_is_sent() {
+fn a_wrong_setting_is_an_error_before_anything_is_sent() {
     let set = || builder(URL);
     let bare = || PasswordGrant::builder(URL);
     let auth = || ClientAuth::none("c");
@@ -591,7 +609,7 @@ fn a_wrong_setting_is_told_before_anything_is_sent() {
     builder("http://example.org/token").allow_plain_http(true).build_with(Issuer::new().service()).unwrap();
 }
 
-/// A server may put into an error what it was sent.
+/// A server can put what it received into an error.
 #[tokio::test]
 async fn a_code_that_repeats_a_secret_is_not_shown() {
     for code in ["opensesame", "wrong_password_opensesame", "clientsecret", "T0ken-123", "bad password", "a\nb"] {
@@ -608,7 +626,7 @@ async fn a_code_that_repeats_a_secret_is_not_shown() {
     }
 }
 
-/// The description is shown on request only.
+/// The error shows the server's description only on request.
 #[tokio::test]
 async fn a_description_is_shown_only_when_asked_for() {
     for show in [false, true] {
@@ -620,7 +638,7 @@ async fn a_description_is_shown_only_when_asked_for() {
     }
 }
 
-/// However many ask.
+/// The number of callers does not matter.
 #[tokio::test]
 async fn a_failure_costs_each_caller_one_request() {
     let issuer = Issuer::new();

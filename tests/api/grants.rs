@@ -1,4 +1,4 @@
-//! The grants beside the password grant, and what all of them share.
+//! The grants other than the password grant, and what all grants share.
 
 use std::{
     fs,
@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_bearer::{
@@ -40,7 +39,7 @@ fn last(issuer: &Issuer) -> TokenRequest {
     issuer.last_request().unwrap()
 }
 
-/// What a user's own client is given: the answer to a password.
+/// Returns the response to a password request, which a user's own client has.
 async fn signed_in(issuer: &Issuer) -> Value {
     let form = "grant_type=password&username=user1&password=user-password";
     let request = Request::post(URL)
@@ -70,13 +69,13 @@ fn exchange(subject: impl Into<Secret>) -> TokenExchangeBuilder {
 
 /// RFC 6749 §4.4.2.
 #[tokio::test]
-async fn client_credentials_send_nothing_of_a_user() {
+async fn client_credentials_do_not_send_user_credentials() {
     let issuer = Issuer::new();
     assert!(accepted(&issuer, &obtain(&client_credentials(&issuer)).await.unwrap()));
     assert_eq!(last(&issuer).params(), [("grant_type".to_owned(), "client_credentials".to_owned())]);
 }
 
-/// RFC 6749 §4.4.3: it should not come, and some send it.
+/// Servers should not send a refresh token here (RFC 6749 §4.4.3), but some do.
 #[tokio::test]
 async fn a_refresh_token_beside_client_credentials_is_not_used() {
     let issuer = Issuer::new();
@@ -96,7 +95,7 @@ async fn a_refresh_token_from_elsewhere_is_rotated_and_each_new_one_saved() {
     let saved = Arc::new(Mutex::new(Vec::new()));
     let shelf = Arc::clone(&saved);
     let builder = refresh(&first).on_rotation(move |new| {
-        shelf.lock().unwrap().push(new.expose_secret().to_owned());
+        shelf.lock().unwrap().push(new.expose().to_owned());
         async { Ok(()) }
     });
     let source = builder.build_with(issuer.service()).unwrap();
@@ -107,7 +106,7 @@ async fn a_refresh_token_from_elsewhere_is_rotated_and_each_new_one_saved() {
     let saved = saved.lock().unwrap().clone();
     let sent = |n: usize| issuer.requests()[n].param("refresh_token").unwrap().to_owned();
     assert_eq!((sent(1), sent(2), sent(3)), (first, saved[0].clone(), saved[1].clone()));
-    // A restart goes on with what was saved last.
+    // After a restart, the saved refresh token is used.
     obtain(&refresh(&saved[2]).build_with(issuer.service()).unwrap()).await.unwrap();
 }
 
@@ -120,23 +119,23 @@ async fn a_refresh_token_that_could_not_be_saved_is_saved_the_next_time() {
     let builder = refresh(first).on_rotation(move |new| {
         let is_full = disk.load(SeqCst);
         if !is_full {
-            shelf.lock().unwrap().push(new.expose_secret().to_owned());
+            shelf.lock().unwrap().push(new.expose().to_owned());
         }
         async move { if is_full { Err("the disk is full".into()) } else { Ok(()) } }
     });
     let source = builder.build_with(issuer.service()).unwrap();
-    assert!(accepted(&issuer, &obtain(&source).await.unwrap()), "the access token is good");
+    assert!(accepted(&issuer, &obtain(&source).await.unwrap()), "the access token is accepted");
     full.store(false, SeqCst);
     issuer.fail_next(1, Failure::Status(503));
     obtain(&source).await.unwrap_err();
-    assert_eq!(saved.lock().unwrap().len(), 1, "the one that was not saved, before it is used");
+    assert_eq!(saved.lock().unwrap().len(), 1, "the unsaved token is saved before it is used");
     obtain(&source).await.unwrap();
     assert_eq!(saved.lock().unwrap().len(), 2);
 }
 
-/// Nor does one whose saving hangs or panics hold up the tokens.
+/// A save function that hangs or panics does not delay the tokens.
 #[tokio::test(start_paused = true)]
-async fn trouble_with_saving_costs_no_token() {
+async fn a_failed_save_does_not_affect_the_token() {
     for hangs in [true, false] {
         let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
         let builder = refresh(text(&signed_in(&issuer).await, "refresh_token"))
@@ -149,7 +148,7 @@ async fn trouble_with_saving_costs_no_token() {
     }
 }
 
-/// RFC 9700 §4.14.2: the one it began with is used up, and must not be sent again.
+/// The first refresh token is used up, and must not be sent again (RFC 9700 §4.14.2).
 #[tokio::test]
 async fn a_refusal_never_makes_a_used_refresh_token_come_back() {
     for trouble in [
@@ -189,7 +188,8 @@ async fn after_a_refusal_another_refresh_token_is_looked_for_in_its_place() {
     assert!(accepted(&issuer, &obtain(&source).await.unwrap()));
 }
 
-/// RFC 9700 §4.14.2: a file that is written once more holds the token that is used up, unless it is another one.
+/// A file that is written again with the same content holds the used refresh token. Only different content is a new
+/// token (RFC 9700 §4.14.2).
 #[tokio::test]
 async fn only_another_refresh_token_in_the_file_is_a_new_beginning() {
     let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
@@ -216,7 +216,7 @@ async fn only_another_refresh_token_in_the_file_is_a_new_beginning() {
 async fn a_refresh_token_that_is_not_rotated_is_used_again_and_again() {
     let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Kept).build();
     let source = refresh(text(&signed_in(&issuer).await, "refresh_token"));
-    let source = source.on_rotation(async |_| panic!("nothing is new")).build_with(issuer.service()).unwrap();
+    let source = source.on_rotation(async |_| panic!("there is no new token")).build_with(issuer.service()).unwrap();
     try_join_all((0..5).map(|_| obtain(&source))).await.unwrap();
     assert_eq!(issuer.counts().refresh_token, 5);
 }
@@ -255,7 +255,7 @@ async fn a_token_is_exchanged_for_another_one() {
 
 /// RFC 8693 §2.2.1.
 #[tokio::test]
-async fn an_exchange_that_brings_no_bearer_token_or_does_not_name_its_type_is_an_error() {
+async fn an_exchange_must_return_a_bearer_token_and_name_its_type() {
     let issuer = Issuer::new();
     let source = exchange(text(&signed_in(&issuer).await, "access_token")).build_with(issuer.service()).unwrap();
     for (amended, says) in [
@@ -270,7 +270,7 @@ async fn an_exchange_that_brings_no_bearer_token_or_does_not_name_its_type_is_an
     obtain(&source).await.unwrap();
 }
 
-/// RFC 7521 §4.1, RFC 7523 §2.1: an assertion of somebody else's, asked for each time.
+/// Another party issues the assertion, and the source asks for it each time (RFC 7521 §4.1, RFC 7523 §2.1).
 #[tokio::test]
 async fn an_assertion_from_elsewhere_is_sent_as_it_is() {
     let issuer = Issuer::builder().client_authentication(ClientAuthentication::None).build();
@@ -284,10 +284,10 @@ async fn an_assertion_from_elsewhere_is_sent_as_it_is() {
     assert_eq!(last(&issuer).grant_type(), Some("urn:ietf:params:oauth:grant-type:jwt-bearer"));
     assert_eq!(values(&last(&issuer), "assertion"), ["an.asser.tion"]);
     let error = obtain(&source).await.unwrap_err();
-    assert_eq!(error.oauth_code(), Some("invalid_grant"), "the issuer looks at it");
+    assert_eq!(error.oauth_code(), Some("invalid_grant"), "the issuer checks the assertion");
 }
 
-/// RFC 7521 §4.2: the client's id goes beside an assertion that somebody else makes.
+/// The client id is sent in addition to an assertion that another party issues (RFC 7521 §4.2).
 #[tokio::test]
 async fn a_client_assertion_from_elsewhere_is_sent_with_the_clients_id() {
     let issuer = Issuer::new();
@@ -321,9 +321,9 @@ fn a_grant_says_what_it_lacks() {
     assert!(error.unwrap_err().to_string().contains("`requested_token_type`"), "it would be sent twice");
 }
 
-/// RFC 9700 §2.4: the password grant is to be left, which changes the source and nothing else.
+/// The password grant must not be used for anything new (RFC 9700 §2.4). Replacing it only changes the source.
 #[tokio::test]
-async fn leaving_the_password_grant_changes_the_source_alone() {
+async fn leaving_the_password_grant_changes_only_the_source() {
     let issuer = Issuer::new();
     let password = PasswordGrant::builder(URL).client_auth(basic()).credentials("user1", "user-password");
     let password = BoxTokenSource::new(password.build_with(issuer.service()).unwrap());
@@ -350,8 +350,8 @@ async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     let to = Narrowing::new().with_scope("user/Patient.rs").unwrap();
     let to = to.with_resource("https://b.test").unwrap().with_resource("https://a.test").unwrap();
     for narrowed in [
-        BoxTokenSource::new(source.narrowed(&to).unwrap()),
-        BoxTokenSource::new(source).narrowed(&to).expect("a box carries it through"),
+        source.narrowed(&to).unwrap(),
+        BoxTokenSource::new(source).narrowed(&to).expect("a boxed source can be narrowed"),
     ] {
         assert_eq!(obtain(&narrowed).await.unwrap().scope(), Some("user/Patient.rs"));
         assert_eq!(values(&last(&issuer), "scope"), ["user/Patient.rs"]);
@@ -362,9 +362,9 @@ async fn a_narrowed_source_asks_for_less_and_is_boxed_as_well() {
     assert!(nothing_less.narrowed(&to).is_none());
 }
 
-/// RFC 6749 §6: what a refresh token brings is no broader than what was granted with it.
+/// A refresh returns no more than was granted with the refresh token (RFC 6749 §6).
 #[tokio::test]
-async fn a_narrowed_password_grant_has_a_refresh_token_of_its_own() {
+async fn a_narrowed_password_grant_has_its_own_refresh_token() {
     let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
     let source = PasswordGrant::builder(URL).client_auth(basic()).credentials("user1", "user-password");
     let source = source.build_with(issuer.service()).unwrap();
@@ -376,7 +376,7 @@ async fn a_narrowed_password_grant_has_a_refresh_token_of_its_own() {
     assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 2));
 }
 
-/// RFC 6749 §6: one refresh token, used for several scopes by turns; a rotated one goes on with all that was granted.
+/// Several scopes use one refresh token in turn. A rotated one keeps everything that was granted (RFC 6749 §6).
 #[tokio::test]
 async fn narrowed_uses_of_one_refresh_token_take_turns() {
     let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();

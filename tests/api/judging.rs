@@ -1,4 +1,4 @@
-//! What an answer says about the token.
+//! What a response says about the token.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tower_bearer::{
 
 use crate::scripted::{Answer, Api, Strict, URI, World, challenge, get, outcome, send, status, world};
 
-/// 24, RFC 6750 §3.1, RFC 9470 §3.
+/// RFC 6750 §3.1, RFC 9470 §3.
 #[tokio::test]
-async fn what_a_new_token_would_not_help_costs_neither_token_nor_retry() {
+async fn a_response_that_a_new_token_cannot_fix_causes_no_renewal_and_no_retry() {
     const SCOPE: &str = "Bearer error=\"insufficient_scope\", scope=\"admin\"";
     const USER: &str = "Bearer error=insufficient_user_authentication, acr_values=mfa";
     for (code, says) in [
@@ -44,14 +44,14 @@ async fn what_a_new_token_would_not_help_costs_neither_token_nor_retry() {
     }
 }
 
-/// What is missing, as the caller finds it.
+/// Returns the missing scope and the missing authentication that the caller finds in the response.
 fn missing(answer: &Response<Full<Bytes>>) -> (Option<&InsufficientScope>, Option<&InsufficientUserAuthentication>) {
     (answer.extensions().get(), answer.extensions().get())
 }
 
-/// 24: typed, and the reason is told.
+/// The extensions have a typed value, and the outcome has the reason.
 #[tokio::test]
-async fn what_is_missing_stands_in_the_extensions_of_a_401_or_403() {
+async fn what_is_missing_is_in_the_extensions_of_a_401_or_403() {
     for code in [401, 403] {
         let world = world([
             challenge(code, "DPoP error=insufficient_scope, scope=x, BEARER error=insufficient_scope, scope=\"a b\""),
@@ -71,9 +71,9 @@ async fn what_is_missing_stands_in_the_extensions_of_a_401_or_403() {
     }
 }
 
-/// 24: the second attempt's answer is final, and says as much as a first one.
+/// The second attempt's response is final, and has the same extensions as a first one.
 #[tokio::test]
-async fn what_is_missing_is_told_of_a_second_attempt_too() {
+async fn what_is_missing_is_reported_for_a_second_attempt_too() {
     let world = world([status(401), challenge(403, "Bearer error=insufficient_scope, scope=admin")]);
     let answer = world.get().await;
     assert_eq!((answer.status().as_u16(), outcome(&answer).retried()), (403, true));
@@ -83,7 +83,7 @@ async fn what_is_missing_is_told_of_a_second_attempt_too() {
 
 /// RFC 6749 §5.1.
 #[tokio::test]
-async fn the_scope_granted_stands_beside_the_scope_required() {
+async fn the_granted_scope_is_reported_with_the_required_scope() {
     let source = from_fn(async |_| AccessToken::new("t").map(|token| token.with_scope("read")));
     let api = Api::answering([challenge(403, "Bearer error=insufficient_scope, scope=\"read write\"")]);
     let answer = send(&mut BearerAuthLayer::new(source).layer(Strict::new(api)), get(URI)).await.unwrap();
@@ -92,9 +92,9 @@ async fn the_scope_granted_stands_beside_the_scope_required() {
     assert_eq!((scope.required(), scope.missing().unwrap().to_string()), (Some("read write"), "write".into()));
 }
 
-/// 40: a vendor's own way to say it has no challenge to read.
+/// A vendor's own status has no challenge to read.
 #[tokio::test]
-async fn an_insufficiency_by_a_rule_of_ones_own_is_one_without_details() {
+async fn an_insufficiency_from_a_custom_rule_has_no_details() {
     let vendor = Response::builder().status(422).header("x-missing-scope", "1").body(Full::default()).unwrap();
     let World { api, layer, .. } = world([Answer::Say(vendor)]);
     let layer = layer.judge_by(|status, headers| match headers.get("x-missing-scope") {
@@ -105,7 +105,7 @@ async fn an_insufficiency_by_a_rule_of_ones_own_is_one_without_details() {
     assert_eq!(missing(&answer).0.map(InsufficientScope::required), Some(None));
 }
 
-/// 25, RFC 6750 §3.1: a challenge without a code is common.
+/// Many servers send a challenge without an error code (RFC 6750 §3.1).
 #[tokio::test]
 async fn a_401_without_a_bearer_challenge_is_a_rejection() {
     for says in ["", "Basic realm=\"x\"", "Negotiate", "Bearer", "Bearer realm=\"x\"", "Bearer error=expired", ",,\"="]
@@ -116,9 +116,9 @@ async fn a_401_without_a_bearer_challenge_is_a_rejection() {
     }
 }
 
-/// 25: settable.
+/// A setting decides whether a 401 without a challenge is a rejection.
 #[tokio::test]
-async fn a_bare_401_is_what_the_rule_says() {
+async fn a_setting_decides_whether_a_401_without_a_challenge_is_a_rejection() {
     let World { api, source, layer } = world([status(200), challenge(401, "Basic realm=x"), status(401)]);
     let layer = layer.judge_by(|status, headers| match headers.get("www-authenticate") {
         Some(says) if says.as_bytes().starts_with(b"Bearer") => Verdict::standard(status, headers),
@@ -133,7 +133,6 @@ async fn a_bare_401_is_what_the_rule_says() {
     assert_eq!(source.asked(), 2);
 }
 
-/// 40.
 #[tokio::test]
 async fn another_status_can_be_a_rejection() {
     let World { api, layer, .. } = world([status(419), status(419)]);
@@ -146,7 +145,7 @@ async fn another_status_can_be_a_rejection() {
     assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t2"]);
 }
 
-/// 40: a trailers-only gRPC answer, `UNAUTHENTICATED`.
+/// A trailers-only gRPC response with `UNAUTHENTICATED`.
 #[tokio::test]
 async fn a_grpc_status_can_be_a_rejection() {
     let grpc = |code: u16| Answer::Say(Response::builder().header("grpc-status", code).body(Full::default()).unwrap());

@@ -1,4 +1,4 @@
-//! Finding an authorization server by what it says of itself (RFC 8414).
+//! Discovery of an authorization server by its metadata (RFC 8414).
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ const ISSUER: &str = "https://issuer.test";
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// A host with these documents, each by its URL, and what it was asked for.
+/// A host that serves these documents, each at its URL. Also returns the URLs that were requested.
 fn host(documents: &[(&str, Value)]) -> (impl HttpService, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
@@ -48,7 +48,7 @@ fn document(issuer: &str) -> Value {
     json!({ "issuer": issuer, "token_endpoint": "https://issuer.test/token", "jwks_uri": "https://issuer.test/jwks" })
 }
 
-/// RFC 8414 §3.1, and OpenID Connect Discovery 1.0 §4.1 after it.
+/// RFC 8414 §3.1, then OpenID Connect Discovery 1.0 §4.1.
 #[tokio::test]
 async fn the_document_is_looked_for_where_the_standards_put_it() {
     for (issuer, first, second) in [
@@ -77,7 +77,7 @@ async fn the_document_is_looked_for_where_the_standards_put_it() {
     }
 }
 
-/// SMART App Launch 2.2: below the FHIR server's base URL, and its `issuer` is another.
+/// SMART App Launch 2.2: the document is below the FHIR server's base URL, and its `issuer` is another server.
 #[tokio::test]
 async fn a_fhir_server_names_its_authorization_server() {
     for base in ["https://fhir.test/r4", "https://fhir.test/r4/"] {
@@ -94,7 +94,7 @@ async fn a_fhir_server_names_its_authorization_server() {
 
 /// RFC 8414 §2.
 #[tokio::test]
-async fn what_is_said_can_be_read() {
+async fn metadata_members_can_be_read() {
     let server = Metadata::discover_with(Issuer::new().service(), ISSUER).await.unwrap();
     assert_eq!(server.issuer(), Some(ISSUER));
     assert_eq!(server.token_endpoint(), "https://issuer.test/token");
@@ -105,7 +105,7 @@ async fn what_is_said_can_be_read() {
     assert_eq!(server.scopes(), ["user/Patient.rs", "user/Observation.rs"]);
 }
 
-/// RFC 8414 §3.3: to the letter.
+/// The issuer must be exactly the same text (RFC 8414 §3.3).
 #[tokio::test]
 async fn the_metadata_of_another_issuer_is_not_used() {
     let url = "https://issuer.test/.well-known/oauth-authorization-server";
@@ -114,14 +114,14 @@ async fn the_metadata_of_another_issuer_is_not_used() {
             host(&[(url, document(other)), ("https://issuer.test/.well-known/openid-configuration", document(ISSUER))]);
         let error = Metadata::discover_with(http, ISSUER).await.unwrap_err();
         assert!(error.to_string().contains("§3.3"), "{error}");
-        assert_eq!(asked.lock().unwrap().len(), 1, "and no other place is tried");
+        assert_eq!(asked.lock().unwrap().len(), 1, "no other URL is tried");
     }
     let (http, _) = host(&[(url, json!({ "token_endpoint": "https://issuer.test/token" }))]);
     assert!(Metadata::discover_with(http, ISSUER).await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_no_metadata_is_an_error() {
+async fn an_unusable_metadata_document_is_an_error() {
     let url = "https://issuer.test/.well-known/oauth-authorization-server";
     for (name, wrong) in [
         ("token_endpoint", Value::Null),
@@ -190,7 +190,7 @@ async fn a_grant_looks_its_server_up_once_and_not_before_it_needs_it() {
         for source in [&one, &one, &other] {
             obtain(source).await.unwrap();
         }
-        assert_eq!(issuer.counts().metadata - before, lookups, "what was cloned shares it");
+        assert_eq!(issuer.counts().metadata - before, lookups, "clones share the metadata");
     }
 }
 
@@ -235,9 +235,9 @@ async fn a_token_endpoint_that_is_gone_is_looked_up_again() {
     }
 }
 
-/// RFC 8414 §2: a list that is left out is `client_secret_basic`.
+/// A missing list means `client_secret_basic` (RFC 8414 §2).
 #[tokio::test]
-async fn an_authentication_that_the_server_does_not_take_is_told_before_it_is_sent() {
+async fn an_unsupported_client_authentication_is_an_error_before_it_is_sent() {
     #[cfg(feature = "jwt")]
     let key = || SigningKey::pem(include_str!("../../examples/data/client-key.pem"));
     let auths = || {
@@ -260,7 +260,7 @@ async fn an_authentication_that_the_server_does_not_take_is_told_before_it_is_se
             let (http, asked) =
                 host(&[("https://issuer.test/.well-known/oauth-authorization-server", document.clone())]);
             let source = ClientCredentials::builder(Metadata::discover_with(http.clone(), ISSUER).await.unwrap());
-            // What is not refused goes on to a host that takes no POST.
+            // A request that is not refused is sent to a host that does not accept POST.
             let source = source.client_auth(auth).build_with(service_fn(|_: Request<Full<Bytes>>| async {
                 Ok::<_, BoxError>(Response::builder().status(500).body(Full::<Bytes>::default())?)
             }));
@@ -276,13 +276,13 @@ async fn an_authentication_that_the_server_does_not_take_is_told_before_it_is_se
 }
 
 #[tokio::test]
-async fn an_authentication_that_is_not_taken_is_looked_up_again() {
+async fn an_unsupported_client_authentication_causes_another_lookup() {
     let (basic, post) = (Issuer::new(), Issuer::builder().client_authentication(ClientAuthentication::Post).build());
     let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER));
     let source = source.client_auth(ClientAuth::basic("client1", "client-secret"));
     let lookups = post.clone();
     let changing = service_fn(move |request: Request<Full<Bytes>>| {
-        // Of the one kind at first, of the other from then on.
+        // The server supports one authentication method at first, and the other one after that.
         let issuer = if lookups.counts().metadata == 0 { &lookups } else { &basic };
         issuer.service().oneshot(request)
     });

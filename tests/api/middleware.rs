@@ -24,8 +24,8 @@ use tower::{
     util::BoxCloneSyncService,
 };
 use tower_bearer::{
-    BearerAuthLayer, Outcome, PasswordGrant,
-    testing::{self, Issuer, IssuerService},
+    BearerAuthLayer, Outcome,
+    testing::{self, Issuer},
 };
 use tower_http::{
     decompression::DecompressionLayer,
@@ -42,9 +42,9 @@ use crate::support::{SECOND, grant};
 
 const LONG: Duration = Duration::from_secs(5);
 
-type Auth = BearerAuthLayer<PasswordGrant<IssuerService>>;
+type Auth = BearerAuthLayer;
 
-/// A first token, its reuse, its revocation, one retry, and the reuse of the next one.
+/// Tests a first token, its reuse, its revocation, one retry, and the reuse of the next token.
 async fn serves<S, B>(stack: impl FnOnce(Auth, Strict<testing::Api>) -> S)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>>,
@@ -63,7 +63,7 @@ where
     assert_eq!((counts.token_requests, counts.api_accepted, counts.api_rejected), (2, 4, 1));
 }
 
-/// 31: the same layers above and below.
+/// The same layers work above and below.
 macro_rules! works_above_and_below {
     ($($name:ident: $layers:expr;)*) => {$(
         #[tokio::test(start_paused = true)]
@@ -97,12 +97,12 @@ works_above_and_below! {
     many: ServiceBuilder::new().buffer(1).load_shed().concurrency_limit(1).timeout(LONG).buffer(1);
 }
 
-/// Retries what failed or was not there, while tower's own budget lasts.
+/// Retries failed requests and server errors while tower's own budget allows it.
 #[derive(Clone)]
 pub(crate) struct WithinBudget(Arc<TpsBudget>);
 
 impl WithinBudget {
-    /// So many retries a second.
+    /// Allows this many retries per second.
     pub(crate) fn of(retries: u32) -> Self {
         Self(Arc::new(TpsBudget::new(SECOND, retries, 0.0)))
     }
@@ -125,7 +125,6 @@ impl<E> Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, E> for WithinBudget 
     }
 }
 
-/// 31.
 #[tokio::test(start_paused = true)]
 async fn balance_below_and_above() {
     type R = Request<Full<Bytes>>;
@@ -137,7 +136,7 @@ async fn balance_below_and_above() {
     serves(|auth, api| Balance::new(ServiceList::new::<R>([Constant::new(auth.layer(api), 1)]))).await;
 }
 
-/// 31: what is made is wrapped, each time anew, and the cache is one.
+/// Each service that is made is wrapped, and all of them share one cache.
 #[tokio::test]
 async fn made_services_share_one_token() {
     let (source, api) = (Numbered::default(), Api::default());

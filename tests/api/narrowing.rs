@@ -1,4 +1,4 @@
-//! Requests that ask for a token of less (RFC 6749 §3.3, RFC 8707 §2): each kind has its own.
+//! Requests that ask for a token with less access (RFC 6749 §3.3, RFC 8707 §2). Each kind has its own token.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use tower_bearer::{
 
 use crate::{
     scripted::{Api, Strict, URI, get, send},
-    support::{Grant, HOUR, grant},
+    support::{HOUR, grant},
 };
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
@@ -29,7 +29,7 @@ fn narrowed(to: &Narrowing) -> Request<Full<Bytes>> {
 
 struct World {
     issuer: Issuer,
-    layer: BearerAuthLayer<Grant>,
+    layer: BearerAuthLayer,
 }
 
 fn world() -> World {
@@ -42,7 +42,7 @@ impl World {
         send(&mut self.layer.layer(Strict::new(self.issuer.api())), request).await
     }
 
-    /// The scopes that were asked for, in order.
+    /// Returns the scopes that were requested, in order.
     fn asked(&self) -> Vec<Option<String>> {
         self.issuer.requests().iter().map(|request| request.param("scope").map(str::to_owned)).collect()
     }
@@ -53,7 +53,7 @@ fn is_config(error: &BoxError) -> bool {
 }
 
 #[tokio::test]
-async fn each_narrowing_has_a_token_of_its_own_and_one_only() {
+async fn each_narrowing_has_exactly_one_token() {
     let world = world();
     let (patients, observations) = (scope("user/Patient.rs"), scope("user/Observation.rs"));
     for _ in 0..3 {
@@ -64,7 +64,7 @@ async fn each_narrowing_has_a_token_of_its_own_and_one_only() {
     let asked = [None, Some("user/Patient.rs".into()), Some("user/Observation.rs".into())];
     assert_eq!(world.asked(), asked);
 
-    // All who narrow to the same share it, by whatever way they come to it.
+    // All requests with the same narrowing share its token, in whichever way they ask for it.
     let cache = world.layer.cache().narrowed(&patients).unwrap();
     assert_eq!(cache.token().await.unwrap().scope(), Some("user/Patient.rs"));
     assert_eq!(world.issuer.counts().token_requests, 3);
@@ -82,12 +82,12 @@ async fn a_resource_is_part_of_a_tokens_identity() {
 }
 
 #[tokio::test]
-async fn a_rejected_narrowed_token_is_renewed_and_no_other() {
+async fn a_rejected_narrowed_token_is_the_only_one_renewed() {
     let world = world();
     let to = scope("user/Patient.rs");
     world.send(get(URI)).await.unwrap();
     world.send(narrowed(&to)).await.unwrap();
-    // The newest one is the narrowed one.
+    // The newest token is the narrowed one.
     world.issuer.revoke_current();
     let answer = world.send(narrowed(&to)).await.unwrap();
     assert!(answer.status() == 200 && answer.extensions().get().is_some_and(Outcome::retried));
@@ -95,7 +95,7 @@ async fn a_rejected_narrowed_token_is_renewed_and_no_other() {
     assert_eq!(world.asked()[1..], [Some("user/Patient.rs".into()), Some("user/Patient.rs".into())]);
 }
 
-/// Never a silent request with more than was meant.
+/// A request must never silently use a token with more access.
 #[tokio::test]
 async fn a_source_that_cannot_be_narrowed_is_an_error() {
     let api = Api::default();
@@ -111,9 +111,9 @@ async fn a_source_that_cannot_be_narrowed_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_one_that_was_unused_for_longest_makes_room() {
+async fn the_least_recently_used_narrowing_is_removed() {
     let issuer = Issuer::new();
-    let cache = TokenCache::builder(grant(issuer.service())).most_narrowed(2).build();
+    let cache = TokenCache::builder(grant(issuer.service())).max_narrowed(2).build();
     let get = async |scopes: &str| cache.narrowed(&scope(scopes)).unwrap().token().await.unwrap();
     let (a, b, both) = ("user/Patient.rs", "user/Observation.rs", "user/Patient.rs user/Observation.rs");
     for (scopes, requests) in [(a, 1), (b, 2), (a, 2), (both, 3), (a, 3), (b, 4)] {
@@ -122,7 +122,7 @@ async fn the_one_that_was_unused_for_longest_makes_room() {
     }
 }
 
-/// 12: or a wrong password would be tried once a narrowing, and the account locked.
+/// Otherwise a wrong password would be tried once for each narrowing, and the account would be locked.
 #[tokio::test(start_paused = true)]
 async fn credentials_that_were_refused_for_one_are_not_tried_for_another() {
     let world = world();
@@ -146,7 +146,7 @@ async fn credentials_that_were_refused_for_one_are_not_tried_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_that_is_refused_is_no_reason_to_refuse_another() {
+async fn a_refused_scope_does_not_affect_another() {
     let world = world();
     let error = world.send(narrowed(&scope("user/Everything.rs"))).await.unwrap_err().downcast::<Error>().unwrap();
     assert_eq!(error.oauth_code(), Some("invalid_scope"));
@@ -155,7 +155,7 @@ async fn a_scope_that_is_refused_is_no_reason_to_refuse_another() {
 }
 
 #[tokio::test]
-async fn forgetting_and_revoking_are_for_all_of_them() {
+async fn reset_and_revoke_apply_to_all_narrowings() {
     let issuer = Issuer::new();
     let builder = tower_bearer::PasswordGrant::builder("https://issuer.test/token")
         .client_auth(tower_bearer::grant::ClientAuth::basic("client1", "client-secret"))

@@ -1,4 +1,4 @@
-//! What the order of layers changes: the rows of the guide's table "Where to put the layer".
+//! What the order of layers changes. These are the rows of the guide's table "Where to put the layer".
 
 use std::{
     pin::pin,
@@ -36,7 +36,7 @@ use crate::support::{SECOND, grant, issuer};
 
 const LONG: Duration = Duration::from_secs(5);
 
-/// `Timeout` above: it bounds the wait for a token, and the renewal goes on for the next one.
+/// `Timeout` above: it limits the wait for a token. The renewal continues for the next request.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_above_ends_the_wait_for_a_token_and_leaves_the_cache_sound() {
     let issuer = issuer();
@@ -54,7 +54,7 @@ async fn a_timeout_above_ends_the_wait_for_a_token_and_leaves_the_cache_sound() 
     assert_eq!(issuer.counts().token_requests, 1);
 }
 
-/// `Timeout` above: it bounds both attempts together.
+/// `Timeout` above: it limits both attempts together.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_above_ends_the_second_attempt_too() {
     let World { api, source, layer } = world([status(401), Answer::Hang]);
@@ -65,7 +65,7 @@ async fn a_timeout_above_ends_the_second_attempt_too() {
     assert_eq!(source.asked(), 2);
 }
 
-/// `Timeout` below: the wait for a token is none of its business, and each attempt has the whole time.
+/// `Timeout` below: it does not include the wait for a token, and each attempt has the whole time.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_below_bounds_each_attempt_by_itself() {
     let issuer = issuer();
@@ -96,7 +96,7 @@ async fn a_timeout_below_bounds_each_attempt_by_itself() {
     assert_eq!(attempts.load(SeqCst), 3);
 }
 
-/// `Retry` above: it sees the second answer only, and a mended rejection costs nothing of its budget.
+/// `Retry` above: it sees only the second response, and a retried rejection uses nothing of its budget.
 #[tokio::test(start_paused = true)]
 async fn a_retry_policy_above_sees_the_second_answer_only() {
     for (budget, expected, tokens) in
@@ -140,7 +140,7 @@ impl Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError> for OnRejecti
     }
 }
 
-/// `Retry` on 401: above, it doubles what the layer does; below, it sends a dead token twice.
+/// `Retry` on 401: above, it repeats the work of the layer; below, it sends a rejected token twice.
 #[tokio::test]
 async fn a_policy_that_retries_401s_only_adds_requests() {
     for (above, tokens) in [
@@ -159,7 +159,7 @@ async fn a_policy_that_retries_401s_only_adds_requests() {
     }
 }
 
-/// `RateLimit`: requests above, attempts below.
+/// `RateLimit`: it counts requests above and attempts below.
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_counts_requests_above_and_attempts_below() {
     let took = async |above: bool| {
@@ -177,9 +177,9 @@ async fn a_rate_limit_counts_requests_above_and_attempts_below() {
     assert_eq!((took(true).await, took(false).await), (Duration::ZERO, LONG));
 }
 
-/// An answer gives back its permit at once, also where its future is kept.
+/// A response returns its permit at once, even if its future is kept.
 #[tokio::test]
-async fn an_answered_future_holds_nothing_of_the_service_below() {
+async fn a_future_with_a_response_no_longer_holds_the_service_below() {
     let World { api, layer, .. } = world([status(200), status(200)]);
     let permits = Arc::new(Semaphore::new(1));
     let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
@@ -192,8 +192,8 @@ async fn an_answered_future_holds_nothing_of_the_service_below() {
     }
 }
 
-/// `ConcurrencyLimit` above: the request keeps its permit while it waits for a token. If the token's own client needs the
-/// same permit, only the renewal's deadline ends that.
+/// `ConcurrencyLimit` above: the request keeps its permit while it waits for a token. If the token's own client needs
+/// the same permit, only the renewal's deadline ends the wait.
 #[tokio::test(start_paused = true)]
 async fn a_limit_above_must_not_be_that_of_the_tokens_own_client() {
     let issuer = issuer();
@@ -206,7 +206,7 @@ async fn a_limit_above_must_not_be_that_of_the_tokens_own_client() {
     assert_eq!((start.elapsed(), issuer.counts().token_requests), (2 * LONG, 0));
 }
 
-/// `LoadShed` below: it sheds the second attempt where there is no place for it. An error, never a hang.
+/// `LoadShed` below: it sheds the second attempt if there is no capacity. This is an error, never a hang.
 #[tokio::test(start_paused = true)]
 async fn load_shed_below_sheds_the_second_attempt() {
     let World { api, source, layer } = world([status(200), status(401)]);
@@ -234,7 +234,7 @@ async fn load_shed_below_sheds_the_second_attempt() {
     assert_eq!(source.asked(), 2);
 }
 
-/// `LoadShed` above: it sheds by what the inner services are ready for, which waiting for a token is not.
+/// `LoadShed` above: it sheds by the readiness of the inner services. Waiting for a token does not affect that.
 #[tokio::test(start_paused = true)]
 async fn load_shed_above_does_not_shed_who_waits_for_a_token() {
     let issuer = issuer();
@@ -249,7 +249,7 @@ async fn load_shed_above_does_not_shed_who_waits_for_a_token() {
     }
 }
 
-/// `Trace` and `SetRequestId`: one of each above, one for each attempt below.
+/// `Trace` and `SetRequestId`: one for each request above, one for each attempt below.
 #[tokio::test]
 async fn spans_and_ids_are_a_requests_above_and_an_attempts_below() {
     for above in [true, false] {
@@ -272,8 +272,8 @@ async fn spans_and_ids_are_a_requests_above_and_an_attempts_below() {
     }
 }
 
-/// `Filter` above: what it refuses costs no token. Below: it sees each attempt with its token, and its refusal is the
-/// answer.
+/// `Filter` above: a request that it refuses does not cause a token request. Below: it sees each attempt with its
+/// token, and its refusal is the response.
 #[tokio::test]
 async fn a_filter_refuses_before_there_is_a_token_or_sees_it() {
     let World { api, source, layer } = world([]);
@@ -291,7 +291,7 @@ async fn a_filter_refuses_before_there_is_a_token_or_sees_it() {
     assert_eq!(api.take_authorizations(), ["Bearer t1"]);
 }
 
-/// `SetSensitiveHeaders`: the token is marked already, wherever that layer stands, and above there is none to mark.
+/// `SetSensitiveHeaders`: the token is already marked as sensitive below, and above there is no token to mark.
 #[tokio::test]
 async fn the_token_is_sensitive_without_a_layer_for_it() {
     let World { api, layer, .. } = world([status(401)]);
@@ -336,7 +336,8 @@ async fn steered_above_each_service_has_its_own_token() {
     assert_eq!(apis.map(|api| api.take_authorizations()), [vec!["Bearer t1"], vec!["Bearer t1", "Bearer t2"]]);
 }
 
-/// `Steer` below: the second attempt goes where the first went. It needs a `Buffer` around it:
+/// `Steer` below: the second attempt goes to the same service as the first. It needs a `Buffer` around it; the next
+/// test shows why.
 #[tokio::test]
 async fn steered_below_in_a_buffer_the_second_attempt_goes_the_same_way() {
     let apis = [Api::default(), Api::answering([status(401)])];
@@ -347,8 +348,8 @@ async fn steered_below_in_a_buffer_the_second_attempt_goes_the_same_way() {
     assert_eq!(apis.map(|api| api.take_authorizations()), [vec![], vec!["Bearer t1", "Bearer t2"]]);
 }
 
-/// because tower's `Steer` copies its readiness when it is cloned, but not that of its services. Should this test fail, tower
-/// has mended that, and the guide's row can go.
+/// A clone of tower's `Steer` copies its readiness, but not that of its services. If this test fails, tower has fixed
+/// that, and the row in the guide can be removed.
 #[tokio::test]
 async fn a_clone_of_a_ready_steer_calls_services_that_are_not_ready() {
     let mut steer = Steer::new([Strict::new(Api::default())], by_path as Picked);

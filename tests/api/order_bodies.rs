@@ -1,4 +1,4 @@
-//! What the order changes for layers that touch bodies: more rows of the guide's table.
+//! What the order changes for layers that work on bodies. These are more rows of the guide's table.
 
 use std::fmt::Debug;
 
@@ -18,7 +18,7 @@ use tower_http::{
 
 use crate::scripted::{Answer, Api, Strict, URI, World, get, outcome, send, status, world};
 
-/// `Decompression`: a compressed 401 that is not retried is handed on intact, and the request accepted compression.
+/// `Decompression`: a compressed 401 that is not retried is passed on intact, and the request accepted compression.
 #[tokio::test]
 async fn a_compressed_401_is_handed_on_intact() {
     async fn rejected<S, B>(mut service: S, api: &Api)
@@ -44,8 +44,8 @@ async fn a_compressed_401_is_handed_on_intact() {
     rejected(layer().layer(DecompressionLayer::new().layer(compressing)), &api).await;
 }
 
-/// `RequestBodyLimit` above: its bodies cannot be cloned, so there it goes with a tee of boxed ones; what is too large
-/// costs no token. Below, each attempt is measured.
+/// `RequestBodyLimit` above: its bodies cannot be cloned, so it needs a tee of boxed bodies. A body that is too large
+/// does not cause a token request. Below, each attempt is measured.
 #[tokio::test]
 async fn a_body_limit_above_needs_boxed_bodies_and_a_tee() {
     let post = |length: usize| {
@@ -69,7 +69,7 @@ async fn a_body_limit_above_needs_boxed_bodies_and_a_tee() {
     assert_eq!(bodies, [10, 10]);
 }
 
-/// `MapRequestBody`: above, what it makes is kept; below, what it makes need not be cloned.
+/// `MapRequestBody`: above, the body that it makes is kept; below, that body does not need to be `Clone`.
 #[tokio::test]
 async fn bodies_that_cannot_be_cloned_are_made_below() {
     let World { api, layer, .. } = world([status(401)]);

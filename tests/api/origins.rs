@@ -1,4 +1,4 @@
-//! Where the token may go.
+//! Where the token may be sent.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tower_bearer::{BearerAuthLayer, Error, Outcome, SkipBearerAuth};
 
 use crate::scripted::{Api, Numbered, Strict, URI as API, get, send, status};
 
-type Layered = BearerAuthLayer<Numbered>;
+type Layered = BearerAuthLayer;
 
 fn layer() -> Layered {
     BearerAuthLayer::new(Numbered::default())
@@ -21,7 +21,7 @@ fn listed() -> Layered {
     layer().origins(["https://api.example.org/fhir", "https://*.files.example.org"]).unwrap()
 }
 
-/// What the API saw as `Authorization`, `unsent`, or the error.
+/// Returns the `Authorization` header that the API received, `unsent`, or the error.
 async fn seen(layer: &Layered, request: Request<Full<Bytes>>) -> Result<String, Error> {
     let api = Api::default();
     let answer = send(&mut layer.layer(Strict::new(api.clone())), request).await;
@@ -29,7 +29,7 @@ async fn seen(layer: &Layered, request: Request<Full<Bytes>>) -> Result<String, 
     match answer {
         Ok(_) => Ok(seen.concat()),
         Err(error) => {
-            assert!(seen.is_empty(), "an error, and sent nevertheless");
+            assert!(seen.is_empty(), "a request that fails is not sent");
             Err(*error.downcast().unwrap())
         }
     }
@@ -45,7 +45,7 @@ fn skipped(uri: &str) -> Request<Full<Bytes>> {
     request
 }
 
-/// 34, RFC 6750 §5.3.
+/// RFC 6750 §5.3.
 #[tokio::test]
 async fn a_token_does_not_go_in_the_clear_but_to_loopback() {
     for exposed in [
@@ -82,7 +82,7 @@ async fn the_error_names_where_it_would_have_gone() {
     assert!(error.to_string().starts_with("the request to http://api.example.org was not sent"), "{error}");
 }
 
-/// A listed origin is no excuse for plain http: one switch does that.
+/// Listing a plain http origin does not allow it. Only the switch does.
 #[tokio::test]
 async fn a_listed_plain_http_origin_needs_the_switch_too() {
     let listed = layer().origins(["http://mesh.local"]).unwrap();
@@ -90,7 +90,7 @@ async fn a_listed_plain_http_origin_needs_the_switch_too() {
     assert_eq!(seen(&listed.allow_plain_http(true), get("http://mesh.local/")).await.unwrap(), "Bearer t1");
 }
 
-/// 33. How origins compare is tested beside them.
+/// How origins are compared is tested in `src`.
 #[tokio::test]
 async fn only_listed_origins_get_the_token() {
     let listed = listed();
@@ -109,9 +109,9 @@ async fn only_listed_origins_get_the_token() {
     }
 }
 
-/// As a skipped one does: it is not the layer's, whatever comes of it.
+/// It passes in the same way as a skipped request. The layer does not handle its response.
 #[tokio::test]
-async fn a_request_to_another_origin_passes_as_it_is() {
+async fn a_request_to_another_origin_is_unchanged() {
     let (source, api) = (Numbered::default(), Api::answering([status(401)]));
     let layer = BearerAuthLayer::new(source.clone()).origins([API]).unwrap();
     let mut service = layer.layer(Strict::new(api.clone()));
@@ -121,7 +121,7 @@ async fn a_request_to_another_origin_passes_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_the_layers_is_not_checked() {
+async fn a_request_that_needs_no_token_is_not_checked() {
     for uri in [API, "https://other.example.org/", "http://api.example.org/", "/fhir/Patient", "ftp://api.example.org/"]
     {
         for layer in [layer(), listed()] {
@@ -140,9 +140,9 @@ async fn keeping_is_for_requests_that_have_a_header_only() {
     assert!(seen(&layer().keep_existing(true), get("http://api.example.org/")).await.unwrap_err().is_insecure());
 }
 
-/// A connection, or a layer below, decides where it goes.
+/// A connection or a layer below decides where it goes.
 #[tokio::test]
-async fn a_uri_without_host_is_the_connections_business_unless_there_is_a_list() {
+async fn a_uri_without_a_host_is_allowed_unless_there_is_a_list() {
     for uri in ["/fhir/Patient", "*"] {
         assert_eq!(seen(&layer(), get(uri)).await.unwrap(), "Bearer t1", "{uri}");
     }
@@ -155,7 +155,7 @@ async fn a_uri_without_host_is_the_connections_business_unless_there_is_a_list()
     }
 }
 
-/// 21: a refused request leaves no permit with an idle service.
+/// After a refused request, an idle service holds no permit.
 #[tokio::test]
 async fn readiness_is_given_up_when_a_request_is_refused() {
     let permits = Arc::new(Semaphore::new(1));
@@ -176,9 +176,9 @@ async fn the_same_list_holds_for_what_is_sent_twice() {
     assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t2"]);
 }
 
-/// What is wrong with each is tested beside the parser.
+/// The parser's own tests cover what is wrong with each entry.
 #[test]
-fn a_bad_list_is_told_at_once_and_shows_no_secret() {
+fn a_bad_list_is_an_error_at_once_and_shows_no_secret() {
     for (list, says) in [
         (&[][..], "empty"),
         (&["https://a.example", "https://user:hidden@b.example"], "URL 2 of the origins has a user in it"),

@@ -10,15 +10,15 @@ use tokio::{
     net::TcpListener,
 };
 
-/// What it took.
+/// What the API received.
 #[derive(Clone, Default)]
 pub(crate) struct Taken {
     pub(crate) connections: usize,
-    /// The heads of requests, as they came.
+    /// The heads of the requests, as they arrived.
     pub(crate) heads: Vec<String>,
 }
 
-/// Gives these answers in order, to requests without a body.
+/// Sends these responses in order, to requests without a body.
 pub(crate) async fn api<A>(answers: impl IntoIterator<Item = A>) -> (SocketAddr, Arc<Mutex<Taken>>)
 where
     A: Into<String>,

@@ -1,4 +1,4 @@
-//! 39: a source whose requests go through the layer that it serves gets an error, not a hang.
+//! A source whose requests go through the layer that it serves gets an error, not a hang.
 
 use std::{
     pin::Pin,
@@ -24,7 +24,7 @@ use crate::support::{SECOND, grant, scripted};
 
 type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
 
-/// A client that is made later than the source that uses it.
+/// A client that is created after the source that uses it.
 #[derive(Clone, Default)]
 struct Itself(Arc<OnceLock<Client>>);
 
@@ -39,12 +39,12 @@ impl Itself {
     }
 }
 
-/// Directly, or by a hand-over to another task.
+/// In the same task, or in another one that the source spawns.
 #[tokio::test(start_paused = true)]
-async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
+async fn a_source_behind_its_own_layer_gets_an_error_instead_of_a_deadlock() {
     for buffered in [false, true] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
-        let service = BearerAuthLayer::new(BoxTokenSource::new(itself.grant())).layer(issuer.service());
+        let service = BearerAuthLayer::new(itself.grant()).layer(issuer.service());
         itself.becomes(if buffered {
             Client::new(ServiceBuilder::new().buffer(1).service(service.clone()))
         } else {
@@ -59,10 +59,10 @@ async fn a_source_behind_its_own_layer_gets_an_error_and_no_deadlock() {
 
 /// Requests that do not need a token do not wait for themselves.
 #[tokio::test]
-async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers() {
+async fn a_sources_client_may_have_the_layer_if_its_requests_need_no_token() {
     for (origins, keep) in [(URI, false), ("https://issuer.test", true)] {
         let (issuer, itself) = (Issuer::new(), Itself::default());
-        let layer = BearerAuthLayer::new(BoxTokenSource::new(itself.grant()));
+        let layer = BearerAuthLayer::new(itself.grant());
         let layer = layer.origins([origins]).unwrap().keep_existing(keep);
         itself.becomes(Client::new(layer.layer(issuer.service())));
         layer.cache().token().await.unwrap();
@@ -70,9 +70,9 @@ async fn a_sources_client_may_have_the_layer_if_its_requests_are_not_the_layers(
     }
 }
 
-/// While renewals are limited, a rejected token is served during its own renewal; but not to that renewal.
+/// While renewals are limited, a rejected token is served during its own renewal, but not to requests of that renewal.
 #[tokio::test(start_paused = true)]
-async fn a_renewal_is_not_served_the_token_that_it_replaces() {
+async fn a_renewal_does_not_use_the_token_that_it_replaces() {
     let (api, itself) = (Api::answering((0..9).map(|_| status(401))), Itself::default());
     let client = itself.clone();
     let (source, asked) = scripted(move |number| {
@@ -80,7 +80,7 @@ async fn a_renewal_is_not_served_the_token_that_it_replaces() {
         async move {
             if number > 2 {
                 let answer = client.0.get().unwrap().clone().oneshot(get(URI)).await;
-                answer.map_err(|error| *error.downcast::<Error>().expect("the layer's own"))?;
+                answer.map_err(|error| *error.downcast::<Error>().expect("an error of the layer"))?;
             }
             AccessToken::new(format!("t{number}"))
         }
@@ -93,13 +93,13 @@ async fn a_renewal_is_not_served_the_token_that_it_replaces() {
 
     let answer = service.oneshot(get(URI)).await.unwrap();
     let why = answer.extensions().get().and_then(Outcome::not_retried);
-    assert!(matches!(why, Some(NotRetried::RenewalFailed(error)) if error.is_recursion()), "{why:?}");
+    assert!(matches!(why, Some(NotRetried::RenewalFailed { error, .. }) if error.is_recursion()), "{why:?}");
     assert_eq!((asked.times(), api.take_authorizations()), (3, vec!["Bearer t2".to_owned()]));
 }
 
 type Sent = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send>>;
 
-/// A request that was sent outside is ended by a source inside the renewal that its own rejection needs.
+/// A request was sent outside of the renewal. Its rejection needs the renewal, inside of which the source waits for it.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_does_not_join_itself() {
     let api = Api::answering([status(200), status(401), status(401)]);
@@ -112,7 +112,10 @@ async fn a_renewal_does_not_join_itself() {
                 if let Some(sent) = sent {
                     let answer = sent.await.unwrap();
                     let why = answer.extensions().get().and_then(Outcome::not_retried);
-                    assert!(matches!(why, Some(NotRetried::RenewalFailed(error)) if error.is_recursion()), "{why:?}");
+                    assert!(
+                        matches!(why, Some(NotRetried::RenewalFailed { error, .. }) if error.is_recursion()),
+                        "{why:?}"
+                    );
                 }
                 AccessToken::new(format!("t{number}"))
             }
@@ -127,15 +130,15 @@ async fn a_renewal_does_not_join_itself() {
     assert_eq!(api.take_authorizations(), ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
 }
 
-/// Two caches, the source of each of which uses the other's token: the first does not wait for the second for long.
+/// Each of two caches has a source that uses the other's token. The first source does not wait long for the second one.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
-    let (first, second) = (Arc::new(OnceLock::<TokenCache<_>>::new()), Arc::new(OnceLock::<TokenCache<_>>::new()));
+    let (first, second) = (Arc::new(OnceLock::<TokenCache>::new()), Arc::new(OnceLock::<TokenCache>::new()));
     let (seconds, firsts) = (Arc::clone(&second), Arc::clone(&first));
     let source = BoxTokenSource::new(from_fn(move |_| {
         let second = Arc::clone(&seconds);
         async move {
-            let second: &TokenCache<BoxTokenSource> = second.get().unwrap();
+            let second = second.get().unwrap();
             assert!(timeout(Duration::from_secs(1), second.token()).await.is_err());
             AccessToken::new("first")
         }
@@ -145,7 +148,7 @@ async fn a_renewal_that_outlives_the_one_it_began_in_may_use_its_token() {
         let first = Arc::clone(&firsts);
         async move {
             sleep(Duration::from_secs(5)).await;
-            let first: &TokenCache<BoxTokenSource> = first.get().unwrap();
+            let first = first.get().unwrap();
             first.token().await
         }
     }));

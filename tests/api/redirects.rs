@@ -1,4 +1,4 @@
-//! Where the token goes when an API redirects.
+//! Where the token is sent when an API redirects.
 
 use std::sync::Mutex;
 
@@ -21,31 +21,31 @@ fn redirect(to: &str) -> Answer {
     Answer::Say(redirect.body(Full::default()).unwrap())
 }
 
-fn layer() -> BearerAuthLayer<Numbered> {
+fn layer() -> BearerAuthLayer {
     BearerAuthLayer::new(Numbered::default())
 }
 
-fn listed() -> BearerAuthLayer<Numbered> {
+fn listed() -> BearerAuthLayer {
     layer().origins([API]).unwrap()
 }
 
-/// The tokens of the two requests that a redirect to `to` makes, followed above the layer.
-async fn followed_above(layer: &BearerAuthLayer<Numbered>, to: &str) -> Vec<String> {
+/// Returns the tokens of the two requests that a redirect to `to` causes, followed above the layer.
+async fn followed_above(layer: &BearerAuthLayer, to: &str) -> Vec<String> {
     let api = Api::answering([redirect(to)]);
     let mut service = FollowRedirectLayer::new().layer(layer.layer(Strict::new(api.clone())));
     assert_eq!(send(&mut service, get(API)).await.unwrap().status(), 200);
     api.take_authorizations()
 }
 
-/// The same, followed below the layer.
-async fn followed_below(layer: &BearerAuthLayer<Numbered>, to: &str) -> Vec<String> {
+/// Returns the same, followed below the layer.
+async fn followed_below(layer: &BearerAuthLayer, to: &str) -> Vec<String> {
     let api = Api::answering([redirect(to)]);
     let mut service = layer.layer(FollowRedirectLayer::new().layer(Strict::new(api.clone())));
     assert_eq!(send(&mut service, get(API)).await.unwrap().status(), 200);
     api.take_authorizations()
 }
 
-/// 33: thanks to the list.
+/// The list of origins prevents it.
 #[tokio::test]
 async fn followed_above_it_takes_no_token_to_another_origin() {
     for to in [OTHER, DOWNGRADED, "https://api.example.org:8443/", "//files.example.com/1"] {
@@ -54,7 +54,7 @@ async fn followed_above_it_takes_no_token_to_another_origin() {
     assert_eq!(followed_above(&listed(), SAME).await, ["Bearer t1", "Bearer t1"]);
 }
 
-/// 33: thanks to the redirect layer's own filter for credentials.
+/// The redirect layer's own filter for credentials prevents it.
 #[tokio::test]
 async fn followed_below_it_takes_no_token_to_another_origin() {
     for layer in [layer(), listed()] {
@@ -65,15 +65,15 @@ async fn followed_below_it_takes_no_token_to_another_origin() {
     }
 }
 
-/// Why the guide asks for a list there.
+/// This is why the guide asks for a list of origins there.
 #[tokio::test]
 async fn followed_above_a_layer_without_a_list_each_hop_gets_the_token() {
     assert_eq!(followed_above(&layer(), OTHER).await, ["Bearer t1", "Bearer t1"]);
 }
 
-/// The redirect layer drops the marker and the caller's own header at another origin; so they do not do for a list.
+/// The redirect layer removes the marker and the caller's own header at another origin, so they do not replace a list.
 #[tokio::test]
-async fn followed_above_neither_a_marker_nor_an_own_header_survives_the_hop() {
+async fn followed_above_the_marker_and_the_callers_header_are_lost_at_another_origin() {
     let mut skipped = get(API);
     skipped.extensions_mut().insert(SkipBearerAuth);
     let own = Request::get(API).header("authorization", "Basic own").body(Full::default()).unwrap();
@@ -88,7 +88,7 @@ async fn followed_above_neither_a_marker_nor_an_own_header_survives_the_hop() {
     }
 }
 
-/// 34: without a list, the hop is the API's, and its token must not go in the clear.
+/// Without a list, the token is for each hop, but must not be sent over plain http.
 #[tokio::test]
 async fn followed_above_a_hop_down_to_plain_http_is_an_error() {
     let api = Api::answering([redirect(DOWNGRADED)]);
@@ -98,7 +98,7 @@ async fn followed_above_a_hop_down_to_plain_http_is_an_error() {
     assert_eq!(api.take_authorizations(), ["Bearer t1"]);
 }
 
-/// Each hop is a request of its own above; below, all hops are one attempt, which begins anew.
+/// Above, each hop is a separate request. Below, all hops are one attempt, and the retry starts from the first.
 #[tokio::test]
 async fn a_rejected_hop_is_sent_again_above_and_the_whole_attempt_below() {
     for (above, paths) in [
@@ -118,7 +118,7 @@ async fn a_rejected_hop_is_sent_again_above_and_the_whole_attempt_below() {
     }
 }
 
-/// What the layer cannot see below it: who said 401.
+/// The layer cannot see below it which server sent the 401.
 #[tokio::test]
 async fn followed_below_a_401_of_the_other_origin_counts_as_the_apis() {
     let api = Api::answering([redirect(OTHER), status(401)]);
@@ -127,7 +127,7 @@ async fn followed_below_a_401_of_the_other_origin_counts_as_the_apis() {
     assert_eq!(api.take_authorizations(), ["Bearer t1", "none", "Bearer t2"]);
 }
 
-/// 33, over real connections: two servers, told apart by their ports.
+/// Over real connections, with two servers on different ports.
 #[tokio::test]
 async fn between_real_servers_the_token_stays_at_the_first() {
     let (other, of_other) = raw::api(["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"; 2]).await;

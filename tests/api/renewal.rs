@@ -1,14 +1,14 @@
-//! Renewal: one at a time, whoever comes and goes (1, 4–8, 15 and 39).
+//! Renewal: one at a time, whichever callers come and go.
 
 use std::{future::pending, sync::Arc};
 
 use tokio::{sync::Semaphore, time::Instant};
-use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, TokenSource, cache::Backoff, source::from_fn};
+use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, cache::Backoff, source::from_fn};
 
 use crate::support::{Asked, MINUTE, SECOND, grant, issuer, scripted, token, waiting};
 
-/// A cache whose source gives tokens only as permits come.
-fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
+/// Returns a cache whose source waits for a permit before each token.
+fn gated() -> (TokenCache, Asked, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let passage = Arc::clone(&gate);
     let (source, asked) = scripted(move |n| {
@@ -21,8 +21,9 @@ fn gated() -> (TokenCache<impl TokenSource>, Asked, Arc<Semaphore>) {
     (TokenCache::new(source), asked, gate)
 }
 
-/// A cache whose first renewal is made by `first` and the later ones give tokens; it waits a second after a failure.
-fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache<impl TokenSource>, Asked)
+/// Returns a cache whose first renewal is `first`, and whose later renewals return tokens. It waits one second after a
+/// failure.
+fn failing<Fut>(first: impl Fn() -> Fut + Send + Sync + 'static) -> (TokenCache, Asked)
 where
     Fut: Future<Output = Result<AccessToken, Error>> + Send + 'static,
 {
@@ -34,7 +35,6 @@ where
     (TokenCache::builder(source).transient_backoff(Backoff::new(SECOND, MINUTE)).build(), asked)
 }
 
-/// 1
 #[tokio::test(start_paused = true)]
 async fn a_thousand_cold_callers_cost_one_request() {
     let issuer = issuer();
@@ -50,7 +50,6 @@ async fn a_thousand_cold_callers_cost_one_request() {
     assert_eq!(issuer.counts().token_requests, 1);
 }
 
-/// 1
 #[test]
 fn cold_callers_on_many_threads_cost_one_request() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
@@ -69,9 +68,8 @@ fn cold_callers_on_many_threads_cost_one_request() {
     }
 }
 
-/// 4
 #[tokio::test(start_paused = true)]
-async fn dropping_the_caller_that_began_a_renewal_takes_it_from_nobody() {
+async fn dropping_the_caller_that_began_a_renewal_does_not_cancel_it_for_others() {
     let (cache, asked, gate) = gated();
     let mut callers = waiting(3, || cache.token());
     drop(callers.remove(0));
@@ -82,7 +80,6 @@ async fn dropping_the_caller_that_began_a_renewal_takes_it_from_nobody() {
     assert_eq!(asked.times(), 1);
 }
 
-/// 5
 #[tokio::test(start_paused = true)]
 async fn dropping_all_callers_does_not_end_the_renewal() {
     let (cache, asked, gate) = gated();
@@ -93,9 +90,8 @@ async fn dropping_all_callers_does_not_end_the_renewal() {
     assert_eq!(asked.times(), 1);
 }
 
-/// 6
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_every_waiters_and_after_the_backoff_the_next_call_tries_again() {
+async fn all_waiters_get_the_failure_and_after_the_backoff_the_next_call_tries_again() {
     let (cache, asked) = failing(async || Err(Error::transient("down")));
     for caller in waiting(100, || cache.token()) {
         let error = caller.await.unwrap_err();
@@ -107,7 +103,6 @@ async fn a_failure_is_every_waiters_and_after_the_backoff_the_next_call_tries_ag
     assert_eq!(asked.times(), 2);
 }
 
-/// 7
 #[tokio::test(start_paused = true)]
 async fn a_panicking_source_is_an_error_and_the_next_call_works() {
     let (cache, asked) = failing(async || panic!("on purpose"));
@@ -119,14 +114,12 @@ async fn a_panicking_source_is_an_error_and_the_next_call_works() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 7
 #[tokio::test(start_paused = true)]
 async fn a_source_that_panics_before_its_future_is_an_error_too() {
     let source = from_fn(|_| -> std::future::Ready<Result<AccessToken, Error>> { panic!("on purpose") });
     assert!(TokenCache::new(source).token().await.unwrap_err().is_panic());
 }
 
-/// 8
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_never_ends_is_ended_by_its_deadline() {
     let (cache, asked) = failing(pending);
@@ -140,9 +133,8 @@ async fn a_renewal_that_never_ends_is_ended_by_its_deadline() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 15
 #[tokio::test(start_paused = true)]
-async fn an_invalidation_during_a_renewal_uses_its_token_and_starts_no_other() {
+async fn an_invalidation_during_a_renewal_uses_its_token_and_does_not_start_another() {
     let (cache, asked, gate) = gated();
     gate.add_permits(1);
     let old = cache.token().await.unwrap();
@@ -159,7 +151,6 @@ async fn an_invalidation_during_a_renewal_uses_its_token_and_starts_no_other() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 15
 #[tokio::test(start_paused = true)]
 async fn invalidating_another_caches_token_changes_nothing() {
     let (cache, asked, gate) = gated();

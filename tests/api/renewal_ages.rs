@@ -1,4 +1,4 @@
-//! Fresh, stale, expired (9, 18–20 and 22).
+//! The ages of a token: fresh, stale and expired.
 
 use std::{
     sync::{
@@ -20,7 +20,6 @@ use crate::support::{HOUR, MINUTE, SECOND, ask, get, grant, is_ok, issuer, outco
 
 const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// 9
 #[tokio::test(start_paused = true)]
 async fn a_stale_token_serves_without_waiting_while_one_renewal_runs() {
     let issuer = issuer();
@@ -42,7 +41,7 @@ async fn a_stale_token_serves_without_waiting_while_one_renewal_runs() {
     assert_eq!((issuer.counts().token_requests, issuer.counts().api_rejected), (2, 0));
 }
 
-/// 18: what the token's lifetime is, how long it is served, and whether the next call finds it.
+/// For each form of `expires_in`: the token's lifetime, how long it is served, and whether the next call finds it.
 #[tokio::test(start_paused = true)]
 async fn each_expires_in_has_its_outcome() {
     let hour = Lifetime::For(HOUR);
@@ -51,8 +50,8 @@ async fn each_expires_in_has_its_outcome() {
         (json!(3600), hour, served),
         (json!("3600"), hour, served),
         (json!(3600.5), Lifetime::For(HOUR + SECOND / 2), served + SECOND / 2),
-        (json!(0), Lifetime::Once, Duration::ZERO),
-        (json!(-1), Lifetime::Once, Duration::ZERO),
+        (json!(0), Lifetime::AlreadyExpired, Duration::ZERO),
+        (json!(-1), Lifetime::AlreadyExpired, Duration::ZERO),
         (json!(null), Lifetime::Unknown, served),
         (json!("soon"), Lifetime::Unknown, served),
         (json!([3600]), Lifetime::Unknown, served),
@@ -74,9 +73,8 @@ async fn given(answer: Value, lifetime: Lifetime, serves: Duration) {
     assert_eq!(issuer.counts().token_requests, if serves.is_zero() { 2 } else { 1 }, "{answer}");
 }
 
-/// 18
 #[tokio::test(start_paused = true)]
-async fn all_who_wait_for_a_token_of_no_lifetime_use_it_once() {
+async fn all_waiters_use_an_already_expired_token_once() {
     let (source, asked) = scripted(async |n| Ok(token(n).with_expires_in(Duration::ZERO)));
     let cache = TokenCache::new(source);
     for caller in crate::support::waiting(100, || cache.token()) {
@@ -86,7 +84,6 @@ async fn all_who_wait_for_a_token_of_no_lifetime_use_it_once() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 19
 #[tokio::test(start_paused = true)]
 async fn a_clock_an_hour_wrong_either_way_changes_nothing_for_jwts() {
     for skew in [-3600, 0, 3600] {
@@ -98,12 +95,11 @@ async fn a_clock_an_hour_wrong_either_way_changes_nothing_for_jwts() {
             assert!(is_ok(&get(&client, "/").await));
             tokio::time::advance(MINUTE).await;
         }
-        // One at first, then one every 55 min and, served stale meanwhile, from the next request on.
+        // One at first. Then one every 55 min: the token is served stale, and the next request gets the new one.
         assert_eq!((issuer.counts().token_requests, issuer.counts().api_rejected), (11, 0), "{skew}");
     }
 }
 
-/// 19
 #[tokio::test(start_paused = true)]
 async fn an_exp_without_iat_is_measured_by_the_issuers_clock() {
     for skew in [-3600, 0, 3600] {
@@ -127,9 +123,8 @@ fn jwt(claims: &Value) -> String {
     format!("{}.{}.c2ln", B64.encode(r#"{"alg":"none"}"#), B64.encode(claims.to_string()))
 }
 
-/// 20
 #[tokio::test(start_paused = true)]
-async fn a_hundred_rotations_under_load_fail_no_request_and_make_none_wait() {
+async fn a_hundred_rotations_under_load_neither_fail_nor_delay_a_request() {
     let issuer = issuer();
     issuer.delay(2 * SECOND);
     let cache = TokenCache::new(grant(issuer.service()));
@@ -146,7 +141,7 @@ async fn a_hundred_rotations_under_load_fail_no_request_and_make_none_wait() {
     assert!(counts.api_requests > 330_000, "{}", counts.api_requests);
 }
 
-/// 20: a short-lived token, and requests without a pause.
+/// With a short-lived token, and requests without a pause.
 #[tokio::test(start_paused = true)]
 async fn tokens_of_a_few_seconds_rotate_without_a_wait_too() {
     let issuer = issuer();
@@ -167,7 +162,6 @@ async fn tokens_of_a_few_seconds_rotate_without_a_wait_too() {
     }
 }
 
-/// 22
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_two_days_ends_the_token() {
     let (seconds, clock) = wall();
@@ -182,9 +176,8 @@ async fn a_wall_clock_that_jumps_two_days_ends_the_token() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 22
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_jumps_back_makes_no_token_live_longer() {
+async fn a_wall_clock_that_jumps_back_does_not_extend_a_token() {
     let (seconds, clock) = wall();
     let (source, asked) = scripted(async |n| Ok(token(n)));
     let cache = TokenCache::builder(source).wall_clock(clock).build();
@@ -196,7 +189,7 @@ async fn a_wall_clock_that_jumps_back_makes_no_token_live_longer() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 18: a source that hands out what it made long ago.
+/// The source returns a token that it made much earlier.
 #[tokio::test(start_paused = true)]
 async fn a_token_ages_from_when_it_was_made_not_from_when_it_was_given() {
     let made: AccessToken = token(1);
@@ -221,9 +214,9 @@ impl TokenSource for Versioned {
     }
 }
 
-/// It may look at files.
+/// A source can read files to answer.
 #[tokio::test(start_paused = true)]
-async fn a_source_is_asked_nothing_while_its_token_is_fresh() {
+async fn a_source_is_not_called_while_its_token_is_fresh() {
     let source = Versioned::default();
     let cache = TokenCache::new(source.clone());
     cache.token().await.unwrap();

@@ -1,4 +1,4 @@
-//! Renewals that fail: how often the issuer is asked, and what callers get (10–14).
+//! Renewals that fail: how often the issuer is asked, and what callers get.
 
 use std::{
     sync::{
@@ -15,21 +15,20 @@ use tower_bearer::{
     testing::{Failure, Issuer},
 };
 
-use crate::support::{Grant, HOUR, MINUTE, SECOND, ask, attempts_at, grant, issuer, scripted, token};
+use crate::support::{HOUR, MINUTE, SECOND, ask, attempts_at, grant, issuer, scripted, token};
 
-/// The transient backoff without jitter, so that its attempts can be counted.
+/// The transient backoff without jitter, so that the test knows the times of its attempts.
 const STEADY: Backoff = Backoff::new(SECOND, Duration::from_secs(30));
 
-fn cache(issuer: &Issuer) -> TokenCache<Grant> {
+fn cache(issuer: &Issuer) -> TokenCache {
     TokenCache::builder(grant(issuer.service())).transient_backoff(STEADY).stale_jitter(0.0).build()
 }
 
-async fn attempts(seconds: u64, issuer: &Issuer, cache: &TokenCache<Grant>) -> Vec<u64> {
+async fn attempts(seconds: u64, issuer: &Issuer, cache: &TokenCache) -> Vec<u64> {
     let call = async || drop(cache.token().await);
     attempts_at(seconds, || issuer.counts().token_requests, call).await
 }
 
-/// 10
 #[tokio::test(start_paused = true)]
 async fn while_the_issuer_is_down_a_stale_token_serves_until_it_expires_and_attempts_follow_the_backoff() {
     let issuer = issuer();
@@ -48,7 +47,6 @@ async fn while_the_issuer_is_down_a_stale_token_serves_until_it_expires_and_atte
     assert_ne!(cache.token().await.unwrap().secret(), first.secret());
 }
 
-/// 11
 #[tokio::test(start_paused = true)]
 async fn while_expired_and_the_issuer_is_down_callers_fail_at_once_with_the_last_error() {
     let issuer = issuer();
@@ -69,7 +67,6 @@ async fn while_expired_and_the_issuer_is_down_callers_fail_at_once_with_the_last
     assert_eq!(attempts(120, &issuer, &cache).await, [0, 2, 6, 14, 30, 60, 90]);
 }
 
-/// 11
 #[tokio::test(start_paused = true)]
 async fn the_default_backoffs_jitter_stays_below_its_bounds() {
     for _ in 0..20 {
@@ -86,7 +83,6 @@ async fn the_default_backoffs_jitter_stays_below_its_bounds() {
     }
 }
 
-/// 12
 #[tokio::test(start_paused = true)]
 async fn invalid_grant_latches_for_a_minute_and_then_twice_as_long_each_time() {
     let issuer = issuer();
@@ -102,7 +98,6 @@ async fn invalid_grant_latches_for_a_minute_and_then_twice_as_long_each_time() {
     assert_eq!(attempts(3600, &issuer, &cache).await, [0, 120, 360, 840, 1440, 2040, 2640, 3240]);
 }
 
-/// 12
 #[tokio::test(start_paused = true)]
 async fn an_outage_in_between_does_not_shorten_the_latch() {
     let (source, asked) = scripted(async |n| match n % 2 {
@@ -115,7 +110,7 @@ async fn an_outage_in_between_does_not_shorten_the_latch() {
     assert_eq!(cache.status().failures, 9);
 }
 
-/// Credentials that are changed under a source, which refuses the odd ones.
+/// A source whose credentials change. It refuses those with an odd number.
 #[derive(Clone, Default)]
 struct Rotated {
     version: Arc<AtomicU64>,
@@ -134,7 +129,6 @@ impl TokenSource for Rotated {
     }
 }
 
-/// 12
 #[tokio::test(start_paused = true)]
 async fn changed_credentials_end_the_latch_at_once() {
     let source = Rotated::default();
@@ -148,7 +142,6 @@ async fn changed_credentials_end_the_latch_at_once() {
     assert_eq!(*source.asked.lock().unwrap(), [0, 1, 2]);
 }
 
-/// 13
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured_within_its_cap() {
     let issuer = issuer();
@@ -178,15 +171,14 @@ async fn retry_after_is_honoured_within_its_cap() {
     }
 }
 
-/// 13
 #[tokio::test(start_paused = true)]
-async fn the_longest_settings_are_no_overflow() {
+async fn the_longest_settings_do_not_overflow() {
     let (source, asked) = scripted(async |n| match n {
         1 => Err(Error::transient("down").with_retry_after(Duration::MAX)),
         _ => Ok(AccessToken::new("t").unwrap()),
     });
     let cache = TokenCache::builder(source)
-        .longest_retry_after(Duration::MAX)
+        .max_retry_after(Duration::MAX)
         .default_lifetime(Duration::MAX)
         .transient_backoff(Backoff::new(Duration::MAX, Duration::MAX))
         .rejection_budget(tower_bearer::cache::RejectionBudget::new(1, Duration::MAX, Duration::MAX))
@@ -200,7 +192,6 @@ async fn the_longest_settings_are_no_overflow() {
     assert_eq!((asked.times(), cache.status().rejections_limited), (3, true));
 }
 
-/// 14
 #[tokio::test(start_paused = true)]
 async fn a_token_endpoint_that_answers_401_is_an_error_and_nothing_more() {
     let issuer = issuer();

@@ -1,4 +1,4 @@
-//! Where a renewal runs: runtimes, shared permits, its own layer (4, 21 and 39).
+//! Where a renewal runs: runtimes, shared permits, and a client inside its own layer.
 
 use std::{
     sync::{Arc, OnceLock, mpsc},
@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tower::{BoxError, Layer, Service, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit, util::BoxCloneSyncService};
 use tower_bearer::{
-    AccessToken, BearerAuth, BearerAuthLayer, Error, PasswordGrant, TokenCache, TokenSource,
+    AccessToken, BearerAuth, BearerAuthLayer, Error, TokenCache,
     source::from_fn,
     testing::{Issuer, IssuerService},
 };
@@ -21,9 +21,8 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-/// 21
 #[tokio::test(start_paused = true)]
-async fn one_permit_for_the_token_endpoint_and_the_api_is_no_deadlock() {
+async fn one_permit_for_the_token_endpoint_and_the_api_does_not_deadlock() {
     let issuer = issuer();
     let shared = ConcurrencyLimit::new(issuer.service(), 1);
     let layer = BearerAuthLayer::new(grant(shared.clone()));
@@ -47,9 +46,8 @@ async fn one_permit_for_the_token_endpoint_and_the_api_is_no_deadlock() {
     assert_eq!((issuer.counts().token_requests, issuer.counts().api_accepted), (3, 210));
 }
 
-/// 4
 #[test]
-fn a_renewal_lost_with_its_runtime_is_begun_anew_by_who_waits() {
+fn a_waiter_starts_a_renewal_again_if_its_runtime_was_shut_down() {
     let (start, started) = mpsc::channel();
     let (source, asked) = scripted(move |n| {
         let start = start.clone();
@@ -70,9 +68,9 @@ fn a_renewal_lost_with_its_runtime_is_begun_anew_by_who_waits() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 6, 8: a blocking program drives its runtime only while it waits.
+/// A blocking program runs its runtime only while it waits.
 #[test]
-fn a_renewal_whose_runtime_nobody_drives_is_given_up() {
+fn a_renewal_whose_runtime_does_not_run_is_abandoned() {
     let (source, asked) = scripted(async |n| Ok(token(n)));
     let cache = TokenCache::new(source);
     let idle = Builder::new_current_thread().enable_all().build().unwrap();
@@ -83,9 +81,8 @@ fn a_renewal_whose_runtime_nobody_drives_is_given_up() {
     assert_eq!(asked.times(), 1);
 }
 
-/// 4
 #[test]
-fn a_runtime_that_was_shut_down_is_an_error_and_no_endless_loop() {
+fn a_runtime_that_was_shut_down_is_an_error_instead_of_an_endless_loop() {
     let (source, asked) = scripted(async |n| Ok(token(n)));
     let cache = TokenCache::new(source);
     let runtime = runtime();
@@ -101,14 +98,14 @@ fn a_runtime_that_was_shut_down_is_an_error_and_no_endless_loop() {
     assert_eq!(asked.times(), 0);
 }
 
-/// 4
 #[test]
 fn outside_a_runtime_a_missing_token_is_an_error_and_one_at_hand_is_served() {
     let (source, asked) = scripted(async |n| Ok(token(n).with_refresh_in(Duration::ZERO)));
     let layer = BearerAuthLayer::new(source);
     let client = layer.layer(issuer().api());
     let error = futures::executor::block_on(client.clone().oneshot(ask("/"))).unwrap_err();
-    assert!(error.downcast_ref::<Error>().unwrap().to_string().contains("Tokio runtime"), "{error}");
+    let error = error.downcast_ref::<Error>().unwrap();
+    assert!(error.is_no_runtime() && error.to_string().contains("Tokio runtime"), "{error}");
     assert!(futures::executor::block_on(layer.cache().token()).is_err());
     let fetched = runtime().block_on(layer.cache().token()).unwrap();
     let served = futures::executor::block_on(layer.cache().token()).unwrap();
@@ -119,13 +116,13 @@ fn outside_a_runtime_a_missing_token_is_an_error_and_one_at_hand_is_served() {
     assert_eq!(asked.times(), 2);
 }
 
-/// 4: what a log's consumer asks of the cache does not lock it up.
+/// A log subscriber that asks the cache for its status does not cause a deadlock.
 #[tokio::test(start_paused = true)]
 async fn the_cache_may_be_asked_while_it_logs() {
     use tracing_subscriber::layer::SubscriberExt;
 
-    struct Asks<T>(TokenCache<T>);
-    impl<T: TokenSource, S: tracing::Subscriber> tracing_subscriber::Layer<S> for Asks<T> {
+    struct Asks(TokenCache);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Asks {
         fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             let _ = self.0.status();
         }
@@ -139,7 +136,7 @@ async fn the_cache_may_be_asked_while_it_logs() {
     cache.token().await.unwrap();
 }
 
-/// A client that is given what it is only later; until then it is the issuer's own.
+/// An HTTP client that can be set later. Until then it is the issuer's own service.
 #[derive(Clone)]
 struct Late {
     issuer: IssuerService,
@@ -151,7 +148,7 @@ impl Late {
         Self { issuer: issuer.service(), client: Arc::default() }
     }
 
-    /// By mistake, the client of the layer's own source goes through the layer.
+    /// Sets the client. In these tests it goes through the layer of its own source, by mistake.
     fn becomes<S>(&self, client: S)
     where
         S: Service<Ask, Response = Answer, Error = BoxError, Future: Send + 'static> + Clone + Send + Sync + 'static,
@@ -177,10 +174,10 @@ impl Service<Ask> for Late {
     }
 }
 
-type Recursive = BearerAuth<IssuerService, PasswordGrant<Late>>;
+type Recursive = BearerAuth<IssuerService>;
 
-/// Checks that recursion is an error at once, cold and stale, with the source's client as `wrap` makes it of the
-/// service that it serves.
+/// Checks that recursion is an error at once, without a token and with a stale one. `wrap` makes the source's client
+/// from the service that the source serves.
 async fn recursion_is_an_error<S>(wrap: impl Fn(Recursive) -> S)
 where
     S: Service<Ask, Response = Answer, Error = BoxError, Future: Send + 'static> + Clone + Send + Sync + 'static,
@@ -209,19 +206,17 @@ where
     assert_eq!(start.elapsed(), 56 * MINUTE);
 }
 
-/// 39
 #[tokio::test(start_paused = true)]
 async fn a_source_whose_client_is_in_its_own_layer_gets_an_error() {
     recursion_is_an_error(|client| client).await;
 }
 
-/// 39
 #[tokio::test(start_paused = true)]
 async fn a_source_whose_client_is_in_its_own_layer_behind_a_buffer_gets_an_error() {
     recursion_is_an_error(|client| Buffer::new(client, 8)).await;
 }
 
-/// 39: a source that does not mark its requests, behind a buffer, is ended by the deadline.
+/// A source that does not mark its requests, behind a buffer, is ended by the deadline.
 #[tokio::test(start_paused = true)]
 async fn recursion_of_a_closure_is_an_error_and_behind_a_buffer_a_timeout() {
     for buffered in [false, true] {

@@ -1,4 +1,4 @@
-//! Renewals that rejections cause, and the budget on them (2, 3, 16, 17 and 41).
+//! Renewals that rejections cause, and the budget for them.
 
 use std::{
     convert::Infallible,
@@ -14,13 +14,13 @@ use tokio::{sync::Semaphore, time::Instant};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{BearerAuthLayer, FixedToken, NotRetried, TokenCache, testing::Issuer};
 
-use crate::support::{Answer, Ask, Grant, SECOND, ask, get, grant, is_ok, issuer, not_retried, outcome, waiting};
+use crate::support::{Answer, Ask, SECOND, ask, get, grant, is_ok, issuer, not_retried, outcome, waiting};
 
-fn layer(issuer: &Issuer) -> BearerAuthLayer<Grant> {
+fn layer(issuer: &Issuer) -> BearerAuthLayer {
     BearerAuthLayer::new(grant(issuer.service()))
 }
 
-/// An API of which one endpoint, `/bad`, answers a bare 401 to every token.
+/// Returns an API with one endpoint, `/bad`, that responds to every token with a 401 without a challenge.
 fn partly_bad(
     issuer: &Issuer,
 ) -> impl Service<Ask, Response = Answer, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
@@ -38,7 +38,6 @@ fn partly_bad(
     })
 }
 
-/// 2
 #[tokio::test(start_paused = true)]
 async fn a_thousand_401s_at_once_cost_one_renewal_and_one_retry_each() {
     let issuer = issuer();
@@ -57,7 +56,6 @@ async fn a_thousand_401s_at_once_cost_one_renewal_and_one_retry_each() {
     assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (2, 2000));
 }
 
-/// 3
 #[tokio::test(start_paused = true)]
 async fn a_late_401_costs_no_renewal_and_one_retry_with_the_newer_token() {
     let issuer = issuer();
@@ -79,7 +77,7 @@ async fn a_late_401_costs_no_renewal_and_one_retry_with_the_newer_token() {
     assert_eq!(issuer.counts().api_requests, before.api_requests + 10);
 }
 
-/// An API that decides at once, and answers once the gate is closed.
+/// Returns an API that decides at once, and sends its response when the gate has a permit or is closed.
 fn slow(
     issuer: &Issuer,
     gate: &Arc<Semaphore>,
@@ -95,7 +93,6 @@ fn slow(
     })
 }
 
-/// 16
 #[tokio::test(start_paused = true)]
 async fn the_same_token_again_is_not_retried_and_the_401_is_passed_on() {
     let issuer = issuer();
@@ -116,7 +113,6 @@ async fn the_same_token_again_is_not_retried_and_the_401_is_passed_on() {
     assert!(is_ok(&get(&client, "/").await));
 }
 
-/// 16
 #[tokio::test(start_paused = true)]
 async fn a_rejected_fixed_token_is_the_same_token_again() {
     let client = BearerAuthLayer::new(FixedToken::new("fixed").unwrap()).layer(issuer().api());
@@ -125,7 +121,7 @@ async fn a_rejected_fixed_token_is_the_same_token_again() {
     assert!(matches!(not_retried(&answer), Some(NotRetried::SameToken)));
 }
 
-/// 17: an hour at a hundred requests a second.
+/// For an hour, at a hundred requests a second.
 #[tokio::test(start_paused = true)]
 async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
     let issuer = issuer();
@@ -151,10 +147,10 @@ async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
     assert_eq!(issuer.counts().token_requests, 37);
     broken.store(false, Ordering::Relaxed);
     let answer = send().await;
-    assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers with the API, at once");
+    assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers at once when the API does");
 }
 
-/// 17: the same at a thousand a second, by what does not go through the layer.
+/// The same at a thousand a second, for users of the cache without the layer.
 #[tokio::test(start_paused = true)]
 async fn invalidating_every_token_for_an_hour_costs_37_token_requests() {
     let issuer = issuer();
@@ -168,16 +164,17 @@ async fn invalidating_every_token_for_an_hour_costs_37_token_requests() {
     assert_eq!(issuer.counts().token_requests, 37);
 }
 
-/// What an hour at 20 requests a second cost.
+/// The cost of an hour at 20 requests a second.
 #[derive(Debug)]
 struct Cost {
     token_requests: u64,
     revocations: u64,
-    /// From a revocation to the next good answer of a good endpoint.
+    /// The longest time from a revocation to the next successful response of a good endpoint.
     longest_outage: Duration,
 }
 
-/// An hour in which this share of the requests goes to the bad endpoint, and the token is revoked each so many seconds.
+/// Simulates an hour in which this share of requests goes to the bad endpoint. The token is revoked every
+/// `revoked_each` seconds.
 async fn hour(bad: f64, revoked_each: Option<u64>) -> Cost {
     let issuer = issuer();
     let client = layer(&issuer).layer(partly_bad(&issuer));
@@ -200,7 +197,6 @@ async fn hour(bad: f64, revoked_each: Option<u64>) -> Cost {
     Cost { token_requests: issuer.counts().token_requests, revocations, longest_outage }
 }
 
-/// 41
 #[tokio::test(start_paused = true)]
 async fn one_bad_endpoint_costs_no_more_than_an_api_that_rejects_everything() {
     for bad in [0.05, 0.25, 0.5] {
@@ -208,17 +204,15 @@ async fn one_bad_endpoint_costs_no_more_than_an_api_that_rejects_everything() {
     }
 }
 
-/// 41
 #[tokio::test(start_paused = true)]
-async fn beside_a_bad_endpoint_a_revocation_is_mended_within_two_seconds() {
+async fn with_a_bad_endpoint_a_good_one_recovers_from_a_revocation_within_two_seconds() {
     for bad in [0.05, 0.25, 0.5] {
         within_two_seconds(bad, 1800).await;
     }
 }
 
-/// 41
 #[tokio::test(start_paused = true)]
-async fn beside_a_bad_endpoint_so_is_each_of_many_revocations() {
+async fn with_a_bad_endpoint_a_good_one_recovers_from_each_of_many_revocations() {
     for (bad, each) in [(0.05, 30), (0.25, 30), (0.5, 30), (0.05, 3), (0.25, 3), (0.5, 3)] {
         within_two_seconds(bad, each).await;
     }
@@ -226,11 +220,12 @@ async fn beside_a_bad_endpoint_so_is_each_of_many_revocations() {
 
 async fn within_two_seconds(bad: f64, revoked_each: u64) {
     let cost = hour(bad, Some(revoked_each)).await;
-    assert!(cost.longest_outage <= 2 * SECOND, "{cost:?} with {bad} bad and a revocation each {revoked_each} s");
-    assert!(cost.token_requests <= 37 + cost.revocations, "{cost:?}");
+    let outage = SECOND / 20..=2 * SECOND;
+    assert!(outage.contains(&cost.longest_outage), "{cost:?} with {bad} bad and a revocation each {revoked_each} s");
+    assert!((1 + cost.revocations..=37 + cost.revocations).contains(&cost.token_requests), "{cost:?}");
 }
 
-/// 17: without a bad endpoint each revocation costs one renewal and no request.
+/// Without a bad endpoint, each revocation causes one renewal, and no request fails.
 #[tokio::test(start_paused = true)]
 async fn revocations_of_tokens_that_work_are_not_held_back() {
     let cost = hour(0.0, Some(3)).await;

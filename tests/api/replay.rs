@@ -1,4 +1,4 @@
-//! How a body is kept for the second attempt (27).
+//! How a body is kept for the second attempt.
 
 use std::{
     cell::Cell,
@@ -36,7 +36,7 @@ fn boxed(body: impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static) 
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// A body of so many bytes in chunks of 100 and less, that does not say how long it is.
+/// Returns a body of `len` bytes in chunks of up to 100 bytes, without a declared length.
 fn streamed(len: usize) -> Boxed {
     let chunks = (0..len).step_by(100).map(move |at| Ok(Frame::data(part(at, len))));
     boxed(StreamBody::new(stream::iter(chunks.collect::<Vec<Result<_, Infallible>>>())))
@@ -55,15 +55,15 @@ fn with_trailers(body: Boxed) -> Boxed {
         .boxed_unsync()
 }
 
-/// What a server did: how much it reads before its 401, and what it then got.
+/// What a server did: how much it read before its 401, and what it received after that.
 #[derive(Default)]
 struct Seen {
     second: Option<(Bytes, Option<HeaderMap>)>,
-    /// A body whose reading goes on in the background, if it was not read to its end.
+    /// A body that is still read in the background, if it was not read to its end.
     first: Option<Boxed>,
 }
 
-/// Sends `body` to an API that says 401 once it has read `read` bytes, and keeps the rest of that body.
+/// Sends `body` to an API that responds with 401 once it has read `read` bytes. The API keeps the rest of that body.
 async fn upload(body: Boxed, read: usize) -> (Result<Response<Full<Bytes>>, BoxError>, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let api = service_fn(|request: Request<Boxed>| {
@@ -158,14 +158,14 @@ async fn trailers_are_sent_again() {
     }
 }
 
-/// The name and the value of the one here are 6 bytes.
+/// The name and the value of the trailer here have 6 bytes.
 #[tokio::test]
 async fn trailers_count_towards_the_cap() {
     is_retried_whole(with_trailers(streamed(CAP - 6)), CAP - 6, usize::MAX).await;
     is_not_retried(with_trailers(streamed(CAP - 5)), usize::MAX).await;
 }
 
-/// What the first attempt has not read, up to any length, the second takes from it.
+/// The second attempt takes over the part that the first one has not read, whatever its length.
 #[tokio::test]
 async fn an_early_401_is_retried_with_what_was_kept_and_the_rest() {
     for len in [1, CAP, CAP + 1, CAP * 100] {
@@ -175,7 +175,7 @@ async fn an_early_401_is_retried_with_what_was_kept_and_the_rest() {
     }
 }
 
-/// Half a body must not look like a whole one.
+/// Half of a body must not look like a whole one.
 #[tokio::test]
 async fn the_first_body_ends_in_an_error_when_the_second_goes_on_with_it() {
     let seen = is_retried_whole(streamed(CAP), CAP, 250).await;
@@ -187,7 +187,7 @@ async fn the_first_body_ends_in_an_error_when_the_second_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn a_first_body_that_was_at_its_end_is_no_error() {
+async fn a_first_body_that_was_at_its_end_is_not_an_error() {
     let seen = is_retried_whole(boxed(Full::from(whole(CAP))), CAP, CAP).await;
     let mut first = seen.first.unwrap();
     assert!(first.is_end_stream() && first.frame().await.is_none());
@@ -199,7 +199,7 @@ async fn a_body_that_fails_midway_fails_the_request_with_its_own_error() {
         let frames: [Result<_, BoxError>; 2] = [Ok(Frame::data(part(0, 100))), Err("the disk is gone".into())];
         boxed(StreamBody::new(stream::iter(frames)))
     };
-    // Before the 401, in the first attempt; after it, in the second.
+    // Before the 401, in the first attempt. After it, in the second.
     for read in [usize::MAX, 100] {
         let error = upload(broken(), read).await.0.unwrap_err();
         assert_eq!(error.to_string(), "the disk is gone");
@@ -216,12 +216,12 @@ fn chunks_are_shared_and_not_copied() {
     let chunk = Bytes::from(vec![7; 64 * 1024]);
     let tee = Tee::in_place();
     let (mut first, kept) = tee.keep(ReplayBody::new(Full::<Bytes>::from(chunk.clone())));
-    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("it has a chunk") };
-    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("it has a chunk") };
+    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("expected a chunk") };
+    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("expected a chunk") };
     assert_eq!((sent.as_ptr(), again.as_ptr()), (chunk.as_ptr(), chunk.as_ptr()));
 }
 
-/// As long as its answer may be the one that the caller gets.
+/// It waits while the caller may still get the response of the first attempt.
 #[test]
 fn a_rejected_upload_reads_no_further_until_it_is_decided() {
     let tee = Tee::in_place();
@@ -243,7 +243,7 @@ fn a_rejected_upload_reads_no_further_until_it_is_decided() {
     }
 }
 
-/// When the answer was no rejection, what was kept is let go, and the upload goes on alone.
+/// If the response is not a rejection, the kept data is freed, and the upload continues without a copy.
 #[test]
 fn nothing_is_kept_once_the_answer_is_there() {
     let chunk = Bytes::from(vec![7; 1024]);
@@ -251,7 +251,7 @@ fn nothing_is_kept_once_the_answer_is_there() {
     let (mut first, kept) = Tee::in_place().keep(ReplayBody::new(StreamBody::new(stream::iter(frames))));
     assert!(poll(&mut first).is_ready());
     drop(kept);
-    assert!(!chunk.is_unique(), "it is kept");
+    assert!(!chunk.is_unique(), "the chunk is kept");
     assert!(poll(&mut first).is_ready());
     assert!(chunk.is_unique());
 }
@@ -285,7 +285,7 @@ async fn any_kind_of_chunk_is_kept_as_bytes() {
     assert_eq!(second.collect().await.unwrap().to_bytes(), "abc");
 }
 
-/// A connection that carries one request at a time, to its body's end: HTTP/1.1 without a pool.
+/// A connection for one request at a time, until the end of its body: HTTP/1.1 without a pool.
 struct OneConnection {
     free: Arc<Semaphore>,
     acquiring: Option<BoxFuture<'static, OwnedSemaphorePermit>>,
@@ -332,7 +332,7 @@ impl Service<Request<Boxed>> for OneConnection {
     }
 }
 
-/// The second attempt may need what the first one holds.
+/// The second attempt may need a resource that the first one holds.
 #[tokio::test(start_paused = true)]
 async fn a_rejected_upload_gives_up_its_connection_before_the_second_attempt_needs_it() {
     let stalled = stream::iter([Ok::<_, Infallible>(Frame::data(part(0, 100)))]).chain(stream::pending().take(1));
@@ -340,11 +340,11 @@ async fn a_rejected_upload_gives_up_its_connection_before_the_second_attempt_nee
     let layer = BearerAuthLayer::new(Numbered::default()).replay(Tee::new(Boxed::new).cap(CAP));
     let request = Request::post("https://api.test/").body(boxed(StreamBody::new(stalled))).unwrap();
     let sending = async { send(&mut layer.layer(api), request).await };
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), sending).await.expect("it hangs");
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), sending).await.expect("the upload hangs");
     assert_eq!(answer.unwrap().status(), StatusCode::OK);
 }
 
-/// Does not give a `bool`, the second time it is asked for one.
+/// Panics when it is asked for its end for the second time.
 struct Unsure(Cell<u32>);
 
 impl Body for Unsure {
@@ -362,9 +362,9 @@ impl Body for Unsure {
     }
 }
 
-/// Nor does it look whole to the server of the first.
+/// The body does not look complete to the server of the first attempt either.
 #[test]
-fn a_body_that_panics_when_asked_for_its_end_leaves_no_attempt_waiting() {
+fn a_body_that_panics_when_asked_for_its_end_does_not_leave_an_attempt_waiting() {
     let tee = Tee::in_place();
     let (mut first, kept) = tee.keep(ReplayBody::new(Unsure(Cell::new(0))));
     assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut first))).is_err());

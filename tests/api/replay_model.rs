@@ -1,5 +1,5 @@
-//! Plays any script of events on a body that is kept, and holds both attempts to what was to be sent. For a property test,
-//! and for a fuzzer.
+//! Plays any script of events on a body that is kept, and checks what both attempts send. A property test and a fuzzer
+//! use it.
 
 use std::{
     cell::RefCell,
@@ -23,11 +23,11 @@ enum Event {
     Wait,
     Fail,
     Panic,
-    /// While a poll is under way, the second attempt takes over, and is polled.
+    /// During a poll, the second attempt takes over and is polled.
     TakeOver,
 }
 
-/// Made of two bytes: which event, and how large a chunk.
+/// Reads an event from two bytes: its kind, and the size of its chunk.
 fn event(kind: u8, size: u8) -> Event {
     match kind {
         0..140 => Event::Data(usize::from(size) * 4),
@@ -38,28 +38,28 @@ fn event(kind: u8, size: u8) -> Event {
     }
 }
 
-/// What a scripted panic carries.
+/// The payload of a scripted panic.
 struct Scripted;
 
 type Attempt = Pin<Box<ReplayBody<Script>>>;
 
-/// What the script can reach.
+/// The state that the script can access.
 #[derive(Default)]
 struct Stage {
     kept: Option<KeptBody<Script>>,
     second: Option<Attempt>,
     sent_again: Sent,
-    /// Whether the first attempt may read no further.
+    /// Whether the first attempt may read no more.
     taken: bool,
-    /// Why there can be no second attempt, for the first has read this.
+    /// Whether a second attempt is impossible because of what the first one has read.
     spoilt: bool,
 }
 
 struct Script {
     events: VecDeque<Event>,
-    /// How many bytes were given.
+    /// The number of bytes that it has produced.
     given: usize,
-    /// Data in all, if that is declared.
+    /// The total size of the data, if it is declared.
     declared: Option<usize>,
     stage: Weak<RefCell<Stage>>,
 }
@@ -122,7 +122,7 @@ fn take_over(stage: &Rc<RefCell<Stage>>) {
     let Some(kept) = stage.borrow_mut().kept.take() else { return };
     let second = tee(0).replay(kept);
     let mut stage = stage.borrow_mut();
-    assert_eq!(second.is_none(), stage.spoilt, "there is a second attempt exactly if all was kept");
+    assert_eq!(second.is_none(), stage.spoilt, "a second attempt is possible only if everything was kept");
     stage.taken = second.is_some();
     stage.second = second.map(Box::pin);
 }
@@ -149,7 +149,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// As [`poll`](Self::poll); `None` for a panic as scripted.
+    /// Polls as [`poll`](Self::poll) does. Returns `None` for a scripted panic.
     fn poll_scripted(&mut self, attempt: &mut Attempt, declared: Option<usize>) -> Option<bool> {
         match catch_unwind(AssertUnwindSafe(|| self.poll(attempt, declared))) {
             Ok(came) => Some(came),
@@ -158,7 +158,7 @@ impl Sent {
         }
     }
 
-    /// One poll. Whether something came.
+    /// Polls once. Returns whether it was ready.
     fn poll(&mut self, attempt: &mut Attempt, declared: Option<usize>) -> bool {
         if self.ended.is_some() {
             return false;
@@ -173,7 +173,7 @@ impl Sent {
             assert!(!at_end);
             return false;
         };
-        assert!(!at_end || frame.is_none(), "it said that it was at its end");
+        assert!(!at_end || frame.is_none(), "the body reported that it was at its end");
         match frame {
             None => self.ended = Some(Ok(())),
             Some(Err(error)) => self.ended = Some(Err(error.to_string())),
@@ -186,8 +186,10 @@ impl Sent {
     }
 }
 
-/// The first byte sets the cap and what is declared, the second how many events the body has. Of the pairs that follow,
-/// the first ones are its events, the others are what is done with it.
+/// Plays a script.
+///
+/// The first byte sets the cap and the declared size, the second one the number of the body's events. Pairs of bytes
+/// follow. The first pairs are the body's events, the others are what is done with it.
 pub(crate) fn play(script: &[u8]) {
     let [settings, count, pairs @ ..] = script else { return };
     let cap = usize::from(settings & 0x3f) * 64;
@@ -209,7 +211,11 @@ pub(crate) fn play(script: &[u8]) {
     let body = Script { events, given: 0, declared, stage: Rc::downgrade(&stage) };
     let empty = body.is_end_stream();
     let (first, kept) = tee(cap).keep(ReplayBody::new(body));
-    assert_eq!(kept.is_none(), !empty && declared.is_some_and(|all| all > cap), "what declares more is not kept");
+    assert_eq!(
+        kept.is_none(),
+        !empty && declared.is_some_and(|all| all > cap),
+        "a body that declares more than the cap is not kept"
+    );
     stage.borrow_mut().kept = kept;
 
     let mut first = Some(Box::pin(first));
@@ -221,7 +227,10 @@ pub(crate) fn play(script: &[u8]) {
                 let Some(attempt) = &mut first else { continue };
                 let undecided = paused && stage.borrow().kept.is_some() && !stage.borrow().spoilt;
                 let polled = sent.poll_scripted(attempt, declared);
-                assert!(!undecided || polled != Some(true) || sent.ended == Some(Ok(())), "it is paused");
+                assert!(
+                    !undecided || polled != Some(true) || sent.ended == Some(Ok(())),
+                    "the first attempt is paused"
+                );
                 let mut stage = stage.borrow_mut();
                 if polled.is_none() {
                     first = None;
@@ -248,14 +257,14 @@ pub(crate) fn play(script: &[u8]) {
 
     let stage = stage.borrow();
     for sent in [&sent, &stage.sent_again] {
-        assert!(whole.starts_with(&sent.data), "no chunk twice, none left out");
+        assert!(whole.starts_with(&sent.data), "no chunk is sent twice or omitted");
         if sent.ended == Some(Ok(())) {
             let panicked = end.is_some_and(|at| plan[at] == Event::Panic);
             let is_whole = end.is_none() && sent.data == whole && sent.trailers.is_some() == has_trailers;
-            assert!(panicked || is_whole, "it ends at its end only");
+            assert!(panicked || is_whole, "a body ends only when it is complete");
         }
     }
-    assert!(stage.second.is_none() || stage.sent_again.ended.is_some(), "it does not hang");
+    assert!(stage.second.is_none() || stage.sent_again.ended.is_some(), "the second attempt must not hang");
 }
 
 const POLL_FIRST: u8 = 0;

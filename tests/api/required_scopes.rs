@@ -1,4 +1,4 @@
-//! What a request says it needs, beside what its token was granted.
+//! The scopes that a request declares, compared with those that its token was granted.
 
 use std::sync::{
     Arc,
@@ -28,12 +28,12 @@ fn granted(scope: Option<&'static str>) -> impl TokenSource {
     })
 }
 
-/// Whether such a request is sent with such a token, with the check on.
+/// Returns whether such a request is sent with such a token while the check is enabled.
 async fn is_sent(scope: Option<&'static str>, needs: &str) -> Result<(), String> {
     let api = Api::default();
     let layer = BearerAuthLayer::new(granted(scope)).check_scopes(true);
     let mut service = layer.layer(Strict::new(api.clone()));
-    // The first one waits for its token, the second finds it.
+    // The first request waits for its token, the second one finds it.
     for _ in 0..2 {
         let sent = send(&mut service, needing(needs)).await;
         assert_eq!(api.take_seen().len(), usize::from(sent.is_ok()));
@@ -54,7 +54,7 @@ async fn a_request_whose_token_plainly_lacks_a_scope_is_not_sent() {
     assert_eq!(is_sent(some, "admin launch").await, Err("admin launch".into()));
 }
 
-/// RFC 6749 §5.1: the scope may be left out of the answer, and often is.
+/// The response may omit the scope, and often does (RFC 6749 §5.1).
 #[tokio::test]
 async fn a_token_that_does_not_say_what_it_was_granted_is_sent() {
     for unknown in [None, Some(""), Some("no\nscope")] {
@@ -63,14 +63,14 @@ async fn a_token_that_does_not_say_what_it_was_granted_is_sent() {
 }
 
 #[tokio::test]
-async fn nothing_is_checked_unless_it_is_switched_on() {
+async fn the_check_is_off_by_default() {
     let api = Api::default();
     let mut service = BearerAuthLayer::new(granted(Some("read"))).layer(Strict::new(api.clone()));
     send(&mut service, needing("admin")).await.unwrap();
     assert_eq!(api.take_seen().len(), 1);
 }
 
-/// The answer to one request, as far as scopes go.
+/// Returns what the response to one request says about scopes.
 async fn told(answer: Answer, request: Request<Full<Bytes>>) -> Option<InsufficientScope> {
     let layer = BearerAuthLayer::new(granted(Some("read")));
     let answer = send(&mut layer.layer(Strict::new(Api::answering([answer]))), request).await.unwrap();
@@ -78,16 +78,16 @@ async fn told(answer: Answer, request: Request<Full<Bytes>>) -> Option<Insuffici
 }
 
 #[tokio::test]
-async fn a_403_stands_beside_what_was_granted_and_what_the_request_declared() {
+async fn a_403_is_reported_with_the_granted_and_the_declared_scopes() {
     let plain = told(status(403), needing("read write")).await.unwrap();
     assert_eq!((plain.required(), plain.missing().unwrap().to_string()), (Some("read write"), "write".into()));
 
-    // The API knows better what it wants.
+    // The scope of the API's challenge takes precedence.
     let says = challenge(403, "Bearer error=insufficient_scope, scope=admin");
     let asked = told(says, needing("read write")).await.unwrap();
     assert_eq!((asked.required(), asked.missing().unwrap().to_string()), (Some("admin"), "admin".into()));
 
-    // It has it all: it is the user who may not.
+    // The token has all the scopes. The user is not allowed to do this.
     let user = told(status(403), needing("read")).await.unwrap();
     assert!(user.missing().unwrap().is_empty());
 

@@ -1,4 +1,4 @@
-//! What becomes of a request that was rejected.
+//! What happens to a rejected request.
 
 use std::{pin::pin, sync::Arc, task::Context, time::Duration};
 
@@ -11,7 +11,7 @@ use tower_bearer::{BearerAuthLayer, FixedToken, NotRetried, SkipBearerAuth, Toke
 
 use crate::scripted::{Answer, Api, Numbered, Strict, URI, World, get, outcome, send, status, text, world};
 
-/// 23, RFC 9110 §15.5.2.
+/// RFC 9110 §15.5.2.
 #[tokio::test]
 async fn one_retry_never_two_and_its_answer_is_final() {
     for second in [200, 401, 403, 419, 500, 503] {
@@ -25,7 +25,7 @@ async fn one_retry_never_two_and_its_answer_is_final() {
     }
 }
 
-/// 23: the inner service's own error, as it is.
+/// It is the inner service's own error, unchanged.
 #[tokio::test]
 async fn the_retrys_error_is_final() {
     let world = world([status(401), Answer::Fail("connection reset")]);
@@ -35,7 +35,6 @@ async fn the_retrys_error_is_final() {
     assert_eq!(world.api.take_seen().len(), 2);
 }
 
-/// 23.
 #[tokio::test(start_paused = true)]
 async fn the_retrys_timeout_is_final() {
     let world = world([status(401), Answer::Hang]);
@@ -45,7 +44,6 @@ async fn the_retrys_timeout_is_final() {
     assert_eq!(world.api.take_seen().len(), 2);
 }
 
-/// 26.
 #[tokio::test]
 async fn a_body_that_cannot_be_replayed_costs_the_retry_but_not_the_renewal() {
     let World { api, source, layer } = world([status(401)]);
@@ -59,9 +57,9 @@ async fn a_body_that_cannot_be_replayed_costs_the_retry_but_not_the_renewal() {
     assert_eq!(source.asked(), 2);
 }
 
-/// 28, RFC 9110 §9.2.2: whatever its method, since a 401 says that nothing was done.
+/// Any method is retried, because a 401 means that the request was not applied (RFC 9110 §9.2.2).
 #[tokio::test]
-async fn the_retried_request_is_the_first_but_for_the_token() {
+async fn the_retried_request_differs_from_the_first_only_in_its_token() {
     #[derive(Clone, Debug, PartialEq)]
     struct Marker(u8);
 
@@ -94,7 +92,6 @@ async fn the_retried_request_is_the_first_but_for_the_token() {
     }
 }
 
-/// 29.
 #[tokio::test]
 async fn a_failed_renewal_leaves_the_401_as_it_was() {
     let world = world([]);
@@ -110,7 +107,9 @@ async fn a_failed_renewal_leaves_the_401_as_it_was() {
     world.api.will(Answer::Say(rejection));
     world.source.fail(true);
     let answer = world.get().await;
-    assert!(matches!(outcome(&answer).not_retried(), Some(NotRetried::RenewalFailed(error)) if error.is_transient()));
+    assert!(
+        matches!(outcome(&answer).not_retried(), Some(NotRetried::RenewalFailed { error, .. }) if error.is_transient())
+    );
     assert!(!outcome(&answer).retried());
     assert_eq!((answer.status(), answer.version()), (StatusCode::UNAUTHORIZED, Version::HTTP_2));
     assert!(answer.headers().get_all("x-trace").iter().eq(["a", "b"]));
@@ -120,7 +119,7 @@ async fn a_failed_renewal_leaves_the_401_as_it_was() {
     assert_eq!(world.api.take_authorizations(), ["Bearer t1", "Bearer t1"]);
 }
 
-/// 16: the original 401, and no second attempt.
+/// The caller gets the original 401, without a second attempt.
 #[tokio::test]
 async fn the_same_token_again_is_not_sent_again() {
     let api = Api::answering([status(401)]);
@@ -130,7 +129,7 @@ async fn the_same_token_again_is_not_sent_again() {
     assert_eq!((answer.status().as_u16(), api.take_seen().len()), (401, 1));
 }
 
-/// 3: whoever is late pays for no renewal.
+/// A late rejection does not cause a renewal.
 #[tokio::test]
 async fn a_late_401_costs_a_retry_and_no_renewal() {
     let world = world([]);
@@ -140,7 +139,7 @@ async fn a_late_401_costs_a_retry_and_no_renewal() {
     let mut late = pin!(send(&mut service, get(URI)));
     assert!(futures::poll!(&mut late).is_pending(), "polled ready");
     world.api.will(status(401));
-    // Sent with the first token, which is replaced before the API decides.
+    // It is sent with the first token, which is replaced before the API decides.
     assert!(futures::poll!(&mut late).is_pending());
     world.layer.cache().invalidate(&old);
     world.layer.cache().token().await.unwrap();
@@ -150,7 +149,8 @@ async fn a_late_401_costs_a_retry_and_no_renewal() {
     assert_eq!(world.source.asked(), 2);
 }
 
-/// 32: with a rejection, so that every state is gone through, and with a semaphore, which would show what is leaked.
+/// The requests are rejected, so that they pass through every state. A semaphore would show a permit that is not
+/// returned.
 #[tokio::test(start_paused = true)]
 async fn a_future_dropped_in_any_state_leaves_the_cache_sound() {
     let mut polls = 0;
@@ -168,7 +168,7 @@ async fn a_future_dropped_in_any_state_leaves_the_cache_sound() {
             }
             ended
         };
-        // A readiness that was polled for and not used stays with the service: it goes with it.
+        // A service that was polled ready and not called keeps its permit until it is dropped.
         drop(service);
         assert_eq!(permits.available_permits(), 1, "after {polls} polls");
 
@@ -186,7 +186,7 @@ async fn a_future_dropped_in_any_state_leaves_the_cache_sound() {
     assert!(polls > 8, "only {polls} polls: not all states were gone through");
 }
 
-/// RFC 6750 §2: one token a request, in one place.
+/// Each request has one token, sent in one way (RFC 6750 §2).
 #[tokio::test]
 async fn the_layer_owns_authorization() {
     let with = || {
@@ -215,7 +215,7 @@ async fn the_layer_owns_authorization() {
 }
 
 #[tokio::test]
-async fn a_skipped_request_passes_as_it_is() {
+async fn a_skipped_request_is_unchanged() {
     let world = world([status(401)]);
     let mut request = get(URI);
     request.extensions_mut().insert(SkipBearerAuth);
@@ -239,13 +239,13 @@ async fn a_request_without_a_token_is_not_sent() {
     world.source.fail(true);
     for backing_off in [false, true] {
         let error = send(&mut world.service(), get(URI)).await.unwrap_err();
-        let error = error.downcast::<tower_bearer::Error>().expect("the token's failure, and nothing around it");
+        let error = error.downcast::<tower_bearer::Error>().expect("the token's error, not wrapped");
         assert_eq!(error.is_backing_off(), backing_off);
     }
     assert_eq!((world.api.take_seen().len(), world.source.asked()), (0, 1));
 }
 
-/// An own error of the inner service, on the first attempt, passes through unwrapped too.
+/// An error of the inner service in the first attempt is not wrapped either.
 #[tokio::test]
 async fn the_inner_services_error_passes_through() {
     let world = world([Answer::Fail("refused")]);
@@ -254,7 +254,7 @@ async fn the_inner_services_error_passes_through() {
     assert_eq!(world.api.take_authorizations(), ["Bearer t1"; 2]);
 }
 
-/// One cache, many layers, one rejection: the others' retries use the token that the first one's renewal brought.
+/// With one cache and many layers, one renewal is enough. The retries of all layers use its token.
 #[tokio::test]
 async fn concurrent_rejections_share_one_renewal() {
     let source = Numbered::default();

@@ -1,4 +1,4 @@
-//! Revocation (RFC 7009), by the cache.
+//! Revocation (RFC 7009) by the cache.
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,13 +30,13 @@ fn builder(server: impl Into<AuthorizationServer>) -> PasswordGrantBuilder {
         .credentials("user1", "user-password")
 }
 
-fn cache<C: HttpService>(http: C) -> TokenCache<PasswordGrant<C>> {
+fn cache<C: HttpService>(http: C) -> TokenCache {
     TokenCache::new(builder(TOKEN).revocation_url(REVOKE).build_with(http).unwrap())
 }
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// An issuer whose revocation endpoint answers with this instead, if anything, and what that was asked.
+/// Returns an issuer whose revocation endpoint sends this response instead, if there is one, and the requests to it.
 fn revoking(issuer: &Issuer, answer: Option<(u16, &'static str, &'static str)>) -> (impl HttpService, Asked) {
     let asked = Asked::default();
     let (issuer, log) = (issuer.service(), Arc::clone(&asked));
@@ -80,9 +80,9 @@ async fn the_access_token_and_its_refresh_token_are_revoked() {
     assert_eq!((issuer.counts().password, issuer.counts().refresh_token), (2, 0), "the refresh token is gone");
 }
 
-/// RFC 7009 §2.2: an unknown token is no error.
+/// An unknown token is not an error (RFC 7009 §2.2).
 #[tokio::test]
-async fn revoking_twice_or_before_the_first_token_is_no_error() {
+async fn revoking_twice_or_before_the_first_token_is_not_an_error() {
     let issuer = issuer();
     let cache = cache(issuer.service());
     cache.revoke().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_revocation_endpoint_that_would_not_is_an_error_and_the_token_is_forgo
     }
 }
 
-/// Some servers revoke no JWTs; the refresh token goes all the same.
+/// Some servers do not revoke JWTs. The refresh token is revoked anyway.
 #[tokio::test]
 async fn an_access_token_that_cannot_be_revoked_does_not_save_the_refresh_token() {
     let (http, asked) = revoking(&issuer(), Some((400, r#"{"error":"unsupported_token_type"}"#, "")));
@@ -124,7 +124,7 @@ async fn an_access_token_that_cannot_be_revoked_does_not_save_the_refresh_token(
 }
 
 #[tokio::test]
-async fn a_refresh_token_of_ones_own_is_revoked_whether_it_was_used_or_not() {
+async fn a_configured_refresh_token_is_revoked_whether_it_was_used_or_not() {
     let issuer = issuer();
     let (http, asked) = revoking(&issuer, None);
     let source = RefreshToken::builder(TOKEN)
@@ -166,9 +166,9 @@ async fn a_source_that_cannot_revoke_says_so() {
     assert!(!cache.status().is_ready());
 }
 
-/// Its token would outlive the revocation.
+/// Otherwise its token would still be valid after the revocation.
 #[tokio::test]
-async fn a_renewal_under_way_is_waited_for_and_its_token_revoked() {
+async fn revoking_waits_for_a_renewal_in_progress_and_revokes_its_token() {
     let issuer = issuer();
     let cache = cache(issuer.service());
     let gate = issuer.hold();

@@ -29,7 +29,7 @@ const V2: &[&str] = &[
     "system/Encounter.cud",
 ];
 
-/// Each with what it is in version 2.
+/// Scopes of version 1, each with its form in version 2.
 const V1: &[(&str, &str)] = &[
     ("patient/Observation.read", "patient/Observation.rs"),
     ("patient/Immunization.read", "patient/Immunization.rs"),
@@ -51,7 +51,7 @@ const NOT_CLINICAL: &[&str] = &[
     "online_access",
 ];
 
-/// Each with a word of the reason.
+/// Invalid scopes, each with a word from the error message.
 const INVALID: &[(&str, &str)] = &[
     ("patient/Observation.sr", "order"),
     ("patient/Observation.dc", "order"),
@@ -100,7 +100,7 @@ fn the_clinical_scopes_of_the_specification_are_understood_and_kept_as_written()
 }
 
 #[test]
-fn what_is_no_clinical_scope_is_refused_with_the_reason() {
+fn text_that_is_not_a_clinical_scope_is_refused_with_the_reason() {
     for (text, reason) in INVALID {
         let error = text.parse::<SmartScope>().expect_err(text).to_string();
         assert!(error.contains(reason), "{text}: {error}");
@@ -122,7 +122,7 @@ fn the_parts_of_a_scope_can_be_asked_for() {
 }
 
 #[test]
-fn no_level_takes_in_another() {
+fn no_level_includes_another() {
     let levels = ["patient/*.cruds", "user/*.cruds", "system/*.cruds"].map(smart);
     for (one, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
         assert!(!levels[one].covers(&levels[other]));
@@ -130,7 +130,7 @@ fn no_level_takes_in_another() {
 }
 
 #[test]
-fn the_case_of_a_resource_counts() {
+fn resources_are_case_sensitive() {
     assert!(!smart("patient/observation.rs").covers(&smart("patient/Observation.rs")));
     assert!(!smart("patient/observation.rs").allows(Level::Patient, "Observation", Interaction::Read));
 }
@@ -211,12 +211,12 @@ fn scopes_are_a_string_in_json_and_read_from_an_array_too() {
 }
 
 #[test]
-fn a_scope_is_said_in_words() {
+fn a_scope_is_described_in_words() {
     for (scope, words) in [
         ("patient/Observation.read", "read and search Observation of the patient in context"),
         ("patient/Patient.r", "read Patient of the patient in context"),
         ("user/*.*", "create, read, update, delete and search all resources that the user may access"),
-        ("system/Encounter.cu", "create and update Encounter that the client may access with no user there"),
+        ("system/Encounter.cu", "create and update Encounter that the client may access without a user"),
         (
             "patient/Observation.s?category=lab&status=final",
             "search Observation of the patient in context, where category is lab and status is final",

@@ -1,4 +1,4 @@
-//! Scopes against a slow model: all that a scope allows, counted out.
+//! Compares scopes with a slow model that enumerates everything that a scope allows.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::scopes::{scopes, smart};
 
 /// A scope in its parts, and its text.
 #[derive(Clone, Debug)]
-struct Spelled {
+struct WrittenScope {
     level: Level,
     resource: &'static str,
     letters: String,
@@ -24,19 +24,19 @@ struct Spelled {
     text: String,
 }
 
-/// One thing that can be done with one record. What the scopes do not name stands for all that is not named.
-type Deed = (Level, &'static str, char, Record);
+/// One interaction with one record. The resource `Unnamed` stands for all resources that no scope names.
+type Permission = (Level, &'static str, char, Record);
 
-/// Which of the queries `x=1` and `y=2` find the record.
+/// Whether the queries `x=1` and `y=2` find the record.
 type Record = (bool, bool);
 
 const LEVELS: [Level; 3] = [Level::Patient, Level::User, Level::System];
 const RESOURCES: [&str; 3] = ["Observation", "Condition", "Unnamed"];
 const RECORDS: [Record; 4] = [(false, false), (true, false), (false, true), (true, true)];
 
-impl Spelled {
-    /// All that it allows, counted out.
-    fn deeds(&self) -> impl Iterator<Item = Deed> {
+impl WrittenScope {
+    /// Enumerates everything that the scope allows.
+    fn permissions(&self) -> impl Iterator<Item = Permission> {
         let resources = RESOURCES.into_iter().filter(|one| ["*", *one].contains(&self.resource));
         resources.flat_map(move |resource| {
             let records = RECORDS.into_iter().filter(|&(x, y)| match self.query {
@@ -51,7 +51,7 @@ impl Spelled {
     }
 }
 
-fn spelled() -> impl Strategy<Value = Spelled> {
+fn written() -> impl Strategy<Value = WrittenScope> {
     let letters = vec(any::<bool>(), 5)
         .prop_map(|kept| "cruds".chars().zip(kept).filter_map(|(letter, kept)| kept.then_some(letter)).collect())
         .prop_filter("at least one", |letters: &String| !letters.is_empty());
@@ -66,26 +66,26 @@ fn spelled() -> impl Strategy<Value = Spelled> {
             };
             let text = format!("{}/{resource}.{ending}", level.as_str());
             let text = query.map_or(text.clone(), |query| format!("{text}?{query}"));
-            Spelled { level, resource, letters, query, text }
+            WrittenScope { level, resource, letters, query, text }
         },
     )
 }
 
-fn several() -> impl Strategy<Value = Vec<Spelled>> {
-    vec(spelled(), 0..6)
+fn several() -> impl Strategy<Value = Vec<WrittenScope>> {
+    vec(written(), 0..6)
 }
 
-fn joined(all: &[Spelled]) -> Scopes {
+fn joined(all: &[WrittenScope]) -> Scopes {
     scopes(&all.iter().map(|one| one.text.as_str()).collect::<Vec<_>>().join(" "))
 }
 
-fn deeds(all: &[Spelled]) -> BTreeSet<Deed> {
-    all.iter().flat_map(Spelled::deeds).collect()
+fn permissions(all: &[WrittenScope]) -> BTreeSet<Permission> {
+    all.iter().flat_map(WrittenScope::permissions).collect()
 }
 
 proptest! {
     #[test]
-    fn a_printed_scope_is_read_as_the_same(one in spelled(), all in several()) {
+    fn a_printed_scope_is_read_as_the_same(one in written(), all in several()) {
         prop_assert_eq!(smart(&one.text).to_string(), one.text);
         let set = joined(&all);
         prop_assert_eq!(scopes(&set.to_string()), set);
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_breaks_the_parser(text in ".*") {
+    fn the_parser_does_not_panic_on_any_text(text in ".*") {
         let _ = text.parse::<Scopes>();
         if let Ok(scope) = text.parse::<SmartScope>() {
             prop_assert_eq!(scope.as_str(), text);
@@ -106,36 +106,36 @@ proptest! {
     }
 
     #[test]
-    fn allows_is_what_is_counted_out(all in several()) {
-        let (set, deeds) = (joined(&all), deeds(&all));
+    fn allows_matches_the_model(all in several()) {
+        let (set, permissions) = (joined(&all), permissions(&all));
         for (level, resource) in LEVELS.into_iter().flat_map(|level| RESOURCES.map(|resource| (level, resource))) {
             for interaction in Interaction::ALL {
-                // A record that no query finds is allowed only by a scope without one.
-                let counted = deeds.contains(&(level, resource, interaction.letter(), (false, false)));
+                // Only a scope without a query allows access to a record that no query finds.
+                let counted = permissions.contains(&(level, resource, interaction.letter(), (false, false)));
                 prop_assert_eq!(set.allows(level, resource, interaction), counted);
             }
         }
     }
 
     #[test]
-    fn inclusion_is_what_is_counted_out(granted in several(), needed in several()) {
-        let (have, want) = (deeds(&granted), deeds(&needed));
+    fn inclusion_matches_the_model(granted in several(), needed in several()) {
+        let (have, want) = (permissions(&granted), permissions(&needed));
         prop_assert_eq!(joined(&granted).covers(&joined(&needed)), want.is_subset(&have));
         let missing = joined(&needed).missing_from(&joined(&granted));
         for one in &needed {
-            prop_assert_eq!(missing.contains(&one.text), !one.deeds().all(|deed| have.contains(&deed)));
+            prop_assert_eq!(missing.contains(&one.text), !one.permissions().all(|permission| have.contains(&permission)));
         }
         if let [one, ..] = needed.as_slice() {
             for other in &granted {
-                let within = one.deeds().collect::<BTreeSet<_>>().is_subset(&other.deeds().collect());
+                let within = one.permissions().collect::<BTreeSet<_>>().is_subset(&other.permissions().collect());
                 prop_assert_eq!(smart(&other.text).covers(&smart(&one.text)), within);
             }
         }
     }
 
     #[test]
-    fn scopes_mean_the_same_when_their_canonical_forms_are_equal(one in spelled(), other in spelled()) {
-        let same = one.deeds().collect::<BTreeSet<_>>() == other.deeds().collect();
+    fn scopes_mean_the_same_when_their_canonical_forms_are_equal(one in written(), other in written()) {
+        let same = one.permissions().collect::<BTreeSet<_>>() == other.permissions().collect();
         let (one, other) = (smart(&one.text), smart(&other.text));
         prop_assert_eq!(one.canonical() == other.canonical(), same);
         prop_assert!(one.covers(&one.canonical()) && one.canonical().covers(&one));

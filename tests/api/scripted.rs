@@ -1,4 +1,5 @@
-//! An API and a token source that do as scripted, and a wrapper that holds its callers to the contract of `tower::Service`.
+//! A scripted API, a scripted token source, and a wrapper that checks that its callers follow the contract of
+//! `tower::Service`.
 
 use std::{
     collections::VecDeque,
@@ -21,22 +22,22 @@ use tokio::task::yield_now;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{AccessToken, BearerAuth, BearerAuthLayer, Error, Outcome, Reason, TokenSource};
 
-/// Where the API is.
+/// The URL of the API.
 pub(crate) const URI: &str = "https://api.example.org/fhir/Patient";
 
-/// What an API does with one request.
+/// How the API responds to one request.
 pub(crate) enum Answer {
     Say(Response<Full<Bytes>>),
     Fail(&'static str),
     Hang,
 }
 
-/// A status; a 401 says `invalid_token`.
+/// A response with this status. A 401 has the error `invalid_token`.
 pub(crate) fn status(status: u16) -> Answer {
     if status == 401 { challenge(401, "Bearer error=invalid_token") } else { challenge(status, "") }
 }
 
-/// A status with this challenge, if there is one.
+/// A response with this status, and with this challenge if it is not empty.
 pub(crate) fn challenge(status: u16, challenge: &'static str) -> Answer {
     let mut answer = Response::builder().status(status);
     if !challenge.is_empty() {
@@ -45,13 +46,13 @@ pub(crate) fn challenge(status: u16, challenge: &'static str) -> Answer {
     Answer::Say(answer.body(Full::default()).unwrap())
 }
 
-/// A request as the API saw it.
+/// A request as the API received it.
 pub(crate) struct Seen {
     pub(crate) head: Parts,
     pub(crate) body: Bytes,
 }
 
-/// Gives its answers in order, and then 200s.
+/// An API that sends its scripted responses in order, and then responds with 200.
 #[derive(Clone, Default)]
 pub(crate) struct Api(Arc<Mutex<(VecDeque<Answer>, Vec<Seen>)>>);
 
@@ -68,7 +69,7 @@ impl Api {
         std::mem::take(&mut self.0.lock().unwrap().1)
     }
 
-    /// The `Authorization` headers of all requests so far, which are then forgotten.
+    /// Returns the `Authorization` headers of all requests so far, and forgets them.
     pub(crate) fn take_authorizations(&self) -> Vec<String> {
         let header = |seen: Seen| match seen.head.headers.get("authorization") {
             Some(value) => value.to_str().unwrap().to_owned(),
@@ -111,8 +112,9 @@ where
     }
 }
 
-/// Ready only the second time that it is asked, for one call, on the instance that was asked; a clone starts anew. It
-/// panics when it is called otherwise: <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
+/// A service that is ready at the second poll, for one call, on the polled instance. A clone is not ready. It panics if
+/// the contract is broken:
+/// <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
 pub(crate) struct Strict<S> {
     inner: S,
     readiness: Readiness,
@@ -162,7 +164,7 @@ impl<S: Service<R>, R> Service<R> for Strict<S> {
     }
 }
 
-/// Gives `t1`, `t2`, …, each time it is asked, or fails on command.
+/// A source that returns `t1`, `t2` and so on, or fails on command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Numbered {
     asked: Arc<AtomicU64>,
@@ -190,7 +192,7 @@ impl TokenSource for Numbered {
     }
 }
 
-/// A service that is polled ready and called, as its callers should.
+/// Polls a service until it is ready, and calls it.
 pub(crate) async fn send<S, Req>(service: &mut S, request: Req) -> Result<S::Response, S::Error>
 where
     S: Service<Req>,
@@ -202,17 +204,17 @@ pub(crate) fn get(uri: &str) -> Request<Full<Bytes>> {
     Request::get(uri).body(Full::default()).unwrap()
 }
 
-/// The whole body of an answer.
+/// Returns the whole body of a response.
 pub(crate) async fn text(body: Full<Bytes>) -> Bytes {
     let whole: Result<_, Infallible> = body.collect().await;
     whole.unwrap().to_bytes()
 }
 
-/// A layer over numbered tokens, and its API.
+/// A layer with numbered tokens, and its API.
 pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) source: Numbered,
-    pub(crate) layer: BearerAuthLayer<Numbered>,
+    pub(crate) layer: BearerAuthLayer,
 }
 
 pub(crate) fn world(answers: impl IntoIterator<Item = Answer>) -> World {
@@ -221,7 +223,7 @@ pub(crate) fn world(answers: impl IntoIterator<Item = Answer>) -> World {
 }
 
 impl World {
-    pub(crate) fn service(&self) -> BearerAuth<Strict<Api>, Numbered> {
+    pub(crate) fn service(&self) -> BearerAuth<Strict<Api>> {
         self.layer.layer(Strict::new(self.api.clone()))
     }
 
@@ -231,5 +233,5 @@ impl World {
 }
 
 pub(crate) fn outcome<B>(answer: &Response<B>) -> &Outcome {
-    answer.extensions().get().expect("more than a plain hit happened")
+    answer.extensions().get().expect("an outcome of more than a plain hit")
 }

@@ -1,4 +1,4 @@
-//! Secrets from where people keep them.
+//! Secrets in files, environment variables and other places.
 
 use std::{
     fs,
@@ -29,7 +29,8 @@ fn grant(issuer: &Issuer, password: Secret) -> PasswordGrant<IssuerService> {
     builder(password).build_with(issuer.service()).unwrap()
 }
 
-/// As Kubernetes does it: the file is a link into a folder that is a link, which is replaced by renaming.
+/// Mounts a secret as Kubernetes does: the file is a link into a folder, which is a link too and is replaced by
+/// renaming.
 #[cfg(unix)]
 fn mount(folder: &Path, version: &str, password: &str) {
     use std::os::unix::fs::symlink;
@@ -54,7 +55,7 @@ async fn a_mounted_secret_that_is_swapped_ends_the_wait_after_a_refusal() {
     for _ in 0..100 {
         assert!(cache.token().await.unwrap_err().is_backing_off());
     }
-    // Of the same length, and within the same instant for all that a test can do.
+    // The new file has the same length, and nearly the same modification time.
     mount(folder, "..v2", "user-password\n");
     cache.token().await.unwrap();
     assert_eq!(issuer.counts().password, 2);
@@ -73,9 +74,9 @@ async fn a_file_that_is_rewritten_ends_the_wait_too() {
     cache.token().await.unwrap();
 }
 
-/// Each end of the wait may cost a try at a password that is still wrong.
+/// Each end of the wait can cause one more attempt with a wrong password.
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_gone_for_a_moment_does_not_end_the_wait() {
+async fn a_file_that_is_missing_for_a_moment_does_not_end_the_wait() {
     let file = scratch("password");
     fs::write(&file, "wrong").unwrap();
     let issuer = Issuer::new();
@@ -140,7 +141,7 @@ async fn what_is_missing_is_named_and_what_is_there_is_not_shown() {
 
 #[tokio::test]
 async fn an_environment_variable_is_read() {
-    // Set by cargo for every test.
+    // Cargo sets it for every test.
     let name = env!("CARGO_PKG_NAME");
     let issuer = Issuer::builder().user("user1", name).build();
     grant(&issuer, Secret::env("CARGO_PKG_NAME")).obtain(Reason::First).await.unwrap();

@@ -1,4 +1,4 @@
-//! No secret is in any `Debug`, `Display`, error chain or log line (35).
+//! Secrets do not appear in any `Debug`, `Display`, error chain or log line.
 
 use std::{
     error::Error as StdError,
@@ -17,13 +17,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::json;
 use tower::{BoxError, Layer, Service, ServiceExt};
-#[cfg(feature = "jwt")]
-use tower_bearer::grant::{
-    Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
-    TokenExchange, token_type,
-};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, FixedToken, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
+    AccessToken, BearerAuthLayer, FixedToken, Outcome, PasswordGrant, Reason, TokenCache,
     grant::{ClientAuth, Credentials, PasswordGrantBuilder},
     source::from_fn,
     testing::{Failure, Issuer, RefreshTokens},
@@ -33,18 +28,27 @@ use tower_bearer::{
     Error,
     grant::{HttpClient, HttpService},
 };
+#[cfg(feature = "jwt")]
+use tower_bearer::{
+    TokenSource,
+    grant::{
+        Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
+        TokenExchange, token_type,
+    },
+};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::scripted::{Strict, get, send};
 
 const URL: &str = "https://issuer.test/token?tenant=hidden-query";
 const API: &str = "https://api.example.org/fhir/Patient";
-/// Some of these characters change when they are form-encoded. An error code may not have them: the next one may be one.
+/// Some of these characters change when they are form-encoded, and are not allowed in an error code. `CODE_LIKE` has
+/// only characters that are allowed there.
 const PASSWORD: &str = "pä55word/Open sesame+1";
 const CODE_LIKE: &str = "open_sesame";
 const CLIENT_SECRET: &str = "client/S3cret=+";
 
-/// Everything that was shown or logged, and every secret that was in play.
+/// Everything that was shown or logged, and every secret that was used.
 #[derive(Clone, Default)]
 struct Captured {
     shown: Arc<Mutex<String>>,
@@ -91,8 +95,8 @@ impl Captured {
         self.secrets.lock().unwrap().push(secret.to_owned());
     }
 
-    /// Shows what is known of the newest token, and adds it and the refresh tokens that were sent to the secrets.
-    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache<impl TokenSource>, token: &AccessToken) {
+    /// Shows what is known about the newest token. Adds it and the refresh tokens that were sent to the secrets.
+    fn hide_tokens_of(&self, issuer: &Issuer, cache: &TokenCache, token: &AccessToken) {
         self.show(&(issuer, cache, cache.status(), token, token.header_value()));
         self.hide(token.secret());
         issuer
@@ -102,7 +106,7 @@ impl Captured {
             .for_each(|token| self.hide(token));
     }
 
-    /// After a look whether `logged` was captured at all.
+    /// Checks that no secret was shown. First checks that `logged` was captured.
     fn assert_clean(&self, logged: &str) {
         let shown = self.shown.lock().unwrap();
         assert!(shown.contains(logged), "{shown}");
@@ -110,7 +114,7 @@ impl Captured {
         let pairs = [form(CLIENT_SECRET), CLIENT_SECRET.to_owned()].map(|secret| format!("client1:{secret}"));
         secrets.extend([PASSWORD, CODE_LIKE, CLIENT_SECRET, "hidden-"].map(str::to_owned).into_iter().chain(pairs));
         for secret in &secrets {
-            // Without the last characters, which depend on what follows in base64.
+            // Omits the last characters, because in base64 they depend on the text that follows.
             let based = |text: String| text[..text.len().saturating_sub(3)].to_owned();
             for form in [
                 secret.clone(),
@@ -145,7 +149,7 @@ fn issuer() -> Issuer {
         .build()
 }
 
-/// Every failure that the issuer can show, some with secrets in them.
+/// All failures of the scripted issuer, some of them with secrets.
 fn failures() -> Vec<Failure> {
     let echo = format!("<html>{PASSWORD} {CLIENT_SECRET}</html>");
     let cut = format!(r#"{{"access_token":"{CLIENT_SECRET}"#);
@@ -182,7 +186,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_without_trouble_shows_no_secret() {
+async fn successful_requests_and_renewals_show_no_secret() {
     let (captured, _logging) = Captured::logging();
     let issuer = issuer();
     let auth = ClientAuth::basic("client1", CLIENT_SECRET);
@@ -195,7 +199,7 @@ async fn a_life_without_trouble_shows_no_secret() {
     let layer = BearerAuthLayer::with_cache(cache.clone());
     let mut service = layer.layer(issuer.api());
     captured.show(&(&layer, &service));
-    // The first token, a hit, a revocation that a refresh mends, an expiry, one that the password mends.
+    // The first token, a hit, a revocation followed by a refresh, an expiry, and a renewal with the password.
     for step in 0..5 {
         match step {
             2 => issuer.revoke_current(),
@@ -206,7 +210,7 @@ async fn a_life_without_trouble_shows_no_secret() {
         let answer = send(&mut service, get(API)).await.unwrap();
         captured.show(&(answer.extensions().get::<Outcome>(), &layer, &service));
         captured.hide_tokens_of(&issuer, &cache, &cache.token().await.unwrap());
-        captured.show(&Reason::Rejected(cache.token().await.unwrap()));
+        captured.show(&Reason::rejected(cache.token().await.unwrap()));
     }
     assert!(issuer.counts().issued >= 4);
     captured.assert_clean("token issued");
@@ -233,7 +237,7 @@ async fn no_failure_shows_a_secret() {
         let outcome = answer.extensions().get::<Outcome>().unwrap();
         captured.show(&(outcome, cache.status()));
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +259,7 @@ async fn a_server_that_repeats_what_it_was_sent_is_not_quoted() {
             fails(&captured, &mut BearerAuthLayer::new(grant).layer(issuer.api())).await;
         }
     }
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]
@@ -277,7 +281,7 @@ async fn a_source_that_panics_shows_no_secret() {
     });
     captured.show(&source);
     fails(&captured, &mut BearerAuthLayer::new(source).layer(issuer.api())).await;
-    captured.assert_clean("no token");
+    captured.assert_clean("token request failed");
 }
 
 #[tokio::test]
@@ -304,7 +308,7 @@ async fn a_wrong_setting_shows_no_secret() {
     captured.assert_clean("GrantBuilder");
 }
 
-/// With the real client, whose own errors and log lines are in the chain.
+/// With the real client, whose own errors and log lines are part of the chain.
 #[cfg(feature = "client")]
 #[tokio::test]
 async fn a_real_client_shows_no_secret() {
@@ -334,7 +338,7 @@ async fn a_real_client_shows_no_secret() {
     captured.assert_clean("could not be reached");
 }
 
-/// Errors and redirects that repeat what was sent, then a token and its revocation.
+/// Lets the source fail with errors and redirects that repeat what was sent, then obtains a token and revokes it.
 #[cfg(feature = "jwt")]
 async fn fails_and_then_not(captured: &Captured, issuer: &Issuer, source: &impl TokenSource) {
     for failure in ["hidden-subject", "hidden-actor", "hidden-first", "hidden-grant", "hidden-assertion"] {
@@ -358,7 +362,7 @@ async fn fails_and_then_not(captured: &Captured, issuer: &Issuer, source: &impl 
     captured.show(&(token.clone(), source.revoke(&token).await.map_err(|error| captured.show_error(&error))));
 }
 
-/// Everything that the other grants hold or send: keys, assertions, tokens of others, refresh tokens.
+/// Everything that the other grants store or send: keys, assertions, tokens of other issuers, and refresh tokens.
 #[cfg(feature = "jwt")]
 #[tokio::test(start_paused = true)]
 async fn no_grant_shows_what_it_sends() {

@@ -1,4 +1,4 @@
-//! The layer as a tower service: its contract, the limits it shares, real connections.
+//! The layer as a tower service: its contract, the limits that it shares, and real connections.
 
 use std::{cell::Cell, convert::Infallible, rc::Rc, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use crate::support::grant;
 
 const LONG: Duration = Duration::from_secs(5);
 
-/// 31, tower's "Be careful when cloning inner services".
+/// See "Be careful when cloning inner services" in tower's documentation.
 #[tokio::test]
 async fn the_retry_waits_until_the_inner_service_is_ready() {
     let layer = BearerAuthLayer::new(Numbered::default());
@@ -61,17 +61,19 @@ async fn the_retry_waits_until_the_inner_service_is_ready() {
     assert_eq!(assert_ready_ok!(answer.poll()).status(), 200);
 }
 
-/// 31: it is the service's own failure, not a rejection or a failure of ours.
+/// The error is the service's own. It is neither a rejection nor an error of the crate.
 #[tokio::test]
-async fn a_service_that_is_gone_says_so_itself() {
+async fn the_error_of_a_service_that_is_gone_is_passed_on() {
     let layer = BearerAuthLayer::new(Numbered::default());
     let (mut service, mut handle) = mock::spawn_layer::<Request<Full<Bytes>>, Response<String>, _>(layer);
     handle.send_error("closed");
-    let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else { panic!("it is gone") };
+    let std::task::Poll::Ready(Err(error)) = service.poll_ready::<Request<Full<Bytes>>>() else {
+        panic!("the service is closed, so it is an error")
+    };
     assert!(!error.is::<Error>());
 }
 
-/// 21: a permit is free while a token is awaited.
+/// The permit is available to others while the request waits for a token.
 #[tokio::test(start_paused = true)]
 async fn readiness_is_given_up_while_waiting_for_a_token() {
     let (issuer, permits) = (Issuer::new(), Arc::new(Semaphore::new(1)));
@@ -86,7 +88,7 @@ async fn readiness_is_given_up_while_waiting_for_a_token() {
     assert_eq!(request.await.unwrap().unwrap(), 200);
 }
 
-/// A queue below may take longer than a token lives.
+/// A queue below the layer can take longer than a token's lifetime.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_queued_for_long_goes_with_the_newest_token() {
     let (api, permits) = (Api::default(), Arc::new(Semaphore::new(1)));
@@ -98,7 +100,7 @@ async fn a_request_that_queued_for_long_goes_with_the_newest_token() {
     let mut queued = task::spawn(ready.call(get(URI)));
     let place = permits.acquire_owned().await.unwrap();
     let first = cache.token().await.unwrap();
-    assert_pending!(queued.poll(), "it has its token, and no place");
+    assert_pending!(queued.poll(), "it has its token, and waits for the queue");
     cache.invalidate(&first);
     cache.token().await.unwrap();
     drop(place);
@@ -106,7 +108,7 @@ async fn a_request_that_queued_for_long_goes_with_the_newest_token() {
     assert_eq!(api.take_authorizations(), ["Bearer t2"]);
 }
 
-/// 21: nor does an idle service keep a permit after a call that failed for want of a token.
+/// An idle service holds no permit after a call that failed because there was no token.
 #[tokio::test(start_paused = true)]
 async fn readiness_is_given_up_when_there_is_no_token() {
     let (source, permits) = (Numbered::default(), Arc::new(Semaphore::new(1)));
@@ -120,7 +122,7 @@ async fn readiness_is_given_up_when_there_is_no_token() {
     }
 }
 
-/// 21: one permit for the token endpoint's client and the API's, in all that can happen.
+/// The token endpoint's client and the API's client share one permit, in all situations.
 #[tokio::test(start_paused = true)]
 async fn one_permit_for_both_clients_is_enough() {
     let limit = GlobalConcurrencyLimitLayer::new(1);
@@ -171,7 +173,6 @@ async fn a_real_client_gets_reuses_and_renews_a_token_from_a_real_server() {
     assert_eq!(issuer.counts().api_rejected, 1);
 }
 
-/// 30.
 #[tokio::test]
 async fn the_retry_reuses_the_connection_of_the_401() {
     let (addr, taken) = raw::api([
@@ -202,7 +203,7 @@ async fn two_layers_over_one_cache_make_one_token_request() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_clone_goes_without_retry() {
+async fn a_body_that_is_not_clone_is_sent_without_retry() {
     let api = Api::answering([status(401)]);
     let layer = BearerAuthLayer::new(Numbered::default()).without_retry();
     let mut service = layer.layer(Strict::new(api.clone()));
@@ -234,7 +235,7 @@ async fn an_inner_service_need_not_be_send() {
     assert_eq!(calls.get(), 2);
 }
 
-/// 14: a 401 of the token endpoint is a refusal, and nothing is renewed because of it.
+/// A 401 of the token endpoint is a refusal, and does not cause a renewal.
 #[tokio::test(start_paused = true)]
 async fn a_401_of_the_token_endpoint_is_an_error() {
     let issuer = Issuer::new();
@@ -251,6 +252,6 @@ async fn a_401_of_the_token_endpoint_is_an_error() {
     issuer.fail_until_cleared(Failure::Status(401));
     let answer = send(&mut service, get(URI)).await.unwrap();
     let why = answer.extensions().get().and_then(Outcome::not_retried);
-    assert!(matches!(why, Some(NotRetried::RenewalFailed(_))), "{why:?}");
+    assert!(matches!(why, Some(NotRetried::RenewalFailed { .. })), "{why:?}");
     assert_eq!((issuer.counts().token_requests, issuer.counts().api_requests), (3, 2));
 }

@@ -1,4 +1,4 @@
-//! What several topics need.
+//! Items that several topics share.
 
 use std::{
     fmt::Debug,
@@ -20,24 +20,22 @@ use tower_bearer::{
     AccessToken, Error, NotRetried, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
     grant::{ClientAuth, HttpService},
     source::from_fn,
-    testing::{Issuer, IssuerService, TokenFormat, TokenRequest},
+    testing::{Issuer, TokenFormat, TokenRequest},
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// The password grant over an issuer in process.
-pub(crate) type Grant = PasswordGrant<IssuerService>;
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// An issuer of opaque tokens, which are faster to make than JWTs. They live an hour.
+/// Returns an issuer of opaque tokens, which are faster to issue than JWTs. They live for an hour.
 pub(crate) fn issuer() -> Issuer {
     Issuer::builder().token_format(TokenFormat::Opaque).build()
 }
 
-/// The password grant as an issuer's defaults want it, over any client.
+/// Returns the password grant for an issuer with default settings, over any client.
 pub(crate) fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
     PasswordGrant::builder("https://issuer.test/token")
         .client_auth(ClientAuth::basic("client1", "client-secret"))
@@ -46,17 +44,17 @@ pub(crate) fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
         .unwrap()
 }
 
-/// One token, as a source gives it without a cache.
+/// Obtains one token from a source, without a cache.
 pub(crate) async fn obtain(source: &impl TokenSource) -> Result<AccessToken, Error> {
     source.obtain(Reason::First).await
 }
 
-/// Whether an API of the issuer's takes the token.
+/// Returns whether the issuer accepts the token.
 pub(crate) fn accepted(issuer: &Issuer, token: &AccessToken) -> bool {
     issuer.check(&HeaderMap::from_iter([(AUTHORIZATION, token.header_value())])).is_accepted()
 }
 
-/// All values of a parameter.
+/// Returns all values of a parameter.
 pub(crate) fn values<'a>(request: &'a TokenRequest, name: &str) -> Vec<&'a str> {
     request.params().iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
@@ -65,7 +63,7 @@ pub(crate) fn ask(path: &str) -> Ask {
     Request::get(format!("https://api.test{path}")).body(Full::default()).unwrap()
 }
 
-/// The answer to one GET, by a clone of the service.
+/// Sends one GET request with a clone of the service, and returns the response.
 pub(crate) async fn get<S>(service: &S, path: &str) -> Answer
 where
     S: Service<Ask, Response = Answer, Error: Debug> + Clone,
@@ -77,17 +75,17 @@ pub(crate) fn is_ok(answer: &Answer) -> bool {
     answer.status() == StatusCode::OK
 }
 
-/// What is not a plain hit.
+/// Returns the outcome of a request that was not a plain hit.
 pub(crate) fn outcome(answer: &Answer) -> Option<&Outcome> {
     answer.extensions().get()
 }
 
-/// Why a rejected request was not sent again.
+/// Returns why a rejected request was not sent again.
 pub(crate) fn not_retried(answer: &Answer) -> Option<&NotRetried> {
     outcome(answer).and_then(Outcome::not_retried)
 }
 
-/// How often a source was asked.
+/// Counts the requests to a source.
 #[derive(Clone, Default)]
 pub(crate) struct Asked(Arc<AtomicU64>);
 
@@ -97,7 +95,7 @@ impl Asked {
     }
 }
 
-/// A source whose nth answer, from 1 on, is `answer(n)`; and how often it was asked.
+/// Returns a source whose nth result, from 1 on, is `answer(n)`, and the counter of its requests.
 pub(crate) fn scripted<F, Fut>(answer: F) -> (impl TokenSource, Asked)
 where
     F: Fn(u64) -> Fut + Send + Sync + 'static,
@@ -108,12 +106,12 @@ where
     (from_fn(move |_| answer(count.fetch_add(1, Ordering::Relaxed) + 1)), asked)
 }
 
-/// The nth token, of an hour.
+/// Returns the nth token, with a lifetime of an hour.
 pub(crate) fn token(n: u64) -> AccessToken {
     AccessToken::new(format!("t{n}")).unwrap().with_expires_in(HOUR)
 }
 
-/// Begins so many calls: each was polled and waits.
+/// Starts `n` calls. Each was polled and is pending.
 pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>> {
     let mut calls: Vec<_> = (0..n).map(|_| tokio_test::task::spawn(call())).collect();
     for call in &mut calls {
@@ -122,28 +120,29 @@ pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>
     calls
 }
 
-/// Lets a renewal that is under way in the background come to its end.
-pub(crate) async fn settled<T: TokenSource>(cache: &TokenCache<T>) {
+/// Waits until a renewal in the background has completed.
+pub(crate) async fn settled(cache: &TokenCache) {
     while cache.status().renewing {
         tokio::task::yield_now().await;
     }
 }
 
-/// A path for a file of this test alone.
+/// Returns a path for a file that only this test uses.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{:x}", std::process::id(), fastrand::u64(..)));
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }
 
-/// A wall clock that stands still until it is told to jump.
+/// Returns a wall clock that does not move until it is told to.
 pub(crate) fn wall() -> (Arc<AtomicU64>, impl Fn() -> SystemTime + Send + Sync + 'static) {
     let seconds = Arc::new(AtomicU64::new(1_000_000_000));
     let read = Arc::clone(&seconds);
     (seconds, move || SystemTime::UNIX_EPOCH + Duration::from_secs(read.load(Ordering::Relaxed)))
 }
 
-/// At which of the next `seconds` an attempt that `count` counts was made, with `call` made in each of them.
+/// Makes one `call` in each of the next `seconds`. Returns in which of them `count` increased, so that there was an
+/// attempt.
 pub(crate) async fn attempts_at(seconds: u64, count: impl Fn() -> u64, call: impl AsyncFn()) -> Vec<u64> {
     let (start, mut attempts) = (Instant::now(), Vec::new());
     while start.elapsed() < Duration::from_secs(seconds) {

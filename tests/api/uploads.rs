@@ -1,5 +1,5 @@
-//! Uploads of every kind through real connections, to a server that rejects each at a random moment: what it gets the
-//! second time is byte for byte what was to be sent, or the caller has its 401 (27, 28).
+//! Uploads of every kind over real connections, to a server that rejects each at a random moment. The server receives
+//! exactly the right bytes in the second attempt, or the caller gets the 401.
 
 use std::{
     collections::HashMap,
@@ -31,26 +31,26 @@ use tower_bearer::{
 
 use crate::scripted::{Numbered, send};
 
-/// Of each kind of server, by each version of HTTP.
+/// The number of cases for each kind of server and each version of HTTP.
 const CASES: u64 = 2_500;
 const CAP: usize = 8 * 1024;
-/// A case that takes longer hangs.
+/// A case that takes longer has hung.
 const HANG: Duration = Duration::from_secs(30);
 
-/// How the server treats the first attempt, and what the upload is like; all of it follows from a number.
+/// The upload, and how the server handles its first attempt. Everything is derived from a number.
 #[derive(Clone, Debug)]
 struct Case {
     chunks: Vec<usize>,
     declared: bool,
     trailers: bool,
-    /// The upload breaks off after so many chunks.
+    /// The upload fails after this many chunks.
     fails_after: Option<usize>,
-    /// The server says 401 when it has read so many bytes; `usize::MAX` for all of them.
+    /// The server responds with 401 after it has read this many bytes. `usize::MAX` means all of them.
     rejects_at: usize,
-    /// The 401's own body, in chunks.
-    excuse: usize,
-    /// How often the upload has nothing to give, in 16.
-    hesitates: u8,
+    /// The number of chunks of the 401's own body.
+    rejection_chunks: usize,
+    /// How many polls of 16 find the upload not ready.
+    pending_in_16: u8,
     seed: u64,
 }
 
@@ -70,12 +70,12 @@ impl Case {
         let declared = rng.bool();
         Self {
             declared,
-            // HTTP/1.1 has no place for trailers when the length is declared.
+            // HTTP/1.1 does not allow trailers when the length is declared.
             trailers: rng.bool() && !(declared && version == Version::HTTP_11),
             fails_after: (rng.u8(0..10) == 0 && total > 0).then(|| rng.usize(0..chunks.len())),
             rejects_at: *rng.choice(&[0, 1, total / 2, CAP, usize::MAX]).unwrap(),
-            excuse: *rng.choice(&[0, 1, 3, 200]).unwrap(),
-            hesitates: *rng.choice(&[0, 4, 12]).unwrap(),
+            rejection_chunks: *rng.choice(&[0, 1, 3, 200]).unwrap(),
+            pending_in_16: *rng.choice(&[0, 4, 12]).unwrap(),
             seed: number,
             chunks,
         }
@@ -85,7 +85,7 @@ impl Case {
         self.chunks.iter().sum()
     }
 
-    /// What it must send, to the byte.
+    /// Returns the bytes that it must send.
     fn payload(&self, range: Range<usize>) -> Bytes {
         range.map(|at| ((at as u64 * 31 + self.seed) >> 3).to_le_bytes()[0]).collect()
     }
@@ -99,7 +99,7 @@ impl Case {
     }
 }
 
-/// A body by the case.
+/// The body of a case.
 struct Upload {
     case: Case,
     chunk: usize,
@@ -113,7 +113,7 @@ impl Body for Upload {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.rng.u8(0..16) < self.case.hesitates {
+        if self.rng.u8(0..16) < self.case.pending_in_16 {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -148,21 +148,21 @@ impl Body for Upload {
     }
 }
 
-/// What the server saw of each second attempt.
+/// What the server received in each second attempt.
 type Seen = Arc<Mutex<HashMap<u64, Whole>>>;
 
 type Whole = (Bytes, Option<HeaderMap>);
 
-/// What a server does with an upload that it has rejected.
+/// What a server does with the rest of an upload that it has rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Manners {
-    ReadsOn,
-    LeavesTheRest,
+enum AfterRejection {
+    ContinuesReading,
+    StopsReading,
 }
 
 async fn answer(
     request: Request<Incoming>,
-    manners: Manners,
+    after_rejection: AfterRejection,
     seen: Seen,
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let number = |name| request.headers()[name].to_str().unwrap().parse().unwrap();
@@ -182,24 +182,24 @@ async fn answer(
             None => break,
         }
     }
-    if manners == Manners::ReadsOn {
+    if after_rejection == AfterRejection::ContinuesReading {
         tokio::spawn(async move { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} });
     }
-    let excuse = stream::iter(0..case.excuse).then(|_| async {
+    let rejection_body = stream::iter(0..case.rejection_chunks).then(|_| async {
         tokio::task::yield_now().await;
         Ok(Frame::data(Bytes::from_static(&[b'x'; 500])))
     });
-    let excuse = UnsyncBoxBody::new(http_body_util::StreamBody::new(excuse));
-    Ok(Response::builder().status(401).body(excuse)?)
+    let rejection_body = UnsyncBoxBody::new(http_body_util::StreamBody::new(rejection_body));
+    Ok(Response::builder().status(401).body(rejection_body)?)
 }
 
-async fn serve(version: Version, manners: Manners, seen: Seen) -> SocketAddr {
+async fn serve(version: Version, after_rejection: AfterRejection, seen: Seen) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let seen = seen.clone();
-            let service = service_fn(move |request| answer(request, manners, seen.clone()));
+            let service = service_fn(move |request| answer(request, after_rejection, seen.clone()));
             let stream = TokioIo::new(stream);
             tokio::spawn(async move {
                 match version {
@@ -214,7 +214,7 @@ async fn serve(version: Version, manners: Manners, seen: Seen) -> SocketAddr {
     address
 }
 
-/// How the cases ended.
+/// The number of cases with each result.
 #[derive(Debug, Default)]
 struct Tally {
     retried: u64,
@@ -230,9 +230,11 @@ where
     R: Replay<B, Kept: Send> + Clone + Send + Sync + 'static,
 {
     let tally = Mutex::new(Tally::default());
-    for (manners, cases) in [(Manners::ReadsOn, 0..CASES), (Manners::LeavesTheRest, CASES..2 * CASES)] {
+    for (after_rejection, cases) in
+        [(AfterRejection::ContinuesReading, 0..CASES), (AfterRejection::StopsReading, CASES..2 * CASES)]
+    {
         let seen = Seen::default();
-        let address = serve(version, manners, seen.clone()).await;
+        let address = serve(version, after_rejection, seen.clone()).await;
         let client: Client<HttpConnector, B> =
             Client::builder(TokioExecutor::new()).http2_only(version == Version::HTTP_2).build_http();
         let run = async |number| {
@@ -244,8 +246,9 @@ where
                 .body(wrap(case.upload()))
                 .unwrap();
             let sending = async { send(&mut layer.layer(client.clone()), request).await };
-            let answer = tokio::time::timeout(HANG, sending).await.unwrap_or_else(|_| panic!("it hangs: {case:?}"));
-            judge(&case, manners, answer, &seen, &mut tally.lock().unwrap());
+            let answer =
+                tokio::time::timeout(HANG, sending).await.unwrap_or_else(|_| panic!("the upload hangs: {case:?}"));
+            judge(&case, after_rejection, answer, &seen, &mut tally.lock().unwrap());
         };
         stream::iter(cases).for_each_concurrent(16, run).await;
     }
@@ -255,7 +258,13 @@ where
     assert!(tally.connection_lost < CASES / 10, "{tally:?}");
 }
 
-fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>, seen: &Seen, tally: &mut Tally) {
+fn judge<B>(
+    case: &Case,
+    after_rejection: AfterRejection,
+    answer: Result<Response<B>, BoxError>,
+    seen: &Seen,
+    tally: &mut Tally,
+) {
     let second = seen.lock().unwrap().remove(&case.seed);
     match answer {
         Ok(answer) if answer.status() == 200 => {
@@ -276,20 +285,21 @@ fn judge<B>(case: &Case, manners: Manners, answer: Result<Response<B>, BoxError>
         }
         Err(_) if case.fails_after.is_some() => tally.broke_off += 1,
         Err(error) => {
-            // It closes connections under uploads. Whether its 401 is seen before that is TCP's to decide, for any client.
-            assert_eq!(manners, Manners::LeavesTheRest, "{error:?} {case:?}");
+            // The server closes connections during uploads. For any client, TCP decides whether the 401 arrives before
+            // that.
+            assert_eq!(after_rejection, AfterRejection::StopsReading, "{error:?} {case:?}");
             tally.connection_lost += 1;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_http_1_servers_get_the_second_time_is_what_was_to_be_sent() {
+async fn http_1_servers_get_the_exact_body_in_the_second_attempt() {
     uploads(Version::HTTP_11, Tee::in_place().cap(CAP), ReplayBody::new).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_http_2_servers_get_the_second_time_is_what_was_to_be_sent() {
+async fn http_2_servers_get_the_exact_body_in_the_second_attempt() {
     let make: fn(ReplayBody<_>) -> _ = UnsyncBoxBody::new;
     uploads(Version::HTTP_2, Tee::new(make).cap(CAP), UnsyncBoxBody::new).await;
 }

@@ -1,7 +1,7 @@
-//! Tokens against the keys of their issuer.
+//! Verification of tokens with the keys of their issuer.
 //!
-//! The vectors were signed by OpenSSL with keys that were thrown away: RSA without `alg`, so that it may do RS and PS, and
-//! P-256 and P-384. They live until 2100.
+//! OpenSSL signed the test vectors with keys that were then deleted: an RSA key without `alg`, so that it can sign with RS and
+//! PS algorithms, a P-256 key and a P-384 key. The tokens expire in 2100.
 
 use std::{
     error::Error as _,
@@ -19,13 +19,13 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_bearer::{
-    AccessToken, Error, FailureClass, Reason, TokenSource,
+    AccessToken, Error, FailureClass, PasswordGrant, Reason, TokenSource,
     source::{Verified, from_fn},
-    testing::{Issuer, TokenFormat},
+    testing::{Issuer, IssuerService, TokenFormat},
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
 
-use crate::support::{Grant, grant};
+use crate::support::grant;
 
 static VECTORS: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("verify/vectors.json")).unwrap());
 
@@ -45,7 +45,7 @@ fn verdict(token: &AccessToken) -> Result<(), VerifyError> {
     verifier().verify(token, &keys(&VECTORS["keys"])).map(drop)
 }
 
-/// A JWT with some of its parts replaced.
+/// Returns a JWT with some of its parts replaced.
 fn replaced(name: &str, header: Option<&Value>, claims: Option<&Value>, signature: Option<&str>) -> AccessToken {
     let token = vector(name);
     let mut parts: Vec<_> = token.secret().split('.').map(str::to_owned).collect();
@@ -82,7 +82,7 @@ fn a_token_that_was_changed_does_not_verify() {
 }
 
 #[test]
-fn no_token_is_its_own_witness() {
+fn a_token_without_a_supported_algorithm_is_refused() {
     for alg in ["none", "None", "NONE", "", "HS256", "HS512", "rs256", "ES256K"] {
         let header = json!({ "alg": alg, "kid": "rsa" });
         for signature in [None, Some("")] {
@@ -93,12 +93,12 @@ fn no_token_is_its_own_witness() {
 }
 
 #[test]
-fn a_public_key_is_never_a_secret() {
+fn a_public_key_is_not_used_as_an_hmac_secret() {
     for name in ["HS256 with the RSA key in PEM as the secret", "HS256 with the RSA modulus as the secret"] {
         assert_eq!(verdict(&vector(name)), Err(VerifyError::Algorithm));
         let mut set = VECTORS["keys"].clone();
         let modulus = set["keys"][0]["n"].clone();
-        // Not even when the set itself says so.
+        // Not even if the key set itself says so.
         set["keys"][0] = json!({ "kty": "oct", "kid": "rsa", "alg": "HS256", "k": modulus });
         assert_eq!(verifier().verify(&vector(name), &keys(&set)), Err(VerifyError::Algorithm));
     }
@@ -139,7 +139,7 @@ fn another_key_of_the_same_name_does_not_verify() {
 }
 
 #[test]
-fn one_strange_key_does_not_hide_the_others() {
+fn one_unsupported_key_does_not_hide_the_others() {
     let mut set = VECTORS["keys"].clone();
     let strange = [
         json!("text"),
@@ -175,7 +175,7 @@ fn the_claims_must_be_right_as_well() {
 }
 
 #[test]
-fn what_is_no_jwt_does_not_verify() {
+fn text_that_is_not_a_jwt_does_not_verify() {
     for text in ["opaque", "a.b", "a.b.c", "a.b.c.d.e", "..."] {
         assert_eq!(verdict(&AccessToken::new(text).unwrap()), Err(VerifyError::NotAJwt), "{text}");
     }
@@ -183,7 +183,7 @@ fn what_is_no_jwt_does_not_verify() {
     assert_eq!(verdict(&four), Err(VerifyError::NotAJwt));
 }
 
-/// The issuer's published keys, and how often they were asked for.
+/// Returns the issuer's published keys, and the counter of the requests for them.
 fn published(issuer: &Issuer) -> (impl KeyProvider, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let (issuer, count) = (issuer.clone(), Arc::clone(&asked));
@@ -199,7 +199,7 @@ fn published(issuer: &Issuer) -> (impl KeyProvider, Arc<AtomicU64>) {
     (keys, asked)
 }
 
-fn verified(issuer: &Issuer) -> (Verified<Grant, impl KeyProvider>, Arc<AtomicU64>) {
+fn verified(issuer: &Issuer) -> (Verified<PasswordGrant<IssuerService>, impl KeyProvider>, Arc<AtomicU64>) {
     let (keys, asked) = published(issuer);
     (Verified::new(grant(issuer.service()), Verifier::new("https://issuer.test"), keys), asked)
 }
@@ -263,7 +263,7 @@ async fn a_new_key_under_an_old_name_is_found() {
 async fn an_opaque_token_is_refused_and_so_is_one_for_which_there_are_no_keys() {
     let opaque = Issuer::builder().token_format(TokenFormat::Opaque).build();
     let (source, _) = verified(&opaque);
-    assert!(source.obtain(Reason::First).await.unwrap_err().to_string().contains("no signed JWT"));
+    assert!(source.obtain(Reason::First).await.unwrap_err().to_string().contains("it is not a signed JWT"));
 
     let issuer = Issuer::new();
     let no_keys = || async { Err(Error::transient("the keys are away")) };

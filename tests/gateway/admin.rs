@@ -1,4 +1,4 @@
-//! What its operators see.
+//! What operators of the gateway see.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn it_is_well_as_soon_as_it_has_a_token() {
+async fn it_is_healthy_as_soon_as_it_has_a_token() {
     let issuer = Issuer::new();
     let gate = issuer.hold();
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::echo().await);
@@ -30,7 +30,7 @@ async fn it_is_well_as_soon_as_it_has_a_token() {
 }
 
 #[tokio::test]
-async fn it_is_not_well_while_its_issuer_refuses_and_says_why() {
+async fn it_is_unhealthy_while_its_issuer_refuses_and_reports_why() {
     let issuer = Issuer::new();
     issuer.fail_until_cleared(Failure::OAuth(400, "invalid_grant"));
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::echo().await);
@@ -48,7 +48,7 @@ async fn it_is_not_well_while_its_issuer_refuses_and_says_why() {
 }
 
 #[tokio::test]
-async fn it_is_well_until_its_token_expires() {
+async fn it_is_healthy_until_its_token_expires() {
     let issuer = Issuer::builder().lifetime(Duration::from_secs(3)).build();
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
     let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
@@ -68,7 +68,7 @@ async fn it_is_well_until_its_token_expires() {
 }
 
 #[tokio::test]
-async fn metrics_tell_requests_and_the_token() {
+async fn metrics_report_requests_and_the_token() {
     let issuer = Issuer::new();
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
     let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
@@ -95,14 +95,14 @@ async fn metrics_tell_requests_and_the_token() {
 }
 
 #[tokio::test]
-async fn without_the_layer_it_is_always_well() {
+async fn without_the_layer_it_is_always_healthy() {
     let gateway = Gateway::start("http://127.0.0.1:1", &["--no-auth".into()]).await;
     assert_eq!(get(&format!("{}/healthz", gateway.admin)).await.status, 200);
     assert_eq!(get(&format!("{}/other", gateway.admin)).await.status, 404);
 }
 
 #[tokio::test]
-async fn no_secret_is_in_anything_it_says() {
+async fn no_output_contains_a_secret() {
     let issuer = Issuer::new();
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
     let mut command = command();
@@ -124,7 +124,7 @@ async fn no_secret_is_in_anything_it_says() {
     assert_eq!(status, Some(0));
     assert!(lines.contains("TRACE") && lines.contains("tower_bearer"), "{lines}");
     said += &lines;
-    // The end of a JWT's header and claims would do no harm; its signature makes it a token.
+    // `eyJ` is the beginning of every JWT.
     for secret in ["user-password", "client-secret", &STANDARD.encode("client1:client-secret"), "eyJ"] {
         let at = said.find(secret);
         assert!(at.is_none(), "{secret}: {:?}", at.map(|at| &said[at.saturating_sub(300)..at + secret.len()]));

@@ -1,4 +1,4 @@
-//! How it ends.
+//! How the gateway shuts down.
 
 use http::Response;
 use http_body_util::BodyExt;

@@ -1,4 +1,4 @@
-//! What users get when it cannot serve them.
+//! What users get when the gateway cannot serve them.
 
 use std::{future, time::Duration};
 
@@ -35,12 +35,12 @@ async fn without_a_token_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_recovers_is_enough() {
+async fn the_gateway_recovers_with_its_issuer() {
     let issuer = Issuer::new();
     issuer.fail_next(1, Failure::Outage);
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
     let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
-    // Without a request in between.
+    // Without a request before it.
     while get(&format!("{}/healthz", gateway.admin)).await.status != 200 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

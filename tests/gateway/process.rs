@@ -13,12 +13,12 @@ use tokio::{
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
-use tower_bearer::testing::Listening;
+use tower_bearer::testing::IssuerServer;
 
-/// Whatever takes longer hangs.
+/// A step that takes longer has hung.
 const HANG: Duration = Duration::from_secs(30);
 
-/// A gateway that runs. Dropped, it is killed.
+/// A running gateway. It is killed when it is dropped.
 pub(crate) struct Gateway {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -27,12 +27,12 @@ pub(crate) struct Gateway {
     pub(crate) admin: String,
 }
 
-/// The arguments that an issuer with the default settings wants.
-pub(crate) fn password_grant(issuer: &Listening) -> Vec<String> {
+/// Returns the arguments for an issuer with default settings.
+pub(crate) fn password_grant(issuer: &IssuerServer) -> Vec<String> {
     ["--token-url", &issuer.token_url(), "--client-id", "client1", "--username", "user1"].map(str::to_owned).into()
 }
 
-/// The process, with the issuer's secrets, and nothing of our own environment's.
+/// Returns the command with the issuer's secrets in its environment, and without `RUST_LOG`.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(built());
     command
@@ -47,7 +47,7 @@ pub(crate) fn command() -> Command {
 }
 
 impl Gateway {
-    /// Starts it before `upstream`.
+    /// Starts the gateway in front of `upstream`.
     pub(crate) async fn start(upstream: &str, args: &[String]) -> Self {
         let mut command = command();
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream]).args(args);
@@ -61,7 +61,7 @@ impl Gateway {
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut line = async |start: &str| {
             let line = timeout(HANG, stdout.next_line()).await.unwrap().unwrap();
-            let line = line.unwrap_or_else(|| panic!("it ended: {}", stderr.lock().unwrap()));
+            let line = line.unwrap_or_else(|| panic!("the gateway ended: {}", stderr.lock().unwrap()));
             line.strip_prefix(start).unwrap_or_else(|| panic!("{line}")).to_owned()
         };
         let url = line("listening on ").await;
@@ -78,14 +78,14 @@ impl Gateway {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end: the exit status, and all that it said after the addresses.
+    /// Waits for its end. Returns the exit status, and everything that it printed after the addresses.
     pub(crate) async fn end(mut self) -> (Option<i32>, String) {
         let status = timeout(HANG, self.child.wait()).await.unwrap().unwrap();
         let mut said = String::new();
         while let Some(line) = self.stdout.next_line().await.unwrap() {
             said += &line;
         }
-        // The collector has a handle until it is at the end.
+        // The collector has a handle until it has read everything.
         while Arc::strong_count(&self.stderr) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -103,13 +103,15 @@ async fn collect(stderr: impl AsyncRead + Unpin, into: Arc<Mutex<String>>) {
     }
 }
 
-/// The example's executable. Cargo builds it before all tests, but not before `--test gateway` alone: then it is built here.
+/// Returns the path of the example's executable. Cargo builds it before all tests, but not for `--test gateway` alone.
+/// Then it is built here.
 fn built() -> PathBuf {
     // target/debug/deps/gateway-…
     let target = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
     let executable = target.join("examples").join(format!("gateway{}", env::consts::EXE_SUFFIX));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let newest = newest(&root.join("examples/gateway")).max(newest(&root.join("src")));
+    let sources = ["examples/cli", "examples/gateway", "src"].map(|folder| newest(&root.join(folder)));
+    let newest = sources.into_iter().max().unwrap();
     if modified(&executable).is_none_or(|built| built < newest) {
         let mut cargo = Blocking::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--example", "gateway", "--target-dir"]).arg(target.parent().unwrap());

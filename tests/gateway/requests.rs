@@ -1,4 +1,4 @@
-//! What passes through it.
+//! What the gateway passes on.
 
 use std::{
     sync::{Arc, Mutex},
@@ -40,7 +40,7 @@ async fn a_chunk_arrives_before_the_next_is_sent() {
 }
 
 #[tokio::test]
-async fn a_rejected_upload_is_mended_by_one_retry() {
+async fn a_rejected_upload_succeeds_after_one_retry() {
     let issuer = Issuer::new();
     let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
     let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
@@ -82,7 +82,7 @@ async fn a_revocation_amid_many_requests_costs_one_renewal_and_no_request() {
 }
 
 #[tokio::test]
-async fn a_rejection_that_cannot_be_mended_is_the_upstreams_own() {
+async fn a_rejection_that_cannot_be_retried_is_passed_on_unchanged() {
     let issuer = Issuer::new();
     let listening = issuer.listen().await.unwrap();
     let upstream = Upstream::start(async |_| {
@@ -127,7 +127,7 @@ async fn an_answer_without_a_body_keeps_its_length() {
     assert_eq!((answer.status, &answer.headers["content-length"], answer.text.as_str()), (200, &12.into(), ""));
 }
 
-/// Notes the last request's head.
+/// The head of the last request.
 type Noted = Arc<Mutex<(Uri, HeaderMap)>>;
 
 async fn noting(answer: fn() -> Response<Body>) -> (Upstream, Noted) {

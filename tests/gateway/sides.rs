@@ -1,4 +1,4 @@
-//! An upstream, a user's client, and bodies that come piece by piece.
+//! An upstream, a user's client, and bodies that are sent piece by piece.
 
 use std::{
     convert::Infallible,
@@ -50,7 +50,7 @@ impl Upstream {
         Self::start_over(async |stream| Ok(stream), answer).await
     }
 
-    /// Serves over what `wrap` makes of each connection.
+    /// Serves over the connections that `wrap` returns.
     pub(crate) async fn start_over<W, Wrapped, S, F, Fut>(wrap: W, answer: F) -> Self
     where
         W: Fn(TcpStream) -> Wrapped + Send + Sync + 'static,
@@ -81,12 +81,12 @@ impl Upstream {
         Self { address, seen }
     }
 
-    /// Sends every body back as it comes.
+    /// Starts a server that sends every body back as it arrives.
     pub(crate) async fn echo() -> Self {
         Self::start(async |request| Response::new(request.into_body().map_err(Into::into).boxed_unsync())).await
     }
 
-    /// The same, for tokens of this issuer only.
+    /// Starts a server that does the same, and requires tokens of this issuer.
     pub(crate) async fn protected(issuer: &Issuer) -> Self {
         let issuer = issuer.clone();
         Self::start(move |request| {
@@ -106,7 +106,7 @@ impl Upstream {
         format!("http://{}{path}", self.address)
     }
 
-    /// How many requests have come.
+    /// Returns how many requests have arrived.
     pub(crate) fn seen(&self) -> usize {
         self.seen.load(Relaxed)
     }
@@ -120,7 +120,7 @@ pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body, and the hand that feeds it. Dropping the hand ends the body.
+/// Returns a body, and a sender for its chunks. Dropping the sender ends the body.
 pub(crate) fn fed() -> (Hand, Body) {
     let (sender, receiver) = unbounded::<Bytes>();
     let frames = receiver.map(|chunk| Ok(Frame::data(chunk)));
@@ -139,12 +139,12 @@ pub(crate) fn client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// By prior knowledge.
+/// Returns a client that uses HTTP/2 with prior knowledge.
 pub(crate) fn http2_client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).http2_only(true).build_http()
 }
 
-/// An answer with its whole body.
+/// A response with its whole body.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,

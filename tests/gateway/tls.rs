@@ -1,4 +1,4 @@
-//! An upstream that speaks HTTP/2 over TLS, as most do.
+//! An upstream that uses HTTP/2 over TLS.
 
 use std::{
     path::Path,
@@ -35,7 +35,7 @@ fn acceptor(data: &Path) -> TlsAcceptor {
 }
 
 #[tokio::test]
-async fn an_upload_is_mended_over_http_2_too() {
+async fn a_rejected_upload_is_retried_over_http_2_too() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let acceptor = acceptor(&data);
     let issuer = Issuer::new();

@@ -18,7 +18,7 @@ async fn help_is_on_standard_output() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_told_and_shows_no_value() {
+async fn a_wrong_command_line_is_reported_without_its_values() {
     let upstream = ["--upstream", "https://api.test"];
     for (args, line) in [
         (&[][..], "--upstream is missing"),
@@ -31,8 +31,8 @@ async fn a_wrong_command_line_is_told_and_shows_no_value() {
         (&[&upstream[..], &GRANT, &["--client-secret-file", "/nowhere"]].concat(), "--client-secret-file /nowhere"),
         (&[&upstream[..], &GRANT, &["--password-file", "/nowhere"]].concat(), "of no use without --username"),
         (&[&upstream[..], &GRANT, &["--no-auth"]].concat(), "of no use with --no-auth"),
-        (&[&upstream[..], &GRANT, &["--listen", "s3cret"]].concat(), "--listen is an address"),
-        (&[&upstream[..], &GRANT, &["--timeout", "0"]].concat(), "--timeout is a number of seconds"),
+        (&[&upstream[..], &GRANT, &["--listen", "s3cret"]].concat(), "--listen must be an address"),
+        (&[&upstream[..], &GRANT, &["--timeout", "0"]].concat(), "--timeout must be a number of seconds"),
         (&["--no-auth", "--upstream", "http://api.test"], "plain http"),
         (&["--no-auth", "--upstream", "https://me:s3cret@api.test"], "has a user in it"),
         (&[&upstream[..], &["--token-url", "http://auth.test/token", "--client-id", "c"]].concat(), "https"),
@@ -45,7 +45,7 @@ async fn a_wrong_command_line_is_told_and_shows_no_value() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_nowhere_is_missed_at_once() {
+async fn a_missing_secret_is_an_error_at_once() {
     let mut command = command();
     command.env_remove("BEARER_CLIENT_SECRET").args(["--upstream", "https://api.test"]).args(GRANT);
     let output = command.output().await.unwrap();

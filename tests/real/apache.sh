@@ -1,10 +1,10 @@
 #!/bin/bash
-# apache.sh setup|start|stop: resource servers before glewlwyd's tokens, and a TLS front of glewlwyd. Debian packages.
+# apache.sh setup|start|stop: resource servers for glewlwyd's tokens, and a TLS front of glewlwyd. Debian packages.
 #   port + 1  mod_auth_openidc, which checks the JWT's signature      port + 3  mod_oauth2, likewise
 #   port + 2  mod_auth_openidc, which asks glewlwyd each time         port + 4  mod_oauth2, likewise
 #   port + 5  TLS front of glewlwyd; its certificate is signed by $STATE/apache/ca.crt
-# /patients takes any valid token: GET gives a page, POST gives the body back. /admin and /admin-403 ask for a scope
-# that nobody has, and say so by 401 (Apache's default) and by 403.
+# /patients accepts any valid token: GET returns a page, POST returns the body. /admin and /admin-403 require a scope
+# that no user has, and respond with 401 (Apache's default) and 403.
 source "$(dirname "$0")/process.sh"
 dir=$STATE/apache
 port=${REAL_PORT:-4590}
@@ -25,7 +25,7 @@ resource_server() { # OFFSET AUTH_TYPE IMPOSSIBLE, then the module's settings fr
 Listen 127.0.0.1:$((port + $1))
 <VirtualHost 127.0.0.1:$((port + $1))>
 $(cat)
-# A page that each Debian has, where the worker's user may read it. The reflector gives a POST's body back.
+# A page that every Debian system has, and that the worker's user may read. The reflector returns a POST's body.
 AliasMatch "^/(patients|admin(-403)?)$" "/usr/share/apache2/default-site/index.html"
 <LocationMatch "^/(patients|admin(-403)?)$">
   AuthType $2
@@ -68,7 +68,7 @@ $(for module in mpm_event authn_core authz_core authz_user alias reflector socac
 </Directory>
 OIDCCABundlePath "$dir/ca.crt"
 CONF
-  # mod_auth_openidc talks to an authorization server over TLS only.
+  # mod_auth_openidc connects to an authorization server over TLS only.
   resource_server 1 oauth20 'claim scope~\bnobody\b' <<CONF
 OIDCOAuthVerifyJwksUri ${front}/api/oidc/jwks
 OIDCOAuthRemoteUserClaim client_id
@@ -79,7 +79,7 @@ OIDCOAuthIntrospectionEndpointAuth client_secret_basic
 OIDCOAuthClientID $REAL_CLIENT_ID
 OIDCOAuthClientSecret $REAL_CLIENT_SECRET
 OIDCOAuthRemoteUserClaim client_id
-# -1: no verdict is kept.
+# -1: no result is cached.
 OIDCOAuthTokenIntrospectionInterval -1
 CONF
   resource_server 3 oauth2 'oauth2_claim scope:nobody' <<CONF

@@ -1,5 +1,5 @@
 #!/bin/bash
-# express.sh setup|start|stop: the resource server before oidc-provider's tokens, an npm package.
+# express.sh setup|start|stop: the resource server for oidc-provider's tokens, an npm package.
 source "$(dirname "$0")/process.sh"
 
 case ${1:-} in

@@ -1,6 +1,6 @@
 #!/bin/bash
 # glewlwyd.sh setup|start|rotate-key|stop: the authorization server, a Debian package.
-# RS256 tokens; a refresh token is good for one use; revocation and introspection take the client's credentials.
+# RS256 tokens. A refresh token can be used once. Revocation and introspection require the client's credentials.
 source "$(dirname "$0")/process.sh"
 dir=$STATE/glewlwyd
 url=http://127.0.0.1:${REAL_PORT:-4590}

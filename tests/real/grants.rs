@@ -1,4 +1,4 @@
-//! Other grants than the password, assertions, metadata and revocation.
+//! Grants other than the password grant, assertions, metadata and revocation.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -11,7 +11,7 @@ use tower_bearer::{
 
 use super::{GLEWLWYD, OIDC_PROVIDER, Sdk, http, var};
 
-/// The clients of oidc-provider that have a key, which is named as they are.
+/// The clients of oidc-provider that have a key. The key has the client's name.
 fn with_key(kind: &str) -> (String, SigningKey) {
     let id = var(&format!("OIDC_PROVIDER_{kind}_CLIENT_ID"));
     let file = if kind == "KEY" { var("OIDC_PROVIDER_KEY_FILE") } else { var("OIDC_PROVIDER_RSA_KEY_FILE") };
@@ -24,7 +24,7 @@ async fn client_credentials(server: impl Into<AuthorizationServer>, auth: Client
     source.obtain(Reason::First).await
 }
 
-/// RFC 7523 §2.2, §3, as a certified server sees it: ES384 and RS384, by Backend Services.
+/// A certified server accepts assertions (RFC 7523 §2.2, §3) signed with ES384 and, for Backend Services, with RS384.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
 async fn our_signed_assertions_are_accepted_and_so_are_their_tokens() {
@@ -63,7 +63,7 @@ async fn an_assertion_with_a_wrong_claim_or_key_is_refused() {
     let same = || ClientAuth::assertion(ours().claim("jti", "the same again"));
     client_credentials(var("OIDC_PROVIDER_TOKEN_URL"), same()).await.unwrap();
     let error = client_credentials(var("OIDC_PROVIDER_TOKEN_URL"), same()).await.unwrap_err();
-    assert_eq!(error.oauth_code(), Some("invalid_client"), "a `jti` is good for once");
+    assert_eq!(error.oauth_code(), Some("invalid_client"), "a `jti` can be used once");
 }
 
 #[tokio::test]
@@ -90,14 +90,14 @@ async fn both_are_found_by_their_metadata() {
             .scope(var(pair.scope));
         Sdk::with(grant.build().unwrap(), pair.patients()).ok().await;
         let wrong = format!("{}/", var(issuer));
-        assert!(Metadata::discover(wrong).await.is_err(), "to the letter");
+        assert!(Metadata::discover(wrong).await.is_err(), "the issuer must be exactly the same text");
     }
 }
 
-/// RFC 7009. oidc-provider revokes refresh tokens, but no JWTs.
+/// RFC 7009. oidc-provider revokes refresh tokens, but not JWTs.
 #[tokio::test]
 #[ignore = "needs the servers of tests/real"]
-async fn a_revoked_cache_leaves_nothing_behind() {
+async fn revoking_a_cache_revokes_all_its_tokens() {
     let sdk =
         Sdk::with(GLEWLWYD.grant().revocation_url(var(GLEWLWYD.revoke_url)).build().unwrap(), GLEWLWYD.patients());
     sdk.ok().await;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # servers.sh setup         installs the four servers; safe to repeat
-# servers.sh start         starts them afresh and writes their addresses to $STATE/env
+# servers.sh start         starts them again and writes their addresses to $STATE/env
 # servers.sh rotate-keys   both authorization servers sign with a new key from now on, and publish only that
-# servers.sh stop          stops whatever an earlier start left running
+# servers.sh stop          stops the servers that an earlier start left running
 #
 # TOWER_BEARER_REAL_STATE  the state folder (target/real)
 # TOWER_BEARER_REAL_PORT   the first of ten ports (the first ten in a row that are free)

@@ -1,4 +1,4 @@
-//! Uploads to a server that says 401 before it has read them, as express does.
+//! Uploads to a server that responds with 401 before it has read them, as express does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +19,7 @@ use crate::OIDC_PROVIDER;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// The first token is one that nobody issued.
+/// Returns a token that was never issued first, and then real ones.
 struct FirstWrong(PasswordGrant<HttpClient>, AtomicBool);
 
 impl TokenSource for FirstWrong {
@@ -28,7 +28,7 @@ impl TokenSource for FirstWrong {
     }
 }
 
-/// 3 MB, without saying so before.
+/// A body of 3 MB without a declared length.
 fn upload() -> Body {
     let chunks = stream::iter((0..300_u16).map(|number| Ok(Frame::data(chunk(number)))));
     StreamBody::new(chunks).boxed_unsync()
@@ -49,7 +49,7 @@ async fn an_upload_that_express_rejects_unread_arrives_whole_the_second_time() {
         let request = Request::post(OIDC_PROVIDER.patients()).body(upload()).unwrap();
         let answer = layer.layer(client).oneshot(request).await.unwrap();
         let retried = answer.extensions().get().is_some_and(Outcome::retried);
-        // Whether the 401 came before 64 KiB were on their way is up to the network. It comes before 8 MiB.
+        // Whether the 401 arrives before 64 KiB are sent depends on the network. It arrives before 8 MiB are sent.
         assert!(retried || cap < 1 << 20);
         if retried {
             assert_eq!(answer.status(), StatusCode::OK);

@@ -1,15 +1,21 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
+#[cfg(feature = "jwt")]
+use crate::grant::{
+    authentication::{client_auth::ClientAuth, signing_key::SigningKey},
+    server::authorization_server::AuthorizationServer,
+};
 use crate::{
     error::Error,
     grant::{
-        Grant, GrantBuilder,
-        flow::{Flow, kind::Refresh},
-        form::{At, Form},
+        builder::GrantBuilder,
+        exchange::{form::Form, request_context::RequestContext},
+        flow::behavior::{FlowBehavior, RefreshPolicy},
+        token_grant::Grant,
     },
 };
 
-/// Gets tokens for the client itself, with no user (RFC 6749 §4.4).
+/// Gets tokens for the client itself, without a user (RFC 6749 §4.4).
 ///
 /// ```
 /// use tower_bearer::grant::{ClientAuth, ClientCredentials, Secret};
@@ -28,26 +34,27 @@ pub type ClientCredentials<C> = Grant<ClientCredentialsFlow, C>;
 /// Settings of [`ClientCredentials`]; each method states its default.
 pub type ClientCredentialsBuilder = GrantBuilder<ClientCredentialsFlow>;
 
-/// Nothing but the client's authentication: see [`ClientCredentials`].
+/// The flow of [`ClientCredentials`]. It sends only the client's authentication.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientCredentialsFlow;
 
-impl Flow for ClientCredentialsFlow {
+impl FlowBehavior for ClientCredentialsFlow {
     const GRANT_TYPE: &'static str = "client_credentials";
-    const REFRESH: Refresh = Refresh::Never;
+    const REFRESH: RefreshPolicy = RefreshPolicy::Never;
 
-    async fn fill(&self, _form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
+    async fn append_to(&self, _form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {
         Ok(())
     }
 }
 
 #[cfg(feature = "jwt")]
 impl Grant<ClientCredentialsFlow, ()> {
-    /// SMART Backend Services: client credentials with a signed assertion (SMART App Launch 2.2, "SMART Backend Services"
-    /// and "Client Authentication: Asymmetric").
+    /// Returns a builder for SMART Backend Services: client credentials with a signed assertion (SMART App Launch 2.2, "SMART
+    /// Backend Services" and "Client Authentication: Asymmetric").
     ///
-    /// The key is RSA (RS384) or P-384 (ES384) and has a [`key_id`](crate::grant::SigningKey::key_id). The assertion lives
-    /// 150 s, less than the 5 min allowed, and is for the token URL. A scope is required: `system/…`.
+    /// The key is RSA (RS384) or P-384 (ES384), and it has a [`key_id`](crate::grant::SigningKey::key_id). The assertion is
+    /// valid for 150 s, which is less than the 5 min that are allowed. Its audience is the token URL. A scope is required:
+    /// `system/…`.
     ///
     /// ```
     /// use tower_bearer::grant::{AuthorizationServer, ClientCredentials, Secret, SigningKey};
@@ -63,11 +70,11 @@ impl Grant<ClientCredentialsFlow, ()> {
     /// # Ok(()) }
     /// ```
     pub fn backend_services(
-        server: impl Into<crate::grant::AuthorizationServer>,
+        server: impl Into<AuthorizationServer>,
         client_id: impl Into<String>,
-        key: crate::grant::SigningKey,
+        key: SigningKey,
     ) -> ClientCredentialsBuilder {
-        let auth = crate::grant::ClientAuth::private_key_jwt(client_id, key.for_backend_services());
+        let auth = ClientAuth::private_key_jwt(client_id, key.for_backend_services());
         Self::builder(server).client_auth(auth)
     }
 }

@@ -1,19 +1,20 @@
 //! The JWT bearer grant (RFC 7523 §2.1).
 
-use secrecy::ExposeSecret;
-
+#[cfg(feature = "jwt")]
+use crate::grant::authentication::assertion::Assertion;
 use crate::{
     error::Error,
     grant::{
-        Grant, GrantBuilder,
-        assertion::AssertionSource,
-        flow::Flow,
-        form::{At, Form},
-        secret::Secret,
+        authentication::assertion_source::AssertionSource,
+        builder::GrantBuilder,
+        exchange::{form::Form, request_context::RequestContext},
+        flow::behavior::FlowBehavior,
+        secrets::secret::Secret,
+        token_grant::Grant,
     },
 };
 
-/// Gets tokens with a JWT that vouches for a user (RFC 7521 §4.1, RFC 7523 §2.1).
+/// Gets tokens with a JWT that identifies a user (RFC 7521 §4.1, RFC 7523 §2.1).
 ///
 /// ```
 /// use tower_bearer::grant::{ClientAuth, JwtBearer, Secret};
@@ -22,7 +23,7 @@ use crate::{
 /// # #[cfg(feature = "client")] {
 /// let source = JwtBearer::builder("https://auth.example.org/oauth2/token")
 ///     .client_auth(ClientAuth::none("client-id"))
-///     .assertion(Secret::from_fn(async || Ok("a JWT from somewhere else".into())))
+///     .assertion(Secret::from_fn(async || Ok("a JWT from another service".into())))
 ///     .build()?;
 /// # }
 /// # Ok(()) }
@@ -32,7 +33,7 @@ pub type JwtBearer<C> = Grant<JwtBearerFlow, C>;
 /// Settings of a [`JwtBearer`]; each method states its default.
 pub type JwtBearerBuilder = GrantBuilder<JwtBearerFlow>;
 
-/// An assertion: see [`JwtBearer`].
+/// The flow of [`JwtBearer`]. It sends an assertion.
 #[derive(Clone, Debug, Default)]
 pub struct JwtBearerFlow {
     assertion: Option<AssertionSource>,
@@ -44,15 +45,15 @@ impl JwtBearerFlow {
     }
 }
 
-impl Flow for JwtBearerFlow {
+impl FlowBehavior for JwtBearerFlow {
     const GRANT_TYPE: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
     fn check(&self) -> Result<(), Error> {
         self.assertion()?.check()
     }
 
-    async fn fill(&self, form: &mut Form, at: &At<'_>) -> Result<(), Error> {
-        form.append("assertion", self.assertion()?.jwt(at).await?.expose_secret());
+    async fn append_to(&self, form: &mut Form, context: &RequestContext<'_>) -> Result<(), Error> {
+        form.append("assertion", self.assertion()?.jwt(context).await?.expose());
         Ok(())
     }
 
@@ -62,15 +63,16 @@ impl Flow for JwtBearerFlow {
 }
 
 impl GrantBuilder<JwtBearerFlow> {
-    /// An assertion that somebody else signs. Required, or [`signed`](Self::signed).
+    /// Sets an assertion that another party signs. Required, unless [`signed`](Self::signed) is called.
     pub fn assertion(mut self, assertion: impl Into<Secret>) -> Self {
         self.flow.assertion = Some(AssertionSource::Given(assertion.into()));
         self
     }
 
-    /// An assertion that is signed here, afresh for each token request. Required, or [`assertion`](Self::assertion).
+    /// Sets an assertion that is signed here, a new one for each token request. Required, unless
+    /// [`assertion`](Self::assertion) is called.
     #[cfg(feature = "jwt")]
-    pub fn signed(mut self, assertion: crate::grant::Assertion) -> Self {
+    pub fn signed(mut self, assertion: Assertion) -> Self {
         self.flow.assertion = Some(AssertionSource::Signed(Box::new(assertion)));
         self
     }

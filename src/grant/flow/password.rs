@@ -1,16 +1,16 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3).
 
-use crate::error::BoxError;
-use secrecy::ExposeSecret;
-
 use crate::{
-    error::Error,
+    error::{BoxError, Error},
     grant::{
-        Grant, GrantBuilder,
-        credentials::{BoxProvider, Credentials, CredentialsProvider},
-        flow::Flow,
-        form::{At, Form},
-        secret::Secret,
+        builder::GrantBuilder,
+        exchange::{form::Form, request_context::RequestContext},
+        flow::behavior::FlowBehavior,
+        secrets::{
+            credentials::{BoxCredentialsProvider, Credentials, CredentialsProvider},
+            secret::Secret,
+        },
+        token_grant::Grant,
     },
 };
 
@@ -18,8 +18,8 @@ use crate::{
 ///
 /// RFC 9700 §2.4: this grant must not be used for new work. See [the module](crate::grant).
 ///
-/// A refresh token is used first, replaced when a new one comes, kept when none comes, and dropped when it is refused: then
-/// the password is used in the same attempt.
+/// A refresh token is used before the password. It is replaced when a new one is received, and kept when none is received. If
+/// it is refused, it is dropped, and the password is used in the same attempt.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, grant::{ClientAuth, PasswordGrant}};
@@ -40,75 +40,75 @@ pub type PasswordGrant<C> = Grant<PasswordFlow, C>;
 /// Settings of a [`PasswordGrant`]; each method states its default.
 pub type PasswordGrantBuilder = GrantBuilder<PasswordFlow>;
 
-/// A user's name and password: see [`PasswordGrant`].
+/// The flow of [`PasswordGrant`]. It sends a user's name and password.
 #[derive(Clone, Debug, Default)]
 pub struct PasswordFlow {
-    credentials: Option<BoxProvider>,
+    credentials: Option<BoxCredentialsProvider>,
 }
 
 impl PasswordFlow {
-    fn credentials(&self) -> Result<&BoxProvider, Error> {
+    fn credentials(&self) -> Result<&BoxCredentialsProvider, Error> {
         let missing = || Error::config("no credentials are set: call `credentials` or `credentials_from`");
         self.credentials.as_ref().ok_or_else(missing)
     }
 }
 
-impl Flow for PasswordFlow {
+impl FlowBehavior for PasswordFlow {
     const GRANT_TYPE: &'static str = "password";
 
     fn check(&self) -> Result<(), Error> {
         self.credentials().map(drop)
     }
 
-    async fn fill(&self, form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
+    async fn append_to(&self, form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {
         let provided = self.credentials()?.credentials().await;
         let Credentials { username, password } = provided.map_err(Error::provider)?;
         form.append("username", &username);
-        form.append("password", password.expose_secret());
+        form.append("password", password.expose());
         Ok(())
     }
 
     fn version(&self) -> u64 {
-        self.credentials.as_ref().map_or(0, BoxProvider::version)
+        self.credentials.as_ref().map_or(0, BoxCredentialsProvider::version)
     }
 }
 
 impl GrantBuilder<PasswordFlow> {
-    /// The user's name and password, as text or as the [places](Secret) where they are kept. Required, or
-    /// [`credentials_from`](Self::credentials_from).
+    /// Sets the user's name and password, as text or as the [places](Secret) where they are kept. Required, unless
+    /// [`credentials_from`](Self::credentials_from) is called.
     pub fn credentials(self, username: impl Into<Secret>, password: impl Into<Secret>) -> Self {
-        self.credentials_from(Places { username: username.into(), password: password.into() })
+        self.credentials_from(SecretCredentials { username: username.into(), password: password.into() })
     }
 
-    /// Where the user's name and password come from, asked only when a refresh token does not do: an async closure, or a
-    /// [`CredentialsProvider`] of one's own. Required, or [`credentials`](Self::credentials).
+    /// Sets a provider of the user's name and password: an async closure, or your own [`CredentialsProvider`]. It is called
+    /// only when no refresh token can be used. Required, unless [`credentials`](Self::credentials) is called.
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
-        self.flow.credentials = Some(BoxProvider::new(provider));
+        self.flow.credentials = Some(BoxCredentialsProvider::new(provider));
         self
     }
 }
 
-/// A username and a password, each in its place.
-struct Places {
+/// A username and a password that are kept separately.
+struct SecretCredentials {
     username: Secret,
     password: Secret,
 }
 
-impl CredentialsProvider for Places {
-    /// Never the name of before and the password of after a change.
+impl CredentialsProvider for SecretCredentials {
+    /// Reads both again if one of them changed meanwhile: an old name and a new password do not belong together.
     async fn credentials(&self) -> Result<Credentials, BoxError> {
         let mut version = self.version();
         loop {
             let (username, password) = (self.username.read().await?, self.password.read().await?);
             let before = std::mem::replace(&mut version, self.version());
             if before == version {
-                return Ok(Credentials::new(username.expose_secret(), password));
+                return Ok(Credentials::new(username.expose(), password));
             }
         }
     }
 
     fn version(&self) -> u64 {
-        // The two versions are hashes, and so is what this makes of them.
+        // Both versions are hashes, so their combination is one too.
         self.username.version().rotate_left(1) ^ self.password.version()
     }
 }

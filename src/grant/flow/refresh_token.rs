@@ -1,29 +1,28 @@
-//! The refresh token grant (RFC 6749 §6), from a refresh token that was had elsewhere.
+//! The refresh token grant (RFC 6749 §6), with a refresh token that was received elsewhere.
 
 use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
-use crate::error::BoxError;
 use futures_util::FutureExt;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use crate::{
-    error::Error,
+    error::{BoxError, Error},
     grant::{
-        Grant, GrantBuilder,
-        flow::{Flow, kind::Refresh},
-        form::{At, Form},
-        secret::Secret,
+        builder::GrantBuilder,
+        exchange::{form::Form, request_context::RequestContext},
+        flow::behavior::{FlowBehavior, RefreshPolicy},
+        secrets::secret::Secret,
+        token_grant::Grant,
     },
+    secret_string::SecretString,
 };
 
-/// Gets tokens with a refresh token that a user's consent brought elsewhere (RFC 6749 §6).
+/// Gets tokens with a refresh token that was received elsewhere, when a user gave consent (RFC 6749 §6).
 ///
-/// A server that rotates refresh tokens takes each only once. The newest is kept here and used next; let
+/// A server that rotates refresh tokens accepts each one only once. The newest one is kept in memory and used next. Let
 /// [`on_rotation`](RefreshTokenBuilder::on_rotation) save it where the first one came from, or a restart loses it.
 ///
 /// ```
-/// use secrecy::ExposeSecret;
 /// use tower_bearer::grant::{ClientAuth, RefreshToken, Secret};
 ///
 /// # fn sdk() -> Result<(), tower_bearer::Error> {
@@ -32,7 +31,7 @@ use crate::{
 ///     .client_auth(ClientAuth::none("client-id"))
 ///     .refresh_token(Secret::file("/var/lib/my-app/refresh-token"))
 ///     .on_rotation(|new| async move {
-///         tokio::fs::write("/var/lib/my-app/refresh-token.new", new.expose_secret()).await?;
+///         tokio::fs::write("/var/lib/my-app/refresh-token.new", new.expose()).await?;
 ///         tokio::fs::rename("/var/lib/my-app/refresh-token.new", "/var/lib/my-app/refresh-token").await?;
 ///         Ok(())
 ///     })
@@ -45,70 +44,72 @@ pub type RefreshToken<C> = Grant<RefreshTokenFlow, C>;
 /// Settings of a [`RefreshToken`]; each method states its default.
 pub type RefreshTokenBuilder = GrantBuilder<RefreshTokenFlow>;
 
-/// A refresh token, and who saves its successors: see [`RefreshToken`].
+/// The flow of [`RefreshToken`]. It sends a refresh token and saves the ones that replace it.
 #[derive(Clone, Default)]
 pub struct RefreshTokenFlow {
-    first: Option<Secret>,
+    initial: Option<Secret>,
     on_rotation: Option<OnRotation>,
 }
 
-/// A part of a renewal's deadline, so that the token request before or after it has time as well.
-const SAVING: Duration = Duration::from_secs(3);
+/// How long saving a refresh token may take. It is a part of a renewal's deadline, so that the token request before or after
+/// it has time as well.
+const SAVE_DEADLINE: Duration = Duration::from_secs(3);
 
-type OnRotation = Arc<dyn Fn(SecretString) -> Saving + Send + Sync>;
-type Saving = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+type OnRotation = Arc<dyn Fn(SecretString) -> SaveFuture + Send + Sync>;
+type SaveFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 impl RefreshTokenFlow {
-    fn first(&self) -> Result<&Secret, Error> {
-        self.first.as_ref().ok_or_else(|| Error::config("no refresh token is set: call `refresh_token`"))
+    fn initial(&self) -> Result<&Secret, Error> {
+        self.initial.as_ref().ok_or_else(|| Error::config("no refresh token is set: call `refresh_token`"))
     }
 }
 
-impl Flow for RefreshTokenFlow {
+impl FlowBehavior for RefreshTokenFlow {
     const GRANT_TYPE: &'static str = "refresh_token";
-    const REFRESH: Refresh = Refresh::Only;
+    const REFRESH: RefreshPolicy = RefreshPolicy::Only;
 
     fn check(&self) -> Result<(), Error> {
-        self.first().map(drop)
+        self.initial().map(drop)
     }
 
-    async fn fill(&self, form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
-        form.append("refresh_token", self.first()?.read().await?.expose_secret());
+    async fn append_to(&self, form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {
+        form.append("refresh_token", self.initial()?.read().await?.expose());
         Ok(())
     }
 
     fn version(&self) -> u64 {
-        self.first.as_ref().map_or(0, Secret::version)
+        self.initial.as_ref().map_or(0, Secret::version)
     }
 
-    async fn first_refresh_token(&self) -> Result<Option<SecretString>, Error> {
-        self.first()?.read().await.map(Some)
+    async fn initial_refresh_token(&self) -> Result<Option<SecretString>, Error> {
+        self.initial()?.read().await.map(Some)
     }
 
     async fn save(&self, refresh_token: &SecretString) -> bool {
         let Some(save) = &self.on_rotation else { return true };
-        // It is somebody else's code, and what goes wrong in it must not cost the tokens.
-        let saving = AssertUnwindSafe(async { timeout(SAVING, save(refresh_token.clone())).await });
+        // This is user code. A failure or a panic in it must not lose the tokens.
+        let saving = AssertUnwindSafe(async { timeout(SAVE_DEADLINE, save(refresh_token.clone())).await });
         let saved = matches!(saving.catch_unwind().await, Ok(Ok(Ok(()))));
         if !saved {
-            // Without the error, which is somebody else's and may have the token in it.
-            tracing::warn!("the new refresh token could not be saved; the next token request tries again");
+            // The error is not logged: user code made it, and it may contain the token.
+            tracing::warn!("the new refresh token could not be saved; saving is retried at the next token request");
         }
         saved
     }
 }
 
 impl GrantBuilder<RefreshTokenFlow> {
-    /// The refresh token to begin with. Required.
+    /// Sets the first refresh token. Required.
     pub fn refresh_token(mut self, refresh_token: impl Into<Secret>) -> Self {
-        self.flow.first = Some(refresh_token.into());
+        self.flow.initial = Some(refresh_token.into());
         self
     }
 
-    /// Saves a refresh token that replaces the one before. Default: it is kept in memory only.
+    /// Sets a function that saves a refresh token that replaces the one before. Default: none, so the new one is kept in
+    /// memory only.
     ///
-    /// It is called before the access token that came along is used, and has 3 s. When it fails, the access token is used all
-    /// the same, and it is called again at the next token request.
+    /// It is called before the access token that was received with it is used, and it has 3 s. If it fails, the access token
+    /// is used nevertheless, and the function is called again at the next token request.
     pub fn on_rotation<F, Fut>(mut self, save: F) -> Self
     where
         F: Fn(SecretString) -> Fut + Send + Sync + 'static,
@@ -121,6 +122,6 @@ impl GrantBuilder<RefreshTokenFlow> {
 
 impl fmt::Debug for RefreshTokenFlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RefreshTokenFlow").field("first", &self.first).finish_non_exhaustive()
+        f.debug_struct("RefreshTokenFlow").field("initial", &self.initial).finish_non_exhaustive()
     }
 }

@@ -1,18 +1,17 @@
 //! Token exchange (RFC 8693).
 
-use secrecy::ExposeSecret;
-
 use crate::{
     error::Error,
     grant::{
-        Grant, GrantBuilder,
-        flow::Flow,
-        form::{At, Form},
-        secret::Secret,
+        builder::GrantBuilder,
+        exchange::{form::Form, request_context::RequestContext},
+        flow::behavior::FlowBehavior,
+        secrets::secret::Secret,
+        token_grant::Grant,
     },
 };
 
-/// Gets tokens for somebody else's token (RFC 8693 §2.1).
+/// Gets tokens in exchange for another party's token (RFC 8693 §2.1).
 ///
 /// ```
 /// use tower_bearer::grant::{ClientAuth, Secret, TokenExchange, token_type};
@@ -46,71 +45,71 @@ pub mod token_type {
     pub const SAML2: &str = "urn:ietf:params:oauth:token-type:saml2";
 }
 
-/// The tokens to exchange: see [`TokenExchange`].
+/// The flow of [`TokenExchange`]. It sends the tokens to exchange.
 #[derive(Clone, Debug, Default)]
 pub struct TokenExchangeFlow {
-    subject: Option<Typed>,
-    actor: Option<Typed>,
-    requested: Option<String>,
+    subject: Option<TypedToken>,
+    actor: Option<TypedToken>,
+    requested_type: Option<String>,
 }
 
 #[derive(Clone, Debug)]
-struct Typed {
+struct TypedToken {
     token: Secret,
-    kind: String,
+    token_type: String,
 }
 
 impl TokenExchangeFlow {
-    fn subject(&self) -> Result<&Typed, Error> {
+    fn subject(&self) -> Result<&TypedToken, Error> {
         self.subject.as_ref().ok_or_else(|| Error::config("no subject token is set: call `subject_token`"))
     }
 }
 
-impl Flow for TokenExchangeFlow {
+impl FlowBehavior for TokenExchangeFlow {
     const GRANT_TYPE: &'static str = "urn:ietf:params:oauth:grant-type:token-exchange";
     const REPEATABLE: &'static [&'static str] = &["resource", "audience"];
-    const NAMES_ITS_TYPE: bool = true;
+    const REQUIRES_TOKEN_TYPE: bool = true;
 
     fn check(&self) -> Result<(), Error> {
         self.subject().map(drop)
     }
 
-    async fn fill(&self, form: &mut Form, _at: &At<'_>) -> Result<(), Error> {
-        if let Some(requested) = &self.requested {
-            form.append("requested_token_type", requested);
+    async fn append_to(&self, form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {
+        if let Some(requested_type) = &self.requested_type {
+            form.append("requested_token_type", requested_type);
         }
         let subject = self.subject()?;
-        form.append("subject_token", subject.token.read().await?.expose_secret());
-        form.append("subject_token_type", &subject.kind);
+        form.append("subject_token", subject.token.read().await?.expose());
+        form.append("subject_token_type", &subject.token_type);
         if let Some(actor) = &self.actor {
-            form.append("actor_token", actor.token.read().await?.expose_secret());
-            form.append("actor_token_type", &actor.kind);
+            form.append("actor_token", actor.token.read().await?.expose());
+            form.append("actor_token_type", &actor.token_type);
         }
         Ok(())
     }
 
-    /// Of the subject alone: whose token it is.
+    /// Only the subject counts: the new token is for it.
     fn version(&self) -> u64 {
         self.subject.as_ref().map_or(0, |subject| subject.token.version())
     }
 }
 
 impl GrantBuilder<TokenExchangeFlow> {
-    /// The token of the one on whose behalf the new one is wanted, and its [type](token_type). Required.
-    pub fn subject_token(mut self, token: impl Into<Secret>, kind: impl Into<String>) -> Self {
-        self.flow.subject = Some(Typed { token: token.into(), kind: kind.into() });
+    /// Sets the token of the party on whose behalf the new token is used, and its [type](token_type). Required.
+    pub fn subject_token(mut self, token: impl Into<Secret>, token_type: impl Into<String>) -> Self {
+        self.flow.subject = Some(TypedToken { token: token.into(), token_type: token_type.into() });
         self
     }
 
-    /// The token of the one who acts, and its [type](token_type). Default: none.
-    pub fn actor_token(mut self, token: impl Into<Secret>, kind: impl Into<String>) -> Self {
-        self.flow.actor = Some(Typed { token: token.into(), kind: kind.into() });
+    /// Sets the token of the party that acts, and its [type](token_type). Default: none.
+    pub fn actor_token(mut self, token: impl Into<Secret>, token_type: impl Into<String>) -> Self {
+        self.flow.actor = Some(TypedToken { token: token.into(), token_type: token_type.into() });
         self
     }
 
-    /// The [type](token_type) of token to ask for. Default: the server chooses.
-    pub fn requested_token_type(mut self, kind: impl Into<String>) -> Self {
-        self.flow.requested = Some(kind.into());
+    /// Sets the [type](token_type) of token to ask for. Default: none, so the server chooses.
+    pub fn requested_token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.flow.requested_type = Some(token_type.into());
         self
     }
 }

@@ -1,5 +1,5 @@
 // A resource server: express-oauth2-jwt-bearer, which finds the keys through the issuer's discovery document.
-// /patients takes any token with the scope `read`: GET gives JSON, POST gives the body back. /admin asks for `write`.
+// /patients accepts any token with the scope `read`: GET returns JSON, POST returns the body. /admin requires `write`.
 import express from 'express';
 import { auth, requiredScopes } from 'express-oauth2-jwt-bearer';
 
@@ -11,7 +11,7 @@ app.use(auth({
   audience: 'urn:example:api',
   tokenSigningAlg: 'RS256',
   clockTolerance: 0,
-  // By default the keys are not asked for again within 30 s: so long a new key's tokens would be refused.
+  // By default the keys are fetched at most every 30 s, so the tokens of a new key would be refused for up to 30 s.
   cooldownDuration: 1000,
 }));
 app.get('/patients', requiredScopes('read'), (request, response) => response.json({ resourceType: 'Bundle', sub: request.auth.payload.sub }));

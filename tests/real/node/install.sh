@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what the two servers import in $STATE/node, so that the tree stays clean. They are copied there to run.
+# Installs the packages of the two servers in $STATE/node, and copies the servers there, so that the working tree stays clean.
 source "$(dirname "$0")/../process.sh"
 if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then
   echo "oidc-provider needs Node 20 or later; found $(node --version 2>/dev/null || echo none)" >&2

@@ -1,5 +1,5 @@
 // oidc-provider with the password grant, which it lacks, through its own extension point.
-// JWT access tokens (RFC 9068); refresh tokens rotate, and one used twice ends the session. SIGHUP: a new signing key.
+// JWT access tokens (RFC 9068). Refresh tokens rotate, and a second use ends the session. SIGHUP creates a new signing key.
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -22,7 +22,7 @@ const client = (client_id, client_secret, settings) => ({
   scope: 'read write',
   ...settings,
 });
-// The key's name is the client's.
+// The key has the client's name.
 const withKey = (id, file, alg) => client(id, undefined, {
   token_endpoint_auth_method: 'private_key_jwt',
   token_endpoint_auth_signing_alg: alg,
@@ -78,7 +78,7 @@ async function passwordGrant(provider, ctx) {
   };
 }
 
-// Like a restart: the new provider knows none of the refresh tokens that the old one gave.
+// This is like a restart: the new provider does not know the refresh tokens of the old one.
 function withNewKey() {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const provider = new Provider(issuer, {

@@ -1,0 +1,135 @@
+//! How the crate's modules make an error: one constructor for each kind of failure.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use http::StatusCode;
+
+use crate::error::{
+    class::FailureClass,
+    error::{BoxError, Error, Kind, ServerPart},
+};
+
+impl Error {
+    /// A setting is wrong. `text` is the whole message: what is wrong, and what to do.
+    pub(crate) fn config(text: impl Into<String>) -> Self {
+        Self::build(Kind::Config(text.into()), FailureClass::Terminal)
+    }
+
+    /// The token would be readable on the way to the request's destination. Only the scheme and the host are shown.
+    pub(crate) fn insecure(scheme: Option<&str>, host: Option<&str>) -> Self {
+        let to = format!("{}://{}", scheme.unwrap_or("(no scheme)"), host.unwrap_or("(no host)"));
+        Self::build(Kind::Insecure(to), FailureClass::Terminal)
+    }
+
+    /// The token was not granted the scopes that the request declares.
+    pub(crate) fn missing_scopes(missing: &impl fmt::Display) -> Self {
+        Self::build(Kind::MissingScope(missing.to_string()), FailureClass::Terminal)
+    }
+
+    /// There is a list of origins, and the request does not say its own.
+    pub(crate) fn unplaced() -> Self {
+        Self::config(
+            "the request's URI has no scheme and host to compare with the list of origins; give it the whole URL, move \
+             the layer that completes URLs above the BearerAuthLayer, or omit the list if one connection serves one API",
+        )
+    }
+
+    /// The HTTP client of a token request failed. An error of this crate inside it, from a layer around that client, is
+    /// returned unchanged.
+    pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
+        match source.into().downcast::<Self>() {
+            Ok(own) => own.at(ServerPart::TokenEndpoint),
+            Err(source) => Self::build(Kind::Connect, FailureClass::Transient).caused_by(source),
+        }
+    }
+
+    /// The authorization server sent no answer in time.
+    pub(crate) fn timeout(after: Duration) -> Self {
+        Self::build(Kind::Timeout(after), FailureClass::Transient)
+    }
+
+    /// The token source did not finish in time.
+    pub(crate) fn source_timeout(after: Duration) -> Self {
+        Self::build(Kind::SourceTimeout(after), FailureClass::Transient)
+    }
+
+    /// The authorization server answered with an error status and no error code.
+    pub(crate) fn unexplained_status(status: StatusCode) -> Self {
+        Self::build(Kind::Status(status), FailureClass::of_status(status))
+    }
+
+    /// The authorization server refused with an error code (RFC 6749 §5.2).
+    pub(crate) fn refused(status: StatusCode, code: String, description: Option<String>) -> Self {
+        let class = FailureClass::of_refusal(status, &code);
+        Self::build(Kind::Refused { status, code, description }, class)
+    }
+
+    /// The authorization server answered with a redirect. `to` is its target, or why that is not shown.
+    pub(crate) fn redirected(to: String) -> Self {
+        Self::build(Kind::Redirected(to), FailureClass::Transient)
+    }
+
+    /// An answer came that is not usable. `why` is a clause about the answer, such as "it has no `access_token`". It may
+    /// give its own advice after a semicolon; without one, the message advises to check the URL.
+    pub(crate) fn not_a_token(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::build(Kind::UnusableResponse(why.into()), FailureClass::Transient)
+    }
+
+    /// The answer began and did not end.
+    pub(crate) fn broken_off(source: impl Into<BoxError>) -> Self {
+        Self::not_a_token("it ended early; check the network, and that the server is up").caused_by(source)
+    }
+
+    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong".
+    pub(crate) fn unusable_token(why: &'static str) -> Self {
+        Self::build(Kind::UnusableToken(why), FailureClass::Transient)
+    }
+
+    /// A token came, and a check of it failed.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn failed_check(why: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::unusable_token(why).caused_by(source)
+    }
+
+    /// A secret could not be read from where it is stored. `text` is the whole message.
+    pub(crate) fn unreadable(text: String) -> Self {
+        Self::build(Kind::Unreadable(text), FailureClass::Transient)
+    }
+
+    /// User code did not return a secret. An error of this crate inside is returned unchanged.
+    pub(crate) fn provider(source: BoxError) -> Self {
+        match source.downcast::<Self>() {
+            Ok(own) => own.at(ServerPart::TokenEndpoint),
+            Err(source) => Self::transient(source),
+        }
+    }
+
+    pub(crate) fn panicked() -> Self {
+        Self::build(Kind::Panicked, FailureClass::Transient)
+    }
+
+    pub(crate) fn recursion() -> Self {
+        Self::build(Kind::Recursion, FailureClass::Transient)
+    }
+
+    pub(crate) fn no_runtime() -> Self {
+        Self::build(Kind::NoRuntime, FailureClass::Transient)
+    }
+
+    /// The last failure, for a caller who comes during the backoff.
+    pub(crate) fn backing_off(last: &Self, retry_in: Duration) -> Self {
+        Self::build(Kind::BackingOff { last: last.clone(), retry_in }, last.class())
+    }
+
+    /// Sets which part of the authorization server failed; without this it is the token endpoint. The first call
+    /// decides: an error about another authorization server that is passed on keeps its own.
+    pub(crate) fn at(mut self, part: ServerPart) -> Self {
+        let data = self.data_mut();
+        if let Kind::BackingOff { last, .. } = &mut data.kind {
+            *last = last.clone().at(part);
+        } else {
+            data.part.get_or_insert(part);
+        }
+        self
+    }
+}

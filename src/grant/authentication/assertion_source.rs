@@ -1,0 +1,56 @@
+//! Where an assertion comes from: another party, or a key of this program.
+
+#[cfg(feature = "jwt")]
+use crate::grant::authentication::assertion::Assertion;
+use crate::{
+    error::Error,
+    grant::{exchange::request_context::RequestContext, secrets::secret::Secret},
+    secret_string::SecretString,
+};
+
+/// Where an assertion comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum AssertionSource {
+    Given(Secret),
+    #[cfg(feature = "jwt")]
+    Signed(Box<Assertion>),
+}
+
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(unused_variables, clippy::unnecessary_wraps, reason = "a given assertion needs no context and no check")
+)]
+impl AssertionSource {
+    pub(crate) async fn jwt(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
+        match self {
+            Self::Given(secret) => secret.read().await,
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.jwt(context).await,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Given(_) => Ok(()),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.check(),
+        }
+    }
+
+    /// Returns the names of the authentication methods that this assertion can be.
+    pub(crate) fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Given(_) => &["private_key_jwt", "client_secret_jwt"],
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.methods(),
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        match self {
+            Self::Given(secret) => secret.version(),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.version(),
+        }
+    }
+}

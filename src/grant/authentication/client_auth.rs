@@ -1,0 +1,242 @@
+//! How the client authenticates at the authorization server.
+
+use std::fmt;
+
+use http::HeaderValue;
+
+#[cfg(feature = "jwt")]
+use crate::grant::authentication::{assertion::Assertion, signing_key::SigningKey};
+use crate::{
+    error::Error,
+    grant::{
+        authentication::{assertion_source::AssertionSource, basic::basic_header},
+        exchange::{form::Form, request_context::RequestContext},
+        secrets::secret::Secret,
+        server::metadata::Metadata,
+    },
+    secret_string::SecretString,
+};
+
+/// How the client authenticates at the authorization server (RFC 6749 §2.3). Each request uses exactly one method.
+///
+/// ```
+/// use tower_bearer::grant::ClientAuth;
+///
+/// let auth = ClientAuth::basic("1PpG/Q 1", "s3cret");
+/// assert!(!format!("{auth:?}").contains("s3cret"));
+/// ```
+#[derive(Clone)]
+pub struct ClientAuth(Method);
+
+#[derive(Clone)]
+enum Method {
+    None {
+        id: String,
+    },
+    Secret {
+        id: String,
+        secret: Secret,
+        placement: SecretPlacement,
+    },
+    /// The id is sent only if the subject of the assertion is not the id.
+    Assertion {
+        id: Option<String>,
+        assertion: AssertionSource,
+    },
+}
+
+/// Where a client secret is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SecretPlacement {
+    Basic,
+    BasicRaw,
+    Post,
+    /// Basic, or Post if the server supports only that.
+    BasicOrPost,
+}
+
+/// An `Authorization` header with a client secret.
+pub(crate) struct AuthHeader {
+    pub(crate) value: HeaderValue,
+    /// The secret, to recognize it if the server repeats it.
+    pub(crate) secret: SecretString,
+}
+
+impl ClientAuth {
+    /// Uses `none`: a public client, which sends only its id, in the body.
+    pub fn none(id: impl Into<String>) -> Self {
+        Self(Method::None { id: id.into() })
+    }
+
+    /// Uses `client_secret_basic`: an `Authorization: Basic` header. The id and the secret are form-encoded first, as
+    /// RFC 6749 §2.3.1 requires.
+    pub fn basic(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, SecretPlacement::Basic)
+    }
+
+    /// Uses `client_secret_basic` without the form-encoding, for servers that do not decode it (glewlwyd,
+    /// node-oauth2-server). It differs from [`basic`](Self::basic) only if the id or the secret has characters other than
+    /// letters, digits and `-._*`.
+    pub fn basic_raw(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, SecretPlacement::BasicRaw)
+    }
+
+    /// Uses `client_secret_post`: the id and the secret are in the body. RFC 6749 §2.3.1 does not recommend it.
+    pub fn post(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, SecretPlacement::Post)
+    }
+
+    /// Uses [`basic`](Self::basic), or [`post`](Self::post) if the server's [metadata](Metadata) lists only that.
+    pub fn secret(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::with_secret(id, secret, SecretPlacement::BasicOrPost)
+    }
+
+    /// Uses `private_key_jwt`: a JWT that the key signs, a new one for each request (RFC 7521 §4.2, RFC 7523 §2.2, §3).
+    ///
+    /// Its issuer and subject are the client id, and its audience is the token URL. To change its settings, create an
+    /// [`Assertion`](crate::grant::Assertion) and give it to [`ClientAuth::assertion`].
+    #[cfg(feature = "jwt")]
+    pub fn private_key_jwt(id: impl Into<String>, key: SigningKey) -> Self {
+        let id = id.into();
+        Self::assertion(Assertion::new(id.clone(), id, key))
+    }
+
+    /// Uses `client_secret_jwt`: as [`private_key_jwt`](Self::private_key_jwt), but signed with the client secret by HS256.
+    /// The secret must have at least 32 bytes (RFC 7518 §3.2).
+    #[cfg(feature = "jwt")]
+    pub fn client_secret_jwt(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        Self::private_key_jwt(id, SigningKey::client_secret(secret))
+    }
+
+    /// Uses an assertion with your own settings, such as another audience or an `iat`.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn assertion(assertion: Assertion) -> Self {
+        Self(Method::Assertion { id: None, assertion: AssertionSource::Signed(Box::new(assertion)) })
+    }
+
+    /// Uses an assertion that another party signs (RFC 7521 §4.2), such as the token that a cloud platform writes into a
+    /// [file](Secret::file). The id is sent with it.
+    pub fn assertion_from(id: impl Into<String>, assertion: impl Into<Secret>) -> Self {
+        Self(Method::Assertion { id: Some(id.into()), assertion: AssertionSource::Given(assertion.into()) })
+    }
+
+    fn with_secret(id: impl Into<String>, secret: impl Into<Secret>, placement: SecretPlacement) -> Self {
+        Self(Method::Secret { id: id.into(), secret: secret.into(), placement })
+    }
+
+    /// Adds the authentication to the form, or returns the header that carries it.
+    pub(crate) async fn apply(
+        &self,
+        form: &mut Form,
+        context: &RequestContext<'_>,
+    ) -> Result<Option<AuthHeader>, Error> {
+        match &self.0 {
+            Method::None { id } => form.append("client_id", id),
+            Method::Secret { id, secret, placement } => {
+                let secret = secret.read().await?;
+                if !placement.is_in_body(context.server) {
+                    let value = basic_header(id, secret.expose(), *placement != SecretPlacement::BasicRaw)?;
+                    return Ok(Some(AuthHeader { value, secret }));
+                }
+                form.append("client_id", id);
+                form.append("client_secret", secret.expose());
+            }
+            Method::Assertion { id, assertion } => {
+                if let Some(id) = id {
+                    form.append("client_id", id);
+                }
+                form.append("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                form.append("client_assertion", assertion.jwt(context).await?.expose());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks the setting before anything is sent.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.0 {
+            Method::None { id } | Method::Secret { id, .. } | Method::Assertion { id: Some(id), .. }
+                if id.is_empty() =>
+            {
+                Err(Error::config("the client id is empty: give the id under which the client is registered"))
+            }
+            Method::Secret { id, placement: SecretPlacement::BasicRaw, .. } if id.contains(':') => Err(Error::config(
+                "a client id with a colon cannot be sent without encoding: use `ClientAuth::basic` or `ClientAuth::post`",
+            )),
+            Method::Assertion { assertion, .. } => assertion.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the server supports this authentication, according to its metadata (RFC 8414 §2).
+    pub(crate) fn check_supported_by(&self, server: &Metadata) -> Result<(), Error> {
+        let names = match &self.0 {
+            // Many servers do not list `none`, and no secret is lost if the server refuses it.
+            Method::None { .. } => return Ok(()),
+            Method::Secret { placement, .. } => placement.methods(),
+            Method::Assertion { assertion, .. } => assertion.methods(),
+        };
+        if names.iter().any(|name| server.supports_auth_method(name)) {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the authorization server does not support {}; its metadata lists {}: use another `ClientAuth`",
+            names.join(" or "),
+            server.displayed_auth_methods()
+        )))
+    }
+
+    /// Returns a number that changes when the secret changes.
+    pub(crate) fn version(&self) -> u64 {
+        match &self.0 {
+            Method::None { .. } => 0,
+            Method::Secret { secret, .. } => secret.version(),
+            Method::Assertion { assertion, .. } => assertion.version(),
+        }
+    }
+}
+
+impl SecretPlacement {
+    fn is_in_body(self, server: &Metadata) -> bool {
+        match self {
+            Self::Basic | Self::BasicRaw => false,
+            Self::Post => true,
+            Self::BasicOrPost => !server.supports_auth_method("client_secret_basic"),
+        }
+    }
+
+    fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::Basic | Self::BasicRaw => &["client_secret_basic"],
+            Self::Post => &["client_secret_post"],
+            Self::BasicOrPost => &["client_secret_basic", "client_secret_post"],
+        }
+    }
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Method::None { id } => f.debug_struct("None").field("id", id).finish(),
+            Method::Secret { id, secret, placement } => {
+                f.debug_struct("Secret").field("id", id).field("secret", secret).field("placement", placement).finish()
+            }
+            Method::Assertion { id, assertion } => {
+                f.debug_struct("Assertion").field("id", id).field("assertion", assertion).finish()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colon_in_a_raw_id_is_refused_before_it_is_misread() {
+        assert!(ClientAuth::basic_raw("a:b", "s").check().is_err());
+        assert!(ClientAuth::basic("a:b", "s").check().is_ok());
+        assert!(ClientAuth::none("").check().is_err());
+    }
+}

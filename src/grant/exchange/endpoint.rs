@@ -1,0 +1,122 @@
+//! Requests to one authorization server, as one client.
+
+use std::fmt;
+
+use http::{
+    HeaderValue, Method, Request,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+
+use crate::{
+    clock::WallClock,
+    error::{Error, ServerPart},
+    grant::{
+        authentication::client_auth::ClientAuth,
+        exchange::{
+            form::Form,
+            http_exchange::HttpExchange,
+            http_service::HttpService,
+            reply::{Refusal, SentSecrets, ServerReply},
+            request_context::RequestContext,
+            token_response::{Granted, TokenResponse},
+        },
+        server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
+    },
+    transport,
+};
+
+/// An authorization server, and how the client authenticates there.
+#[derive(Clone)]
+pub(crate) struct Endpoint<C> {
+    pub(crate) exchange: HttpExchange<C>,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) auth: ClientAuth,
+    pub(crate) revocation_url: Option<Url>,
+    pub(crate) show_description: bool,
+    pub(crate) wall_clock: WallClock,
+}
+
+impl<C: HttpService> Endpoint<C> {
+    /// Returns the metadata of the server, after checking that the server supports the client's authentication.
+    pub(crate) async fn metadata(&self) -> Result<Metadata, Error> {
+        let metadata = self.server.metadata(&self.exchange).await?;
+        // The operator of the server may correct its metadata. The next attempt must see that without a restart.
+        self.auth.check_supported_by(&metadata).inspect_err(|_| self.server.forget())?;
+        Ok(metadata)
+    }
+
+    pub(crate) fn context<'a>(&self, server: &'a Metadata) -> RequestContext<'a> {
+        RequestContext { server, now: self.wall_clock.now() }
+    }
+
+    /// Makes one token request (RFC 6749 §3.2).
+    pub(crate) async fn request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
+        let granted = self.try_request_token(form, context).await;
+        granted.inspect_err(|error| self.server.forget_if_moved(error))
+    }
+
+    async fn try_request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
+        let mut reply = self.post(context.server.token_url(), form, context).await?;
+        match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
+            Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
+            _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
+            Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.with_retry_after(error)),
+            Err(why) => Err(reply.with_retry_after(Error::not_a_token(why))),
+        }
+    }
+
+    /// Revokes one token (RFC 7009 §2.1). A token that the server does not know counts as revoked (§2.2).
+    pub(crate) async fn revoke(&self, token: &str, kind: &str, context: &RequestContext<'_>) -> Result<(), Error> {
+        let url = self.revocation_url.as_ref().or_else(|| context.server.revocation_url()).ok_or_else(|| {
+            Error::config("the revocation URL is not known: set `revocation_url`, or name the server by its issuer")
+        })?;
+        let mut form = Form::new();
+        form.append("token", token);
+        form.append("token_type_hint", kind);
+        self.try_revoke(url, form, context).await.map_err(|error| error.at(ServerPart::RevocationEndpoint))
+    }
+
+    async fn try_revoke(&self, url: &Url, form: Form, context: &RequestContext<'_>) -> Result<(), Error> {
+        let mut reply = self.post(url, form, context).await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        Err(match reply.json::<Refusal>() {
+            Ok(refusal) => reply.refusal_error(refusal, self.show_description),
+            Err(_) => reply.with_retry_after(Error::unexplained_status(reply.status)),
+        })
+    }
+
+    async fn post(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<ServerReply, Error> {
+        // Metadata can be shared: another grant, which allows plain http, may have found it.
+        if !self.exchange.plain_http && !transport::is_secure(&url.uri) {
+            return Err(Error::config(
+                "the authorization server's endpoint is plain http, which would send secrets unencrypted: use https, or \
+                 `allow_plain_http` if the network is protected by other means",
+            ));
+        }
+        let header = self.auth.apply(&mut form, context).await?;
+        let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
+        let sent = SentSecrets { form: form.clone(), client_secret };
+        let mut request = Request::new(form.into_body());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        self.exchange.send(request, Some(sent)).await
+    }
+}
+
+impl<C> fmt::Debug for Endpoint<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("server", &self.server)
+            .field("auth", &self.auth)
+            .field("revocation_url", &self.revocation_url)
+            .finish_non_exhaustive()
+    }
+}

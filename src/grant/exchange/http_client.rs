@@ -1,0 +1,80 @@
+//! The ready-made client for token requests.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use tower_service::Service;
+
+use crate::error::{BoxError, Error};
+
+/// An HTTPS client for token requests, made of hyper-util and rustls.
+///
+/// It uses the process's rustls `CryptoProvider` if one is installed when the client is built, and ring otherwise.
+///
+/// It keeps no idle connections. Token requests are hours apart, so a kept connection would usually be dead. A POST whose
+/// connection dies is not safe to repeat.
+#[derive(Clone)]
+pub struct HttpClient {
+    pub(super) client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) deadline: Duration,
+}
+
+impl Service<Request<Full<Bytes>>> for HttpClient {
+    type Response = Response<HttpClientBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _task: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let deadline = self.deadline;
+        let response = tokio::time::timeout(deadline, self.client.request(request));
+        Box::pin(async move {
+            let response = response.await.map_err(|_| Error::timeout(deadline))??;
+            Ok(response.map(HttpClientBody))
+        })
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// The body of a response that an [`HttpClient`] received.
+#[derive(Debug)]
+pub struct HttpClientBody(Incoming);
+
+impl Body for HttpClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(task).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,5 @@
+//! Where passwords, client secrets, keys and tokens are kept until they are needed.
+
+pub(super) mod credentials;
+pub(super) mod secret;
+mod secret_file;

@@ -1,0 +1,126 @@
+//! A secret, or the place where it is kept.
+
+use std::{env, fmt, path::PathBuf, pin::Pin, sync::Arc};
+
+use crate::{
+    error::{BoxError, Error},
+    grant::secrets::secret_file::SecretFile,
+    secret_string::SecretString,
+};
+
+/// A password, a client secret, a private key or another party's token, or the place where it is kept.
+///
+/// Text converts into a `Secret`. A secret that is kept elsewhere is read for each token request that needs it, and wiped
+/// from memory afterwards.
+///
+/// ```
+/// use tower_bearer::grant::{ClientAuth, Secret};
+///
+/// let auth = ClientAuth::basic("client-id", "s3cret");
+/// let auth = ClientAuth::basic("client-id", Secret::env("CLIENT_SECRET"));
+/// let auth = ClientAuth::basic("client-id", Secret::file("/run/secrets/client-secret"));
+/// let auth = ClientAuth::basic("client-id", Secret::from_fn(async || Ok("from my vault".into())));
+/// assert!(!format!("{:?}", Secret::from("s3cret")).contains("s3cret"));
+/// ```
+#[derive(Clone)]
+pub struct Secret(Location);
+
+#[derive(Clone)]
+enum Location {
+    Memory(SecretString),
+    Variable(Arc<str>),
+    File(Arc<SecretFile>),
+    Function(Arc<dyn Fn() -> ReadFuture + Send + Sync>),
+}
+
+type ReadFuture = Pin<Box<dyn Future<Output = Result<SecretString, BoxError>> + Send>>;
+
+impl Secret {
+    /// Names an environment variable that holds the secret. If it is not set, requests for a token fail with an error that
+    /// names it.
+    pub fn env(name: impl Into<String>) -> Self {
+        Self(Location::Variable(name.into().into()))
+    }
+
+    /// Names a file that holds the secret. One line end at the end of the file (`\n` or `\r\n`) is not part of it.
+    ///
+    /// The file is read for each token request, so a changed secret needs no restart. A change of the file also ends the
+    /// backoff after a refusal ([`TokenSource::credentials_version`](crate::TokenSource::credentials_version)). A symbolic
+    /// link that points to another file counts as a change: Kubernetes rotates mounted secrets this way.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Location::File(Arc::new(SecretFile::new(path.into()))))
+    }
+
+    /// Gets the secret from an async function, such as the client of a vault. Its errors count as transient.
+    pub fn from_fn<F, Fut>(read: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<SecretString, BoxError>> + Send + 'static,
+    {
+        Self(Location::Function(Arc::new(move || Box::pin(read()))))
+    }
+
+    pub(crate) async fn read(&self) -> Result<SecretString, Error> {
+        match &self.0 {
+            Location::Memory(secret) => Ok(secret.clone()),
+            Location::Variable(name) => env::var(&**name).map(SecretString::from).map_err(|error| {
+                let why = if matches!(error, env::VarError::NotPresent) { "is not set" } else { "is not UTF-8" };
+                Error::config(format!("the environment variable {name} {why}: set it to the secret"))
+            }),
+            Location::File(file) => Arc::clone(file).read().await,
+            Location::Function(read) => read().await.map_err(Error::provider),
+        }
+    }
+
+    /// Returns a number that changes when the file changes.
+    pub(crate) fn version(&self) -> u64 {
+        match &self.0 {
+            Location::File(file) => file.version(),
+            _ => 0,
+        }
+    }
+
+    /// Returns the secret if it is in memory, so that it can be checked before it is needed.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn in_memory(&self) -> Option<&str> {
+        match &self.0 {
+            Location::Memory(secret) => Some(secret.expose()),
+            _ => None,
+        }
+    }
+}
+
+impl From<SecretString> for Secret {
+    fn from(secret: SecretString) -> Self {
+        Self(Location::Memory(secret))
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        SecretString::from(secret).into()
+    }
+}
+
+impl From<&String> for Secret {
+    fn from(secret: &String) -> Self {
+        secret.as_str().into()
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(secret: &str) -> Self {
+        SecretString::from(secret).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Location::Memory(_) => f.write_str("[redacted]"),
+            Location::Variable(name) => write!(f, "env({name})"),
+            Location::File(file) => write!(f, "file({})", file.path().display()),
+            Location::Function(_) => f.write_str("from_fn"),
+        }
+    }
+}

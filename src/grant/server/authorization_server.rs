@@ -1,0 +1,150 @@
+//! Which authorization server a grant uses.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    error::Error,
+    grant::{
+        exchange::{http_exchange::HttpExchange, http_service::HttpService},
+        server::{discovery, metadata::Metadata, url::Url},
+    },
+};
+
+/// An authorization server: its token URL, or an issuer or FHIR server by which it is found.
+///
+/// Text converts into one with that token URL. Other servers are looked up at the first token request. The metadata that
+/// is found is kept and shared by all clones. It is looked up again when the token endpoint appears to have moved.
+///
+/// ```
+/// use tower_bearer::grant::{AuthorizationServer, ClientAuth, PasswordGrant};
+///
+/// let grant = PasswordGrant::builder("https://auth.example.org/oauth2/token");
+/// let grant = PasswordGrant::builder(AuthorizationServer::issuer("https://auth.example.org"));
+/// let grant = PasswordGrant::builder(AuthorizationServer::smart("https://fhir.example.org/r4"));
+/// ```
+#[derive(Clone)]
+pub struct AuthorizationServer {
+    locator: ServerLocator,
+    found: Arc<Mutex<Option<Metadata>>>,
+}
+
+/// How the server is found.
+#[derive(Clone)]
+enum ServerLocator {
+    TokenUrl(String),
+    Issuer(String),
+    Smart(String),
+    Metadata(Metadata),
+}
+
+impl AuthorizationServer {
+    /// Names the server by its issuer identifier. It is found by its metadata ([`Metadata::discover`]).
+    pub fn issuer(issuer: impl Into<String>) -> Self {
+        Self::new(ServerLocator::Issuer(issuer.into()))
+    }
+
+    /// Names the server that protects this FHIR server ([`Metadata::discover_smart`]).
+    pub fn smart(fhir_base: impl Into<String>) -> Self {
+        Self::new(ServerLocator::Smart(fhir_base.into()))
+    }
+
+    fn new(locator: ServerLocator) -> Self {
+        Self { locator, found: Arc::default() }
+    }
+
+    /// Checks the setting before anything is sent.
+    pub(crate) fn check(&self, plain_http: bool) -> Result<(), Error> {
+        match &self.locator {
+            ServerLocator::TokenUrl(url) => check_token_url(url, plain_http).map(drop),
+            ServerLocator::Issuer(issuer) => discovery::check_issuer(issuer, plain_http).map(drop),
+            ServerLocator::Smart(base) => discovery::check_fhir_base(base, plain_http).map(drop),
+            ServerLocator::Metadata(_) => Ok(()),
+        }
+    }
+
+    /// Returns the metadata, which is fetched if it is not known yet.
+    pub(crate) async fn metadata<C: HttpService>(&self, exchange: &HttpExchange<C>) -> Result<Metadata, Error> {
+        let found = self.found().clone();
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let metadata = match &self.locator {
+            ServerLocator::TokenUrl(url) => Metadata::from_token_url(check_token_url(url, exchange.plain_http)?),
+            ServerLocator::Issuer(issuer) => discovery::discover_issuer(exchange, issuer).await?,
+            ServerLocator::Smart(base) => discovery::discover_smart(exchange, base).await?,
+            ServerLocator::Metadata(metadata) => metadata.clone(),
+        };
+        *self.found() = Some(metadata.clone());
+        Ok(metadata)
+    }
+
+    /// Forgets the metadata if this failure may mean that the token endpoint has moved.
+    pub(crate) fn forget_if_moved(&self, error: &Error) {
+        let moved = matches!(error.status().map(|status| status.as_u16()), Some(404 | 405 | 410));
+        if moved || error.is_connect() || error.is_redirect() {
+            self.forget();
+        }
+    }
+
+    /// Forgets the metadata. It is looked up again at the next token request.
+    pub(crate) fn forget(&self) {
+        *self.found() = None;
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Metadata>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_token_url(url: &str, plain_http: bool) -> Result<Url, Error> {
+    Url::from_setting(url, "token URL", "https://auth.example.org/oauth2/token", plain_http)
+}
+
+impl From<String> for AuthorizationServer {
+    fn from(token_url: String) -> Self {
+        Self::new(ServerLocator::TokenUrl(token_url))
+    }
+}
+
+impl From<&str> for AuthorizationServer {
+    fn from(token_url: &str) -> Self {
+        token_url.to_owned().into()
+    }
+}
+
+impl From<&String> for AuthorizationServer {
+    fn from(token_url: &String) -> Self {
+        token_url.clone().into()
+    }
+}
+
+impl From<Metadata> for AuthorizationServer {
+    fn from(metadata: Metadata) -> Self {
+        Self::new(ServerLocator::Metadata(metadata))
+    }
+}
+
+impl From<&Metadata> for AuthorizationServer {
+    fn from(metadata: &Metadata) -> Self {
+        metadata.clone().into()
+    }
+}
+
+impl fmt::Debug for AuthorizationServer {
+    /// Does not show a URL that is not valid: it may contain a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (how, url) = match &self.locator {
+            ServerLocator::TokenUrl(url) => ("token URL", url),
+            ServerLocator::Issuer(issuer) => ("issuer", issuer),
+            ServerLocator::Smart(base) => ("SMART", base),
+            ServerLocator::Metadata(metadata) => return metadata.fmt(f),
+        };
+        match Url::new(url, true) {
+            Ok(url) => write!(f, "{how} {url:?}"),
+            Err(why) => write!(f, "{how} that {why}"),
+        }
+    }
+}

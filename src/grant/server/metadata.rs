@@ -1,0 +1,178 @@
+//! The metadata of an authorization server (RFC 8414).
+
+use std::{fmt, sync::Arc};
+
+use serde::Deserialize;
+
+use crate::{error::Error, grant::server::url::Url};
+
+/// The method that an absent list of authentication methods means (RFC 8414 §2).
+const DEFAULT_METHOD: &str = "client_secret_basic";
+
+/// The authentication methods whose names may be shown. No other text of a server is shown.
+const REGISTERED_METHODS: [&str; 7] = [
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "client_secret_jwt",
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+];
+
+/// The metadata of an authorization server: its endpoints, and what it supports. Cheap to clone.
+///
+/// A grant finds the metadata itself
+/// ([`AuthorizationServer::issuer`](crate::grant::AuthorizationServer::issuer)). Use this type to look at the metadata
+/// first, or to share it between grants.
+///
+/// ```
+/// use tower_bearer::{PasswordGrant, grant::{ClientAuth, Metadata}};
+///
+/// # #[cfg(feature = "client")]
+/// # async fn example() -> Result<(), tower_bearer::Error> {
+/// let server = Metadata::discover("https://auth.example.org").await?;
+/// println!("{}", server.token_endpoint());
+/// let grant = PasswordGrant::builder(&server)
+///     .client_auth(ClientAuth::secret("client-id", "client-secret"))
+///     .credentials("username", "password")
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Metadata(Arc<ServerMetadata>);
+
+struct ServerMetadata {
+    token_endpoint: Url,
+    revocation_endpoint: Option<Url>,
+    document: MetadataDocument,
+    /// What an absent list of authentication methods means.
+    default_method: Option<&'static str>,
+}
+
+/// The members of the document that are used. Others are ignored.
+#[derive(Default, Deserialize)]
+pub(crate) struct MetadataDocument {
+    pub(crate) issuer: Option<String>,
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    grant_types_supported: Vec<String>,
+    #[serde(default)]
+    scopes_supported: Vec<String>,
+}
+
+impl Metadata {
+    /// Creates the metadata of a server of which only the token URL is known.
+    pub(crate) fn from_token_url(token_endpoint: Url) -> Self {
+        Self(Arc::new(ServerMetadata {
+            token_endpoint,
+            revocation_endpoint: None,
+            document: MetadataDocument::default(),
+            default_method: None,
+        }))
+    }
+
+    /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
+    ///
+    /// # Errors
+    /// When there is no token endpoint, or when secrets may not be sent to one of the endpoints.
+    pub(crate) fn from_document(
+        mut document: MetadataDocument,
+        location: &Url,
+        plain_http: bool,
+        is_smart: bool,
+    ) -> Result<Self, Error> {
+        let wrong = |name: &str, why: &str| Error::not_a_token(format!("its {name} {why}"));
+        let url = |name: &str, url: &str| match Url::new(url, plain_http) {
+            // A remote server must not redirect requests to services on this machine.
+            Ok(url) if location.is_https() && !url.is_https() && !plain_http => Err(wrong(name, "is plain http")),
+            url => url.map_err(|why| wrong(name, why)),
+        };
+        let token_endpoint = document.token_endpoint.take().ok_or_else(|| wrong("token_endpoint", "is missing"))?;
+        let token_endpoint = url("token_endpoint", &token_endpoint)?;
+        let revocation_endpoint = document.revocation_endpoint.take();
+        let revocation_endpoint = revocation_endpoint.map(|it| url("revocation_endpoint", &it)).transpose()?;
+        if let Some(keys) = &document.jwks_uri {
+            url("jwks_uri", keys)?;
+        }
+        // SMART App Launch has no default for it.
+        let default_method = (!is_smart).then_some(DEFAULT_METHOD);
+        Ok(Self(Arc::new(ServerMetadata { token_endpoint, revocation_endpoint, document, default_method })))
+    }
+
+    /// Returns the identifier of the issuer, if the metadata contains it.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.document.issuer.as_deref()
+    }
+
+    /// Returns the URL of the token endpoint.
+    #[must_use]
+    pub fn token_endpoint(&self) -> &str {
+        &self.0.token_endpoint.text
+    }
+
+    /// Returns the URL of the revocation endpoint (RFC 7009), if the server has one.
+    #[must_use]
+    pub fn revocation_endpoint(&self) -> Option<&str> {
+        self.0.revocation_endpoint.as_ref().map(|url| url.text.as_str())
+    }
+
+    /// Returns the URL of the key set that verifies the server's JWTs.
+    #[must_use]
+    pub fn jwks_uri(&self) -> Option<&str> {
+        self.0.document.jwks_uri.as_deref()
+    }
+
+    /// Returns the methods by which clients may authenticate. It is empty when nothing is known. If the server leaves the
+    /// list out, it means `client_secret_basic` (RFC 8414 §2).
+    pub fn client_auth_methods(&self) -> impl Iterator<Item = &str> {
+        let listed = self.0.document.token_endpoint_auth_methods_supported.as_ref();
+        let default = self.0.default_method.filter(|_| listed.is_none());
+        listed.into_iter().flatten().map(String::as_str).chain(default)
+    }
+
+    /// Returns the grants that the server lists. Many servers do not list all of them.
+    #[must_use]
+    pub fn grant_types(&self) -> &[String] {
+        &self.0.document.grant_types_supported
+    }
+
+    /// Returns the scopes that the server lists. Many servers do not list all of them.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.0.document.scopes_supported
+    }
+
+    pub(crate) fn token_url(&self) -> &Url {
+        &self.0.token_endpoint
+    }
+
+    pub(crate) fn revocation_url(&self) -> Option<&Url> {
+        self.0.revocation_endpoint.as_ref()
+    }
+
+    /// Returns whether clients may authenticate by this method, as far as is known.
+    pub(crate) fn supports_auth_method(&self, method: &str) -> bool {
+        let mut methods = self.client_auth_methods().peekable();
+        methods.peek().is_none() || methods.any(|offered| offered == method)
+    }
+
+    /// Returns the supported methods whose names may be shown, for an error message.
+    pub(crate) fn displayed_auth_methods(&self) -> String {
+        let shown: Vec<_> = self.client_auth_methods().filter(|method| REGISTERED_METHODS.contains(method)).collect();
+        if shown.is_empty() { "only methods that this crate does not know".to_owned() } else { shown.join(", ") }
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metadata")
+            .field("token_endpoint", &self.0.token_endpoint)
+            .field("revocation_endpoint", &self.0.revocation_endpoint)
+            .finish_non_exhaustive()
+    }
+}

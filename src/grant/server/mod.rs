@@ -1,0 +1,6 @@
+//! The authorization server: its URLs, its metadata, and how the metadata is found.
+
+pub(super) mod authorization_server;
+mod discovery;
+pub(super) mod metadata;
+pub(super) mod url;

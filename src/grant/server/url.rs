@@ -1,0 +1,70 @@
+//! URLs that secrets are sent to.
+
+use std::fmt;
+
+use http::Uri;
+
+use crate::{error::Error, transport};
+
+/// The most characters of a URL that are shown. A server chooses how long its own URLs are.
+const MAX_SHOWN: usize = 256;
+
+/// A checked URL: http or https, with a host, and with nothing in it that would expose a secret.
+#[derive(Clone)]
+pub(crate) struct Url {
+    /// The URL as it was written. Assertions name it, and issuers are compared by it (RFC 8414 §3.3).
+    pub(crate) text: String,
+    pub(crate) uri: Uri,
+}
+
+impl Url {
+    /// Checks a URL.
+    ///
+    /// # Errors
+    /// Says what is wrong, as the end of a sentence that begins with the URL's name.
+    pub(crate) fn new(text: &str, plain_http: bool) -> Result<Self, &'static str> {
+        let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
+        if !matches!(uri.scheme_str(), Some("https" | "http")) || uri.host().is_none_or(str::is_empty) {
+            return Err("does not have an http or https scheme and a host");
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("contains a username, which belongs in `ClientAuth`");
+        }
+        // A fragment is never sent, and RFC 6749 §3.2 does not allow one.
+        if text.contains('#') {
+            return Err("has a fragment, which is not allowed");
+        }
+        if !plain_http && !transport::is_secure(&uri) {
+            return Err(
+                "is plain http, which would send secrets unencrypted (it is allowed for loopback addresses only)",
+            );
+        }
+        Ok(Self { text: text.to_owned(), uri })
+    }
+
+    /// Checks a URL that was given as a setting.
+    pub(crate) fn from_setting(text: &str, name: &str, example: &str, plain_http: bool) -> Result<Self, Error> {
+        Self::new(text, plain_http)
+            .map_err(|why| Error::config(format!("the {name} {why}: give a full URL, such as {example}")))
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}
+
+/// Returns the URL without the parts that may be secret: user, query, and path parameters.
+pub(crate) fn redacted(uri: &Uri) -> String {
+    let host = uri.authority().map_or_else(String::new, |authority| {
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
+    });
+    let path = uri.path().split(';').next().unwrap_or_default();
+    host.chars().chain(path.chars()).take(MAX_SHOWN).collect()
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted(&self.uri))
+    }
+}

@@ -1,0 +1,80 @@
+//! One body, read by the first attempt and, if that is rejected, to its end by the second.
+//!
+//! These are the rules for who may read:
+//!
+//! - The first attempt takes the body out for a poll and puts it back. A share of each frame is kept, up to the cap.
+//! - The keeper ends the first attempt's turn. If it hands the body over to a second attempt while a poll of the first is
+//!   in progress, the frame of that poll is kept and not given to the first. So no chunk is lost, and none is sent twice
+//!   in one attempt.
+//! - The second attempt sends what was kept and then takes the body for good. While the first attempt has it, the second
+//!   waits, and is woken when the body is put back.
+//! - A first attempt that lost its turn before the end of the body waits for the decision, because its answer may still be
+//!   needed. If there will be a second attempt, the first gets an error at once: its body must not look complete to the
+//!   server, and it must not hold the connection that the second may need.
+//! - If a poll panics, the body is lost, and the second attempt gets an error.
+//!
+//! Each attempt holds one handle to the state. A first attempt that holds the only one knows that there will be no second.
+
+use std::sync::{Arc, Mutex};
+
+use crate::replay::{
+    body_state::{BodyState, SharedBody, Turn, Unread, lock, wake},
+    chunks::Chunks,
+    first_attempt::FirstAttempt,
+    second_attempt::SecondAttempt,
+};
+
+/// Decides whether there is a second attempt. If it is dropped before it has handed the body over, the first attempt has
+/// its turn again.
+pub(crate) struct Keeper<B>(Option<SharedBody<B>>);
+
+/// Makes the first attempt's part of a body, and its keeper.
+pub(crate) fn split<B>(body: B, cap: usize) -> (FirstAttempt<B>, Keeper<B>) {
+    let shared = Arc::new(Mutex::new(BodyState {
+        unread: Unread::Here(Box::pin(body)),
+        turn: Turn::First,
+        chunks: Chunks::default(),
+        trailers: None,
+        first: None,
+        second: None,
+    }));
+    (FirstAttempt::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
+}
+
+impl<B> Keeper<B> {
+    /// Ends the first attempt's turn until the decision.
+    pub(crate) fn pause(&self) {
+        if let Some(shared) = &self.0 {
+            let mut state = lock(shared);
+            if state.turn == Turn::First {
+                state.turn = Turn::Undecided;
+            }
+        }
+    }
+
+    /// Hands the body over to a second attempt. Returns `None` if the whole body cannot be sent again.
+    pub(crate) fn take_over(mut self) -> Option<SecondAttempt<B>> {
+        let mut state = lock(self.0.as_ref()?);
+        if matches!(state.unread, Unread::Gone) {
+            return None;
+        }
+        state.turn = Turn::Second;
+        let waiting = state.first.take();
+        drop(state);
+        wake(waiting);
+        self.0.take().map(SecondAttempt::new)
+    }
+}
+
+impl<B> Drop for Keeper<B> {
+    fn drop(&mut self) {
+        let Some(shared) = &self.0 else { return };
+        let mut state = lock(shared);
+        if state.turn == Turn::Undecided {
+            state.turn = Turn::First;
+            let waiting = state.first.take();
+            drop(state);
+            wake(waiting);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The second attempt's part of a body.
+
+use std::{
+    mem,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame};
+
+use crate::{
+    error::BoxError,
+    replay::body_state::{IncompleteBody, Next, PolledFrame, SharedBody, Unread, lock, poll_frame, wait},
+};
+
+/// Sends what was kept, and then the rest of the body.
+pub(crate) struct SecondAttempt<B>(SharedBody<B>);
+
+impl<B> SecondAttempt<B> {
+    pub(crate) fn new(shared: SharedBody<B>) -> Self {
+        Self(shared)
+    }
+}
+
+impl<B> SecondAttempt<B>
+where
+    B: Body<Error: Into<BoxError>>,
+{
+    pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
+        let mut state = lock(&self.0);
+        if let Some(chunk) = state.chunks.pop() {
+            return (Next::Shared, Poll::Ready(Some(Ok(Frame::data(chunk)))));
+        }
+        if matches!(state.unread, Unread::Taken) {
+            return (Next::Shared, wait(&mut state.second, task));
+        }
+        if let Some(trailers) = state.trailers.take() {
+            return (Next::Shared, Poll::Ready(Some(Ok(Frame::trailers(trailers)))));
+        }
+        // `Gone` stays if the poll panics.
+        match mem::replace(&mut state.unread, Unread::Gone) {
+            Unread::Here(mut body) => {
+                drop(state);
+                let polled = poll_frame(body.as_mut(), task);
+                (Next::Own(body), polled)
+            }
+            Unread::Failed(error) => (Next::End, Poll::Ready(Some(Err(error)))),
+            Unread::Gone => (Next::End, Poll::Ready(Some(Err(IncompleteBody::Lost.into())))),
+            Unread::Ended | Unread::Taken => (Next::End, Poll::Ready(None)),
+        }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        let state = lock(&self.0);
+        state.chunks.is_empty() && state.trailers.is_none() && state.unread.is_at_end()
+    }
+}

@@ -1,0 +1,58 @@
+//! The compiler says what to do about a body, a service or a response body that the middleware cannot use.
+//!
+//! The target `wrong` of this package does not compile. It is built here with the features and the profile of this test,
+//! so that cargo has its dependencies already. Only the crate's own words are looked for, not the compiler's.
+
+use std::{env, process::Command};
+
+/// The features that this test was built with. One that is missing here costs a build of its own, and nothing else.
+fn features() -> String {
+    let all = [
+        ("client", cfg!(feature = "client")),
+        ("system-roots", cfg!(feature = "system-roots")),
+        ("webpki-roots", cfg!(feature = "webpki-roots")),
+        ("jwt", cfg!(feature = "jwt")),
+        ("testing", cfg!(feature = "testing")),
+    ];
+    all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect::<Vec<_>>().join(",")
+}
+
+/// What the compiler says about `tests/diagnostics/wrong.rs`.
+fn compiler_output() -> String {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // These describe this test. Build scripts of dependencies watch them, and would run again.
+    for (name, _) in env::vars_os() {
+        let of_this_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "OUT_DIR"];
+        if name.to_str().is_some_and(|name| of_this_test.iter().any(|begin| name.starts_with(begin))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.args(["test", "--no-run", "--offline", "--color=never", "--test=wrong", "--no-default-features"]);
+    cargo.args(["--features", &features()]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.output().unwrap();
+    assert!(!output.status.success(), "tests/diagnostics/wrong.rs must not compile");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn the_compiler_says_what_to_do() {
+    let output = compiler_output();
+    for says in [
+        // A request body that is not `Clone`.
+        "`CloneBody` cannot keep a request body of type `hyper::body::Incoming` for the retry",
+        "for a streaming body, call `.replay(Tee::new(..))`",
+        "to send each request once, call `.without_retry()`",
+        // A service that is not `Clone`.
+        "the service inside `BearerAuth` has to be `Clone`, and `OnlyOne` is not",
+        "put tower's `Buffer` around it",
+        // A response body that is not a `Body`.
+        "the response body of the service inside `BearerAuth` has to be an `http_body::Body`, and `u64` is not",
+        "map the response to a body",
+    ] {
+        assert!(output.contains(says), "the compiler does not say: {says}\n{output}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Three mistakes. This file does not compile: `tests/diagnostics.rs` reads what the compiler says about it.
+
+use std::{
+    future::Ready,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tower::{BoxError, Layer, Service};
+use tower_bearer::{BearerAuthLayer, FixedToken};
+
+fn main() {}
+
+fn source() -> FixedToken {
+    FixedToken::new("t").unwrap()
+}
+
+fn is_service<B>(_: impl Service<Request<B>>) {}
+
+/// A streaming body, with the default way to keep it.
+fn a_body_that_is_not_clone() {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Incoming>();
+    is_service::<Incoming>(BearerAuthLayer::new(source()).layer(client));
+}
+
+fn a_service_that_is_not_clone() {
+    struct OnlyOne;
+
+    impl Service<Request<String>> for OnlyOne {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = Ready<Result<Response<String>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<String>) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    is_service::<String>(BearerAuthLayer::new(source()).layer(OnlyOne));
+}
+
+fn a_response_body_that_is_no_body() {
+    #[derive(Clone)]
+    struct Counter;
+
+    impl Service<Request<String>> for Counter {
+        type Response = Response<u64>;
+        type Error = BoxError;
+        type Future = Ready<Result<Response<u64>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<String>) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    is_service::<String>(BearerAuthLayer::new(source()).layer(Counter));
+}
