@@ -56,7 +56,7 @@ impl Settings {
 
 /// The issuer knows the client's public key, and no secret of it.
 fn scripted_issuer() -> Result<Issuer, BoxError> {
-    let keys = serde_json::from_str(include_str!("data/client-keys.json"))?;
+    let keys: serde_json::Value = serde_json::from_str(include_str!("data/client-keys.json"))?;
     Ok(Issuer::builder()
         .client("backend", "")
         .client_authentication(ClientAuthentication::PrivateKeyJwt)

@@ -56,7 +56,7 @@ impl<B: Body> Future for Drain<B> {
             }
         }
         if Handle::try_current().is_err() {
-            // There is no timer to end the wait.
+            // No timer runs that could end the wait.
             return Poll::Ready(());
         }
         this.deadline.get_or_insert_with(|| Box::pin(sleep(MAX_WAIT))).as_mut().poll(task)

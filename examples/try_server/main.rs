@@ -58,13 +58,13 @@ mod tests {
 
     use tower_bearer::{
         grant::ClientAuth,
-        testing::{self, Issuer, Listening},
+        testing::{self, Issuer, IssuerServer},
     };
 
     use super::*;
     use crate::cli::GrantOptions;
 
-    fn config(server: &Listening, user: Option<&str>) -> Config {
+    fn config(server: &IssuerServer, user: Option<&str>) -> Config {
         Config {
             grant: GrantOptions {
                 token_url: server.token_url(),

@@ -315,7 +315,8 @@ mod tests {
     fn each_predicate_is_for_its_own_failure() {
         let redirect = Error::redirected("https://a.test/login".into());
         assert!(redirect.is_redirect() && !redirect.is_unusable());
-        for unusable in [Error::not_a_token("it has no access_token"), Error::unusable_token("its signature is wrong")]
+        for unusable in
+            [Error::unusable_response("it has no access_token"), Error::unusable_token("its signature is wrong")]
         {
             assert!(unusable.is_unusable() && !unusable.is_redirect() && unusable.is_transient());
         }

@@ -71,13 +71,13 @@ impl Error {
 
     /// An answer came that is not usable. `why` is a clause about the answer, such as "it has no `access_token`". It may
     /// give its own advice after a semicolon; without one, the message advises to check the URL.
-    pub(crate) fn not_a_token(why: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn unusable_response(why: impl Into<Cow<'static, str>>) -> Self {
         Self::build(Kind::UnusableResponse(why.into()), FailureClass::Transient)
     }
 
     /// The answer began and did not end.
     pub(crate) fn broken_off(source: impl Into<BoxError>) -> Self {
-        Self::not_a_token("it ended early; check the network, and that the server is up").caused_by(source)
+        Self::unusable_response("it ended early; check the network, and that the server is up").caused_by(source)
     }
 
     /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong".

@@ -203,11 +203,11 @@ mod tests {
                 "no answer from the revocation endpoint within 10s; check that the server is up, and the network",
             ),
             (
-                Error::not_a_token("its content type is text/html, not JSON"),
+                Error::unusable_response("its content type is text/html, not JSON"),
                 "the token response is not usable: its content type is text/html, not JSON; check the token URL",
             ),
             (
-                Error::not_a_token("it has no issuer; ask for one").at(ServerPart::Metadata),
+                Error::unusable_response("it has no issuer; ask for one").at(ServerPart::Metadata),
                 "the authorization server's metadata is not usable: it has no issuer; ask for one",
             ),
             (status(404), "the token endpoint answered 404 Not Found; check the token URL"),

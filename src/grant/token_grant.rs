@@ -59,7 +59,7 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         self.flow.append_to(&mut form, &context).await?;
         let granted = self.endpoint.request_token(form, &context).await?;
         if F::REQUIRES_TOKEN_TYPE && granted.issued_token_type.is_none() {
-            return Err(Error::not_a_token("it has no issued_token_type (RFC 8693 §2.2.1)"));
+            return Err(Error::unusable_response("it has no issued_token_type (RFC 8693 §2.2.1)"));
         }
         Ok(granted)
     }

@@ -22,7 +22,7 @@ pub trait Replay<B> {
     fn keep(&self, body: B) -> (B, Option<Self::Kept>);
 
     /// Stops the first attempt from reading more of the body. Called when the first attempt was rejected, before it is
-    /// decided whether there is a second. If there is no second, what was kept is dropped. Default: does nothing.
+    /// decided whether there is a second. Without a second attempt, what was kept is dropped. Default: does nothing.
     fn pause(&self, kept: &mut Self::Kept) {
         let _ = kept;
     }

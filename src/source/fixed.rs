@@ -1,12 +1,13 @@
-//! A token from somewhere else, that never changes.
+//! A token that never changes.
 
 use crate::{
     error::Error,
+    secret_string::SecretString,
     source::{reason::Reason, token_source::TokenSource},
     token::AccessToken,
 };
 
-/// A fixed token, for tests, scripts and tokens made by hand. A 401 cannot be helped: it goes to the caller.
+/// A fixed token, for tests, scripts and tokens that a person creates. A 401 cannot be recovered: the caller gets it.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, FixedToken};
@@ -18,11 +19,11 @@ use crate::{
 pub struct FixedToken(AccessToken);
 
 impl FixedToken {
-    /// A source that always gives `token`.
+    /// Creates a source that always returns `token`.
     ///
     /// # Errors
     /// As [`AccessToken::new`].
-    pub fn new(token: impl Into<crate::secret_string::SecretString>) -> Result<Self, Error> {
+    pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
         AccessToken::new(token).map(Self)
     }
 }

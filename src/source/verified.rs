@@ -1,4 +1,4 @@
-//! A source whose tokens are verified before anybody uses them.
+//! A source whose tokens are verified before they are used.
 
 use std::{
     fmt,
@@ -19,14 +19,16 @@ use crate::{
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
 
-/// How long keys are used before they are asked for again: a key that the issuer withdrew is not trusted for ever.
-const KEYS_LIVE: Duration = Duration::from_secs(3600);
+/// How long keys are used before they are fetched again. A key that the issuer withdrew must not be trusted for ever.
+const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// A source that hands on only tokens that verify (feature `jwt`). Any other is a transient failure of the source, with the
-/// [`VerifyError`] as its cause: nobody gets that token, and the cache asks again after a while.
+/// A source that returns only tokens that verify (feature `jwt`).
 ///
-/// Keys are kept for an hour. When a token's signature is of none of them, the provider is asked once more: the issuer may
-/// have changed its keys, with or without new names for them.
+/// A token that does not verify is a transient failure of the source, with the [`VerifyError`] as its cause. The token is not
+/// used, and the cache asks again later.
+///
+/// Keys are kept for an hour. If none of them made the signature of a token, they are fetched again once: the issuer may have
+/// changed its keys, with or without new names.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, Error, FixedToken, source::Verified, verify::{KeySet, Verifier}};
@@ -43,46 +45,46 @@ const KEYS_LIVE: Duration = Duration::from_secs(3600);
 /// ```
 pub struct Verified<T, K> {
     source: T,
-    check: Arc<Check<K>>,
+    keys: Arc<VerifyingKeys<K>>,
 }
 
-/// Shared with sources that are narrowed.
-struct Check<K> {
+/// The verifier and its keys. Narrowed sources share it.
+struct VerifyingKeys<K> {
     verifier: Verifier,
     provider: K,
-    keys: Mutex<Option<(Instant, Arc<KeySet>)>>,
+    fetched: Mutex<Option<(Instant, Arc<KeySet>)>>,
 }
 
 impl<T, K> Verified<T, K> {
-    /// Verifies the tokens of `source` with the keys of `provider`.
+    /// Creates a source that verifies the tokens of `source` with the keys of `provider`.
     pub fn new(source: T, verifier: Verifier, provider: K) -> Self {
-        Self { source, check: Arc::new(Check { verifier, provider, keys: Mutex::new(None) }) }
+        Self { source, keys: Arc::new(VerifyingKeys { verifier, provider, fetched: Mutex::new(None) }) }
     }
 }
 
-impl<K> Check<K> {
-    /// The keys at hand, if they are young enough.
-    fn kept(&self) -> Option<Arc<KeySet>> {
-        let kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().filter(|(since, _)| since.elapsed() < KEYS_LIVE).map(|(_, keys)| Arc::clone(keys))
+impl<K> VerifyingKeys<K> {
+    /// Returns the keys that were fetched last, if they are not too old.
+    fn cached(&self) -> Option<Arc<KeySet>> {
+        let cached = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.as_ref().filter(|(since, _)| since.elapsed() < KEYS_MAX_AGE).map(|(_, keys)| Arc::clone(keys))
     }
 }
 
-impl<K: KeyProvider> Check<K> {
+impl<K: KeyProvider> VerifyingKeys<K> {
     async fn verify(&self, token: &AccessToken) -> Result<(), Error> {
-        let kept = self.kept().map(|keys| self.verifier.verify(token, &keys));
-        let verdict = match kept {
+        let cached = self.cached().map(|keys| self.verifier.verify(token, &keys));
+        let verdict = match cached {
             None | Some(Err(VerifyError::UnknownKey | VerifyError::Signature)) => {
-                self.verifier.verify(token, &*self.ask().await?)
+                self.verifier.verify(token, &*self.fetch().await?)
             }
             Some(verdict) => verdict,
         };
         verdict.map(drop).map_err(|error| Error::failed_check(error.why(), error))
     }
 
-    async fn ask(&self) -> Result<Arc<KeySet>, Error> {
+    async fn fetch(&self) -> Result<Arc<KeySet>, Error> {
         let keys = Arc::new(self.provider.keys().await?);
-        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&keys)));
+        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&keys)));
         Ok(keys)
     }
 }
@@ -90,7 +92,7 @@ impl<K: KeyProvider> Check<K> {
 impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
     async fn obtain(&self, why: Reason) -> Result<AccessToken, Error> {
         let token = self.source.obtain(why).await?;
-        self.check.verify(&token).await?;
+        self.keys.verify(&token).await?;
         Ok(token)
     }
 
@@ -100,7 +102,7 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let source = self.source.narrowed(to)?;
-        Some(Verified { source, check: Arc::clone(&self.check) }.boxed())
+        Some(Verified { source, keys: Arc::clone(&self.keys) }.boxed())
     }
 
     fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
@@ -112,7 +114,7 @@ impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified")
             .field("source", &self.source)
-            .field("verifier", &self.check.verifier)
+            .field("verifier", &self.keys.verifier)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::testing::issuer::Issuer;
 use crate::testing::settings::{ClientAuthentication, RefreshTokens, Settings, TokenFormat};
@@ -48,8 +48,11 @@ impl IssuerBuilder {
     /// Sets the client's public keys, as a JWK Set (RFC 7517 §5). Default: none.
     ///
     /// The keys are P-256 or P-384 keys, and each needs a `kid`.
-    pub fn client_keys(mut self, set: Value) -> Self {
-        self.0.client_keys = set;
+    ///
+    /// # Panics
+    /// When the set cannot be written as JSON.
+    pub fn client_keys(mut self, set: impl Serialize) -> Self {
+        self.0.client_keys = serde_json::to_value(set).expect("the key set is JSON");
         self
     }
 

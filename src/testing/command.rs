@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::testing::failure::Failure;
 use crate::testing::gate::{Barrier, Gate};
@@ -34,14 +34,22 @@ impl Issuer {
     ///
     /// [`check`](Self::check) does not know a token from this JSON. Use [`amend_next`](Self::amend_next) to keep the issued
     /// token.
-    pub fn answer_next(&self, json: Value) {
+    ///
+    /// # Panics
+    /// When the value cannot be written as JSON.
+    pub fn answer_next(&self, json: impl Serialize) {
+        let json = serde_json::to_value(json).expect("the response is JSON");
         self.state().script.push(1, Step::Answer(json));
     }
 
     /// Answers the next token request by the rules and, if a token is issued, replaces these members of the response.
     ///
     /// For example, `json!({"expires_in": "3600", "scope": null})` sends the lifetime as a string and removes the scope.
-    pub fn amend_next(&self, members: Value) {
+    ///
+    /// # Panics
+    /// When the members cannot be written as JSON.
+    pub fn amend_next(&self, members: impl Serialize) {
+        let members = serde_json::to_value(members).expect("the members are JSON");
         self.state().script.push(1, Step::Amend(members));
     }
 
@@ -96,6 +104,8 @@ impl Issuer {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::testing::settings::{RefreshTokens, TokenFormat};
     use crate::testing::test_client::{PASSWORD, bearer_headers, json_body, post_form};

@@ -16,11 +16,11 @@ use crate::verify::{
 /// Keys that cannot verify a signature are ignored, as that section requires: encryption keys, unknown types and curves, and
 /// secrets, which must not be in a published set.
 #[derive(Clone)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet(Vec<VerifyingKey>);
 
 /// A key, and the algorithms that it may be used with.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(super) struct VerifyingKey {
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) public_key: PublicKey,
@@ -38,10 +38,10 @@ impl KeySet {
         }
 
         let document: Document = serde_json::from_slice(json.as_ref()).map_err(|_| InvalidKeySet(()))?;
-        Ok(Self(document.keys.into_iter().filter_map(Key::read).collect()))
+        Ok(Self(document.keys.into_iter().filter_map(VerifyingKey::read).collect()))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.0.iter()
     }
 }
@@ -64,7 +64,7 @@ struct Jwk {
     parameters: KeyParameters,
 }
 
-impl Key {
+impl VerifyingKey {
     /// Reads a key. Returns `None` if it cannot verify a signature.
     fn read(json: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;

@@ -12,7 +12,7 @@ use crate::{
     verify::{
         algorithm::Algorithm,
         error::VerifyError,
-        key_set::{Key, KeySet},
+        key_set::{KeySet, VerifyingKey},
     },
 };
 
@@ -91,8 +91,8 @@ fn check_signature(header: &Header, message: &str, signature: &str, keys: &KeySe
     let algorithm = Algorithm::from_name(&header.alg).ok_or(VerifyError::Algorithm)?;
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| VerifyError::NotAJwt)?;
 
-    let is_named = |key: &&Key| key.id.is_some() && key.id == header.kid;
-    let fits = |key: &&Key| key.algorithms.contains(&algorithm);
+    let is_named = |key: &&VerifyingKey| key.id.is_some() && key.id == header.kid;
+    let fits = |key: &&VerifyingKey| key.algorithms.contains(&algorithm);
     let mut candidates =
         keys.iter().filter(|key| is_named(key) || key.id.is_none() || header.kid.is_none()).filter(fits);
     if candidates.any(|key| key.public_key.verifies(algorithm, message.as_bytes(), &signature)) {

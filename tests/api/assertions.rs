@@ -126,6 +126,29 @@ async fn an_assertion_with_anything_wrong_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_claim_may_be_anything_that_can_be_json() {
+    #[derive(serde::Serialize)]
+    struct Context {
+        tenant: &'static str,
+        roles: Vec<u8>,
+    }
+
+    let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+    let context = Context { tenant: "t", roles: vec![1, 2] };
+    let assertion =
+        about_client(key()).claim("context", context).claim("text", "x").claim("json", json!({ "a": null }));
+    obtain(&client(&issuer, ClientAuth::assertion(assertion)).unwrap()).await.unwrap();
+    let (_, _, claims) = sent(&issuer);
+    assert_eq!(claims["context"], json!({ "tenant": "t", "roles": [1, 2] }));
+    assert_eq!((&claims["text"], &claims["json"]), (&json!("x"), &json!({ "a": null })));
+
+    let not_json = std::collections::HashMap::from([((1, 2), 3)]);
+    let wrong = about_client(key()).claim("my-claim", not_json);
+    let error = client(&issuer, ClientAuth::assertion(wrong)).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`my-claim`"), "{error}");
+}
+
 /// The clocks of client and server may differ by more than two minutes, in either direction.
 #[tokio::test]
 async fn assertions_are_accepted_when_a_clock_is_two_minutes_wrong() {
@@ -202,6 +225,7 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (SigningKey::pem(include_str!("../data/sec1.pem")), "openssl pkcs8 -topk8 -nocrypt"),
         (SigningKey::pem(include_str!("../data/encrypted.pem")), "openssl pkey"),
         (SigningKey::pem(include_str!("../data/rsa-1024.pem")), "2048 bits"),
+        (SigningKey::pem(include_str!("../data/p256-private-only.pem")), "with its public key in it"),
         (SigningKey::pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"), "unencrypted PEM"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::ES256), "ES256"),
         (SigningKey::pem(P384).algorithm(SigningAlgorithm::RS384), "RS384"),

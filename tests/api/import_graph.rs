@@ -33,7 +33,7 @@ impl ImportGraph {
 
     pub(crate) fn new(texts: &BTreeMap<String, String>) -> Self {
         let file = |(name, text): (&String, &String)| {
-            let tokens = without_tests(tokens(text));
+            let tokens = without_tests(&tokens(text));
             let module = module(name);
             let paths = paths(&tokens).into_iter().filter_map(|path| absolute(&path, &module, texts));
             let imports = paths.map(|path| Import { file: file_of(&path, texts), path: path.join("::") });
@@ -263,10 +263,10 @@ fn quote(text: &str) -> usize {
 }
 
 /// Without the items under `#[cfg(test)]`.
-fn without_tests(tokens: Vec<String>) -> Vec<String> {
+fn without_tests(tokens: &[String]) -> Vec<String> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
-    let mut rest = &*tokens;
+    let mut rest = tokens;
     while !rest.is_empty() {
         if !rest.iter().map(String::as_str).take(MARK.len()).eq(MARK) {
             kept.push(rest[0].clone());

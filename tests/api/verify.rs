@@ -138,6 +138,17 @@ fn another_key_of_the_same_name_does_not_verify() {
     }
 }
 
+/// Against RFC 7518 §6.3.1.1, some libraries write a zero before the modulus.
+#[test]
+fn a_leading_zero_of_an_rsa_key_is_ignored() {
+    let mut set = VECTORS["keys"].clone();
+    for member in ["n", "e"] {
+        let bytes = B64.decode(set["keys"][0][member].as_str().unwrap()).unwrap();
+        set["keys"][0][member] = B64.encode([&[0], bytes.as_slice()].concat()).into();
+    }
+    assert!(verifier().verify(&vector("RS256"), &keys(&set)).is_ok());
+}
+
 #[test]
 fn one_unsupported_key_does_not_hide_the_others() {
     let mut set = VECTORS["keys"].clone();

@@ -61,7 +61,7 @@ impl<C: HttpService> Endpoint<C> {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
             Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.with_retry_after(error)),
-            Err(why) => Err(reply.with_retry_after(Error::not_a_token(why))),
+            Err(why) => Err(reply.with_retry_after(Error::unusable_response(why))),
         }
     }
 

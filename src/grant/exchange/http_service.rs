@@ -51,7 +51,7 @@ where
         let (head, body) = response.into_parts();
         let body = pin!(Limited::new(body, MAX_BODY)).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                Error::not_a_token("it is larger than 1 MiB")
+                Error::unusable_response("it is larger than 1 MiB")
             } else {
                 Error::broken_off(error)
             }

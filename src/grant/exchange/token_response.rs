@@ -49,14 +49,16 @@ impl TokenResponse {
 
     /// Checks the response and turns it into a token.
     pub(crate) fn into_granted(self, server_time: Option<SystemTime>) -> Result<Granted, Error> {
-        let Some(token) = self.access_token else { return Err(Error::not_a_token("it has no access_token")) };
+        let Some(token) = self.access_token else { return Err(Error::unusable_response("it has no access_token")) };
         match self.token_type {
             Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
             Some(kind) if kind.eq_ignore_ascii_case("n_a") => {
-                return Err(Error::not_a_token("its token_type is N_A: it is not an access token (RFC 8693 §2.2.1)"));
+                return Err(Error::unusable_response(
+                    "its token_type is N_A: it is not an access token (RFC 8693 §2.2.1)",
+                ));
             }
-            Some(_) => return Err(Error::not_a_token("its token_type is not Bearer")),
-            None => return Err(Error::not_a_token("it has no token_type (RFC 6749 §5.1)")),
+            Some(_) => return Err(Error::unusable_response("its token_type is not Bearer")),
+            None => return Err(Error::unusable_response("it has no token_type (RFC 6749 §5.1)")),
         }
         let mut token = AccessToken::new(token)?;
         if let Some(lifetime) = self.expires_in {

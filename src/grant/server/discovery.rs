@@ -73,7 +73,7 @@ pub(crate) async fn discover_issuer<C: HttpService>(
     if document.issuer.as_deref() != Some(issuer) {
         let named = document.issuer.as_deref().and_then(|named| named.parse().ok());
         let named = named.map_or("no issuer".to_owned(), |named| redacted(&named));
-        return Err(Error::not_a_token(format!(
+        return Err(Error::unusable_response(format!(
             "it is the metadata of {named}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)"
         ))
         .at(METADATA));
@@ -103,7 +103,7 @@ async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<
     if !reply.status.is_success() {
         return Err(reply.with_retry_after(Error::unexplained_status(reply.status)));
     }
-    reply.json().map_err(Error::not_a_token)
+    reply.json().map_err(Error::unusable_response)
 }
 
 /// Checks an issuer identifier (RFC 8414 §2).
@@ -135,7 +135,7 @@ fn openid_configuration_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
 }
 
-/// Returns whether the failure means that there is no metadata at this URL, and not that the server cannot answer now.
+/// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
 fn is_absence(error: &Error) -> bool {
     let is_client_error = error.status().is_some_and(|status| status.is_client_error());
     (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()

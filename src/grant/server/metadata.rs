@@ -78,14 +78,14 @@ impl Metadata {
     /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
     ///
     /// # Errors
-    /// When there is no token endpoint, or when secrets may not be sent to one of the endpoints.
+    /// When the token endpoint is missing, or when secrets may not be sent to one of the endpoints.
     pub(crate) fn from_document(
         mut document: MetadataDocument,
         location: &Url,
         plain_http: bool,
         is_smart: bool,
     ) -> Result<Self, Error> {
-        let wrong = |name: &str, why: &str| Error::not_a_token(format!("its {name} {why}"));
+        let wrong = |name: &str, why: &str| Error::unusable_response(format!("its {name} {why}"));
         let url = |name: &str, url: &str| match Url::new(url, plain_http) {
             // A remote server must not redirect requests to services on this machine.
             Ok(url) if location.is_https() && !url.is_https() && !plain_http => Err(wrong(name, "is plain http")),
