@@ -3,6 +3,7 @@ check:
     cargo fmt --check
     cargo fmt --check --manifest-path benches/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
+    cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -14,6 +15,15 @@ test *args:
 # The tests against real servers; installs and starts them.
 real *args:
     tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only --test-threads 1 {{args}}
+
+# Thousands of interleavings of the cache's threads.
+shuttle:
+    RUSTFLAGS="--cfg shuttle" cargo test --lib --no-default-features --target-dir target/shuttle interleavings
+
+# Renews .ci/public-api.txt after a change of the public API, and checks that no type of another crate came in.
+api:
+    .ci/public_api renew
+    .ci/public_api external
 
 # Random inputs for the parser and the replay; needs cargo-fuzz and a C++ compiler.
 fuzz runs="2000000":

@@ -26,7 +26,7 @@ use shuttle::{
 use tokio::time::advance;
 
 use crate::{
-    cache::{AfterRejection, RejectionBudget, TokenCache, served_token::LEASE},
+    cache::{budget::RejectionBudget, rejection::AfterRejection, served_token::LEASE, token_cache::TokenCache},
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,
@@ -76,13 +76,15 @@ impl TokenSource for LoggingSource {
 struct Subject {
     cache: TokenCache,
     log: Arc<Log>,
+    /// Whether the second attempt of a request is accepted.
+    is_retry_accepted: bool,
 }
 
 impl Subject {
     fn new(budget: RejectionBudget, fails_every: u64) -> Self {
         let log = Arc::new(Log::default());
         let source = LoggingSource { log: Arc::clone(&log), fails_every };
-        Self { cache: TokenCache::builder(source).rejection_budget(budget).build(), log }
+        Self { cache: TokenCache::builder(source).rejection_budget(budget).build(), log, is_retry_accepted: true }
     }
 
     /// Looks up a token as a request does, and checks that it is not one that was rejected or forgotten before.
@@ -112,7 +114,7 @@ impl Subject {
         self.note_rejection(token);
         if let Ok(next) = next {
             assert!(next.generation() > token.generation(), "a rejected token came back");
-            core.retried(next.generation(), true);
+            core.retried(next.generation(), self.is_retry_accepted);
         }
     }
 
@@ -208,7 +210,7 @@ fn no_rejected_or_forgotten_token_is_served_and_one_renewal_runs_at_a_time() {
 #[test]
 fn what_is_published_agrees_with_the_state_while_the_budget_is_limited() {
     explore(|| {
-        let subject = Subject::new(RejectionBudget::default(), u64::MAX);
+        let subject = Subject { is_retry_accepted: false, ..Subject::new(RejectionBudget::default(), u64::MAX) };
         run(&subject, &[accepted, accepted, rejected, rejected, Subject::reset]);
     });
 }

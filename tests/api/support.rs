@@ -27,9 +27,6 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// The password grant with an issuer in process.
-#[cfg(feature = "jwt")]
-pub(crate) type Grant = PasswordGrant<tower_bearer::testing::IssuerService>;
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 

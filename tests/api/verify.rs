@@ -19,13 +19,13 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_bearer::{
-    AccessToken, Error, FailureClass, Reason, TokenSource,
+    AccessToken, Error, FailureClass, PasswordGrant, Reason, TokenSource,
     source::{Verified, from_fn},
-    testing::{Issuer, TokenFormat},
+    testing::{Issuer, IssuerService, TokenFormat},
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
 
-use crate::support::{Grant, grant};
+use crate::support::grant;
 
 static VECTORS: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("verify/vectors.json")).unwrap());
 
@@ -210,7 +210,7 @@ fn published(issuer: &Issuer) -> (impl KeyProvider, Arc<AtomicU64>) {
     (keys, asked)
 }
 
-fn verified(issuer: &Issuer) -> (Verified<Grant, impl KeyProvider>, Arc<AtomicU64>) {
+fn verified(issuer: &Issuer) -> (Verified<PasswordGrant<IssuerService>, impl KeyProvider>, Arc<AtomicU64>) {
     let (keys, asked) = published(issuer);
     (Verified::new(grant(issuer.service()), Verifier::new("https://issuer.test"), keys), asked)
 }
