@@ -11,6 +11,7 @@ mod drain;
 mod error;
 mod extensions;
 mod future;
+mod futures;
 pub mod grant;
 mod inner_service;
 mod layer;

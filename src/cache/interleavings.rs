@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use ::futures::FutureExt;
 use shuttle::{
     Config, Runner,
     future::{block_on, yield_now},

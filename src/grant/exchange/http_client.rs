@@ -18,7 +18,8 @@ use tower_service::Service;
 
 use crate::error::{BoxError, Error};
 
-/// An HTTPS client for token requests, made of hyper-util and rustls.
+/// An HTTPS client for token requests, made of hyper-util and rustls. It uses HTTP/1.1, and also HTTP/2 with the feature
+/// `http2`.
 ///
 /// It uses the process's rustls `CryptoProvider` if one is installed when the client is built, and ring otherwise.
 ///
