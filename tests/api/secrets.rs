@@ -28,13 +28,12 @@ use tower_bearer::{
     Error,
     grant::{HttpClient, HttpService},
 };
+#[cfg(any(feature = "client", feature = "jwt"))]
+use tower_bearer::TokenSource;
 #[cfg(feature = "jwt")]
-use tower_bearer::{
-    TokenSource,
-    grant::{
-        Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
-        TokenExchange, token_type,
-    },
+use tower_bearer::grant::{
+    Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
+    TokenExchange, token_type,
 };
 use tracing_subscriber::fmt::format::FmtSpan;
 
