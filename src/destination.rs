@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 
 use crate::{error::Error, origin::Origin, transport};
 
@@ -21,15 +21,17 @@ impl Destinations {
     /// When it would go over an insecure transport, or when its origin is not known.
     #[inline]
     pub(crate) fn covers(&self, uri: &Uri) -> Result<bool, Error> {
-        // Nearly all URIs are written as the origin is. Parsing the authority costs more than everything else that a hit does.
-        let is_same_text = match (&self.origins, uri.authority()) {
-            (None, _) => uri.scheme_str() == Some("https"),
-            (Some(origins), Some(authority)) => origins
-                .iter()
-                .any(|origin| (origin.is_secure || self.plain_http) && origin.is_written(uri.scheme_str(), authority)),
-            (Some(_), None) => false,
-        };
-        if is_same_text { Ok(true) } else { self.covers_parsed(uri) }
+        let is_any_https = self.origins.is_none() && uri.scheme() == Some(&Scheme::HTTPS);
+        if is_any_https || self.is_listed_as_written(uri) { Ok(true) } else { self.covers_parsed(uri) }
+    }
+
+    /// Returns whether the URI is written as one of the origins is. Nearly all are, and parsing the authority costs more than
+    /// everything else that a hit does.
+    fn is_listed_as_written(&self, uri: &Uri) -> bool {
+        let (Some(origins), Some(authority)) = (&self.origins, uri.authority()) else { return false };
+        origins
+            .iter()
+            .any(|origin| (origin.is_secure || self.plain_http) && origin.is_written(uri.scheme_str(), authority))
     }
 
     fn covers_parsed(&self, uri: &Uri) -> Result<bool, Error> {

@@ -112,9 +112,8 @@ where
                 }
 
                 StateProj::First { response, attempt, config, .. } => {
-                    let mut polled = response.poll(task).map_err(Into::into);
-                    let Poll::Ready(Ok(answer)) = &mut polled else { return polled };
-                    let verdict = judge(config, answer, attempt.generation, attempt.required.as_ref());
+                    let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
+                    let verdict = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
                     if verdict == Verdict::Accepted {
                         if !answer.status().is_server_error() {
                             config.cache.core.accepted(attempt.generation);
@@ -124,9 +123,8 @@ where
                         }
                         // Drops what the attempt holds: a permit, the saved body.
                         state.set(State::Done);
-                        return polled;
+                        return Poll::Ready(Ok(answer));
                     }
-                    let Poll::Ready(Ok(answer)) = polled else { unreachable!("the answer was just seen") };
                     // Drops the inner future, and with it what it holds (a permit): the renewal and the second attempt may
                     // need it.
                     let StateOwn::First { attempt, retry, config, .. } = state.as_mut().project_replace(State::Done)

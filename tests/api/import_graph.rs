@@ -40,7 +40,10 @@ impl ImportGraph {
             let imports = imports.filter(|import| import.file != *name).collect();
             (name.clone(), SourceFile { tokens, imports })
         };
-        Self(texts.iter().map(file).collect())
+        let mut files: BTreeMap<_, _> = texts.iter().map(file).collect();
+        let for_tests: Vec<_> = files.keys().filter(|name| is_for_tests(name, &files, texts)).cloned().collect();
+        files.retain(|name, _| !for_tests.contains(name));
+        Self(files)
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &SourceFile)> {
@@ -120,6 +123,14 @@ fn file_with(module: &[String], texts: &BTreeMap<String, String>) -> Option<Stri
     let path = module.join("/");
     let names = if path.is_empty() { vec!["lib".to_owned()] } else { vec![format!("{path}/mod"), path] };
     names.into_iter().find(|name| texts.contains_key(name))
+}
+
+/// Whether the module of a file is declared for tests only.
+fn is_for_tests(name: &str, files: &BTreeMap<String, SourceFile>, texts: &BTreeMap<String, String>) -> bool {
+    let module = module(name);
+    let Some((child, parent)) = module.split_last() else { return false };
+    let parent = &files[&file_with(parent, texts).expect("each module has a parent")];
+    !parent.tokens.windows(2).any(|pair| pair[0] == "mod" && pair[1] == *child)
 }
 
 /// The file of the innermost module on a path.
@@ -262,13 +273,14 @@ fn quote(text: &str) -> usize {
     if second == '\'' { next + 1 } else { text[1..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap() + 1 }
 }
 
-/// Without the items under `#[cfg(test)]`.
+/// Without the items under `#[cfg(test)]` and `#[cfg(all(test, ..))]`.
 fn without_tests(tokens: &[String]) -> Vec<String> {
-    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    const MARKS: [&str; 2] = ["#[cfg(test)", "#[cfg(all(test,"];
     let mut kept = Vec::new();
     let mut rest = tokens;
     while !rest.is_empty() {
-        if !rest.iter().map(String::as_str).take(MARK.len()).eq(MARK) {
+        let begin = rest.iter().take(8).map(String::as_str).collect::<String>();
+        if !MARKS.iter().any(|mark| begin.starts_with(mark)) {
             kept.push(rest[0].clone());
             rest = &rest[1..];
             continue;
