@@ -1,8 +1,8 @@
 //! SMART Backend Services: a program without a user gets tokens with a private key, and reads from a FHIR server.
 //!
 //! ```text
-//! cargo run --example smart_backend      # offline, against the scripted issuer
-//! cargo run --example smart_backend -- --fhir https://fhir.example.org/r4 --client-id my-client \
+//! cargo run --features jwt --example smart_backend      # offline, against the scripted issuer
+//! cargo run --features jwt --example smart_backend -- --fhir https://fhir.example.org/r4 --client-id my-client \
 //!     --key key.pem --key-id 2026-01 --scope system/Patient.rs --path /Patient
 //! ```
 

@@ -11,10 +11,10 @@ use tower_service::Service;
 
 use crate::{
     admission::{Admission, admit, check_scopes},
-    cache::{Lookup, PendingRenewal},
+    cache::Lookup,
     config::{PerCoreConfig, SharedConfig},
     error::{BoxError, Error},
-    extensions::{RequestMarkers, RequiredScopes},
+    extensions::RequestMarkers,
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     inner_service::{CloneableService, ResponseBody},
     per_core::CachePadded,
@@ -51,16 +51,6 @@ impl<S, R> BearerAuth<S, R> {
     }
 }
 
-/// How a request begins.
-enum Start<R> {
-    /// It is passed on without a token.
-    Pass,
-    /// Its token is attached.
-    Send(Attempt, SharedConfig<R>),
-    /// It waits for a token.
-    Wait(PendingRenewal, Option<RequiredScopes>, SharedConfig<R>),
-}
-
 impl<S, R, B, ResB> Service<Request<B>> for BearerAuth<S, R>
 where
     S: Service<Request<B>, Response = Response<ResB>> + CloneableService,
@@ -78,65 +68,74 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.start(&mut request) {
-            Ok(Start::Pass) => ResponseFuture::passing(self.inner.call(request)),
-            Ok(Start::Send(attempt, config)) => {
-                let (request, saved) = save(&*config, request);
-                let Some((head, body)) = saved else {
-                    let response = self.inner.call(request);
-                    return ResponseFuture::first(Sent { response, attempt, retry: None, config });
-                };
-                // The instance that was polled ready is the one that is called, and called again for the retry:
-                // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
-                let mut service = self.take_ready();
-                let response = service.call(request);
-                ResponseFuture::first(Sent { response, attempt, retry: Some(Retry { service, head, body }), config })
+        let config = self.config.local();
+        let markers = RequestMarkers::read(request.extensions());
+        match admit(config, &request, &markers) {
+            Admission::Attach => {}
+            Admission::Pass => return ResponseFuture::passing(self.inner.call(request)),
+            Admission::Refuse(error) => return self.refuse(error),
+        }
+        let config = match markers.narrowing.map(|narrowing| config.narrowed(narrowing)) {
+            None => Arc::clone(config),
+            Some(Ok(narrowed)) => Arc::new(CachePadded(narrowed)),
+            Some(Err(error)) => return self.refuse(error),
+        };
+        let required = markers.required.cloned();
+        let found = config.cache.core.lookup(|served| {
+            check_scopes(&config, required.as_ref(), &served.token)?;
+            attach(&mut request, served.authorization());
+            Ok(served.token.generation())
+        });
+        match found {
+            Ok(Lookup::Hit(Ok(generation))) => {
+                self.send(request, Attempt { generation, waited: false, required }, config)
             }
-            Ok(Start::Wait(pending, required, config)) => {
+            Ok(Lookup::Wait(pending)) => {
                 // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
                 // token's own request may need it.
                 drop(self.take_ready());
                 ResponseFuture::waiting(WaitForToken::new(pending, self.inner.clone(), request, required, config))
             }
-            Err(error) => {
-                // The inner service is not called, so what it reserved is given back. Otherwise this service would hold a
-                // shared permit while it is idle.
-                drop(self.take_ready());
-                ResponseFuture::failed(error)
-            }
+            Ok(Lookup::Hit(Err(error))) | Err(error) => self.refuse(error),
         }
-    }
-}
-
-impl<S, R: Clone> BearerAuth<S, R> {
-    fn start<B>(&self, request: &mut Request<B>) -> Result<Start<R>, Error> {
-        let config = self.config.local();
-        let markers = RequestMarkers::read(request.extensions());
-        match admit(config, request, &markers) {
-            Admission::Attach => {}
-            Admission::Pass => return Ok(Start::Pass),
-            Admission::Refuse(error) => return Err(error),
-        }
-        let config = match markers.narrowing {
-            None => Arc::clone(config),
-            Some(narrowing) => Arc::new(CachePadded(config.narrowed(narrowing)?)),
-        };
-        let required = markers.required.cloned();
-        let found = config.cache.core.lookup(|served| {
-            check_scopes(&config, required.as_ref(), &served.token)?;
-            attach(request, served.authorization());
-            Ok(served.token.generation())
-        })?;
-        Ok(match found {
-            Lookup::Hit(generation) => {
-                Start::Send(Attempt { generation: generation?, waited: false, required }, config)
-            }
-            Lookup::Wait(pending) => Start::Wait(pending, required, config),
-        })
     }
 }
 
 impl<S: Clone, R> BearerAuth<S, R> {
+    /// Sends the first attempt of a request that has its token.
+    fn send<B, ResB>(
+        &mut self,
+        request: Request<B>,
+        attempt: Attempt,
+        config: SharedConfig<R>,
+    ) -> ResponseFuture<S, B, ResB, R>
+    where
+        S: Service<Request<B>>,
+        R: Replay<B>,
+    {
+        let (request, saved) = save(&*config, request);
+        let Some((head, body)) = saved else {
+            let response = self.inner.call(request);
+            return ResponseFuture::first(Sent { response, attempt, retry: None, config });
+        };
+        // The instance that was polled ready is the one that is called, and called again for the retry:
+        // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
+        let mut service = self.take_ready();
+        let response = service.call(request);
+        ResponseFuture::first(Sent { response, attempt, retry: Some(Retry { service, head, body }), config })
+    }
+
+    /// Fails a request. The inner service is not called, so what it reserved is given back. Otherwise this service would hold a
+    /// shared permit while it is idle.
+    fn refuse<B, ResB>(&mut self, error: Error) -> ResponseFuture<S, B, ResB, R>
+    where
+        S: Service<Request<B>>,
+        R: Replay<B>,
+    {
+        drop(self.take_ready());
+        ResponseFuture::failed(error)
+    }
+
     fn take_ready(&mut self) -> S {
         let unready = self.inner.clone();
         mem::replace(&mut self.inner, unready)

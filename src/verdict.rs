@@ -86,6 +86,12 @@ pub(crate) enum VerdictRule {
 pub(crate) type CustomRule = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
 
 impl VerdictRule {
+    /// Returns whether the rule accepts every answer with this status, without reading its headers.
+    #[inline]
+    pub(crate) fn accepts_by_status(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Standard) && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     #[inline]
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         match self {

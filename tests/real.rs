@@ -4,7 +4,7 @@
 //! ignored:
 //!
 //! ```text
-//! tests/real/run.sh cargo nextest run --test real --run-ignored only
+//! tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only
 //! ```
 
 #[path = "real/grants.rs"]

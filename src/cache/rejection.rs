@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
@@ -42,10 +43,11 @@ impl CacheCore {
         self.change(|state| state.retried(generation, accepted, Instant::now()));
     }
 
-    /// Notes that an API accepted the token of `generation`. Only reads a flag unless the budget is limited.
+    /// Notes that an API accepted the token of `generation`. Only reads a flag unless the budget is limited. A server error
+    /// does not show that the token was accepted.
     #[inline]
-    pub(crate) fn accepted(&self, generation: u64) {
-        if self.published.is_limited() {
+    pub(crate) fn accepted(&self, generation: u64, status: StatusCode) {
+        if self.published.is_limited() && !status.is_server_error() {
             self.note_accepted(generation);
         }
     }

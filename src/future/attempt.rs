@@ -56,6 +56,13 @@ pub(crate) fn save<B, R: Replay<B>>(
 }
 
 impl Attempt {
+    /// Returns the accepted answer to a first attempt that had to wait for its token, with an [`Outcome`] that says so.
+    #[cold]
+    pub(super) fn accepted_after_wait<ResB>(&self, mut answer: Response<ResB>) -> Response<ResB> {
+        answer.extensions_mut().insert(Outcome::new(self.generation, true, false, None));
+        answer
+    }
+
     /// Returns the answer to a first attempt with the reason why there is no second one.
     pub(super) fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
         tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");

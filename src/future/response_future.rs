@@ -14,7 +14,6 @@ use tower_service::Service;
 use crate::{
     config::SharedConfig,
     error::{BoxError, Error},
-    extensions::Outcome,
     future::{
         attempt::{Attempt, Retry, Sent},
         judge::judge,
@@ -54,7 +53,14 @@ pin_project! {
         R: Replay<B>,
     {
         Waiting { wait: Box<WaitForToken<S, B, R>> },
-        First { #[pin] response: S::Future, attempt: Attempt, retry: Option<Retry<S, R::Kept>>, config: SharedConfig<R> },
+        First {
+            // `None` once it is answered.
+            #[pin]
+            response: Option<S::Future>,
+            attempt: Attempt,
+            retry: Option<Retry<S, R::Kept>>,
+            config: SharedConfig<R>,
+        },
         Second { second: Pin<Box<SecondAttempt<S, B, ResB, R>>> },
         // A request that carries no token of ours.
         Passing { #[pin] response: S::Future },
@@ -84,7 +90,7 @@ impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> ResponseFuture<S, B, ResB, R
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> State<S, B, ResB, R> {
     fn first(sent: Sent<S::Future, S, R::Kept, R>) -> Self {
         let Sent { response, attempt, retry, config } = sent;
-        Self::First { response, attempt, retry, config }
+        Self::First { response: Some(response), attempt, retry, config }
     }
 }
 
@@ -111,22 +117,30 @@ where
                     state.set(State::first(wait.send(token)?));
                 }
 
-                StateProj::First { response, attempt, config, .. } => {
-                    let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
-                    let verdict = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
-                    if verdict == Verdict::Accepted {
-                        if !answer.status().is_server_error() {
-                            config.cache.core.accepted(attempt.generation);
-                        }
-                        if attempt.waited {
-                            answer.extensions_mut().insert(Outcome::new(attempt.generation, true, false, None));
-                        }
-                        // Drops what the attempt holds: a permit, the saved body.
-                        state.set(State::Done);
+                StateProj::First { mut response, attempt, retry, config } => {
+                    let Some(inner) = response.as_mut().as_pin_mut() else {
+                        panic!("`ResponseFuture` polled after completion")
+                    };
+                    let answer = ready!(inner.poll(task)).map_err(Into::into)?;
+                    // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
+                    response.set(None);
+                    if !attempt.waited && config.rule.accepts_by_status(answer.status()) {
+                        config.cache.core.accepted(attempt.generation, answer.status());
+                        *retry = None;
                         return Poll::Ready(Ok(answer));
                     }
-                    // Drops the inner future, and with it what it holds (a permit): the renewal and the second attempt may
-                    // need it.
+                    let mut answer = answer;
+                    let verdict = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
+                    if verdict == Verdict::Accepted {
+                        config.cache.core.accepted(attempt.generation, answer.status());
+                        // Drops the saved request.
+                        *retry = None;
+                        return Poll::Ready(Ok(if attempt.waited {
+                            attempt.accepted_after_wait(answer)
+                        } else {
+                            answer
+                        }));
+                    }
                     let StateOwn::First { attempt, retry, config, .. } = state.as_mut().project_replace(State::Done)
                     else {
                         unreachable!("the state was just seen")

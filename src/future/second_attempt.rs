@@ -106,7 +106,7 @@ where
             },
             insufficient => {
                 // The API knows the token well enough to say what it lacks.
-                core.accepted(first.generation);
+                core.accepted(first.generation, answer.status());
                 match insufficient {
                     Verdict::InsufficientScope => NotRetried::InsufficientScope,
                     _ => NotRetried::InsufficientUserAuthentication,
@@ -179,7 +179,7 @@ where
                         _ if answer.status().is_server_error() => {}
                         _ => {
                             core.retried(generation, true);
-                            core.accepted(generation);
+                            core.accepted(generation, answer.status());
                         }
                     }
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));

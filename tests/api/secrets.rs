@@ -17,6 +17,13 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::json;
 use tower::{BoxError, Layer, Service, ServiceExt};
+#[cfg(any(feature = "client", feature = "jwt"))]
+use tower_bearer::TokenSource;
+#[cfg(feature = "jwt")]
+use tower_bearer::grant::{
+    Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
+    TokenExchange, token_type,
+};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, FixedToken, Outcome, PasswordGrant, Reason, TokenCache,
     grant::{ClientAuth, Credentials, PasswordGrantBuilder},
@@ -27,14 +34,6 @@ use tower_bearer::{
 use tower_bearer::{
     Error,
     grant::{HttpClient, HttpService},
-};
-#[cfg(feature = "jwt")]
-use tower_bearer::{
-    TokenSource,
-    grant::{
-        Assertion, AuthorizationServer, ClientCredentials, JwtBearer, Metadata, RefreshToken, Secret, SigningKey,
-        TokenExchange, token_type,
-    },
 };
 use tracing_subscriber::fmt::format::FmtSpan;
 
