@@ -8,6 +8,7 @@ use rustls::{
     CipherSuite, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::Acceptor,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -39,7 +40,7 @@ async fn answer_once(listener: TcpListener) -> Received {
         .with_single_cert(vec![certificate], key)
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let hello = LazyConfigAcceptor::new(Default::default(), stream).await.unwrap();
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.unwrap();
     let offers_http2 = hello.client_hello().alpn().into_iter().flatten().any(|protocol| protocol == b"h2");
     let mut stream = hello.into_stream(Arc::new(config)).await.unwrap();
     let cipher_suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
