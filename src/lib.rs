@@ -11,7 +11,6 @@ mod drain;
 mod error;
 mod extensions;
 mod future;
-mod futures;
 pub mod grant;
 mod inner_service;
 mod layer;

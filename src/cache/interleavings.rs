@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use ::futures::FutureExt;
+use futures_util::FutureExt;
 use shuttle::{
     Config, Runner,
     future::{block_on, yield_now},

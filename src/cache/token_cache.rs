@@ -13,7 +13,6 @@ use crate::{
         status::CacheStatus,
     },
     error::Error,
-    futures::join_all,
     recursion::Renewing,
     scope::Scopes,
     source::{BoxTokenSource, Narrowing, TokenSource},
@@ -150,7 +149,7 @@ impl TokenCache {
             return Err(Error::no_runtime());
         }
         let all = self.with_narrowed();
-        join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
+        futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
     }
 
     /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.
