@@ -63,7 +63,7 @@ impl CacheCore {
     /// Starts the task of a renewal that the caller leads, or waits for the one in progress.
     ///
     /// # Errors
-    /// When the caller leads, and there is no runtime to spawn the task in.
+    /// When the caller leads, and calls from outside a Tokio runtime, where the task cannot be spawned.
     pub(crate) fn start(self: &Arc<Self>, joined: Joined<Renewed>) -> Result<PendingRenewal, Error> {
         let (waiter, leader) = match joined {
             Joined::Waiting(waiter) => return Ok(PendingRenewal(waiter)),

@@ -92,7 +92,7 @@ impl TokenCache {
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
     ///
-    /// The newest token is no longer served, and its renewal begins in the background, both within the
+    /// The cache stops serving the newest token, and begins its renewal in the background, both within the
     /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
