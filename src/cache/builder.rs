@@ -10,7 +10,7 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        failures::SharedRefusal,
+        failure_streak::SharedRefusal,
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },

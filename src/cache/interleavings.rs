@@ -193,7 +193,7 @@ fn rejected(subject: &Subject) {
 
 /// A request whose renewal is dropped before it begins, as outside a runtime.
 fn dropped(subject: &Subject) {
-    drop(subject.cache.core.decide(|state, at| state.lookup(at)));
+    drop(subject.cache.core.decide(|state, at| state.decide_lookup(at)));
 }
 
 #[test]

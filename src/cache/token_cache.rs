@@ -9,8 +9,8 @@ use tokio::{
 
 use crate::{
     cache::{
-        cache_core::CacheCore, failures::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
-        status::CacheStatus,
+        cache_core::CacheCore, failure_streak::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches,
+        settings::Settings, status::CacheStatus,
     },
     error::Error,
     recursion::Renewing,
