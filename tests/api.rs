@@ -44,6 +44,8 @@ mod renewal;
 mod renewal_ages;
 #[path = "api/renewal_failures.rs"]
 mod renewal_failures;
+#[path = "api/renewal_late.rs"]
+mod renewal_late;
 #[path = "api/renewal_placement.rs"]
 mod renewal_placement;
 #[path = "api/renewal_rejections.rs"]

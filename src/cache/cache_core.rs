@@ -51,6 +51,15 @@ impl CacheCore {
         })
     }
 
+    /// Forgets the token and every failure. A renewal in progress no longer counts.
+    pub(crate) fn reset(&self) {
+        self.flight.supersede(|state| {
+            state.reset(&self.settings);
+            self.published.publish(state);
+        });
+        self.refusal.set(None);
+    }
+
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
     pub(crate) fn decide(
         &self,
@@ -67,13 +76,14 @@ impl CacheCore {
         })
     }
 
-    /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought.
-    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) {
+    /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought. Returns
+    /// `false` if it changed nothing, because it no longer counts.
+    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) -> bool {
         self.flight.complete(leader, |state| {
             let renewed = change(state);
             self.published.publish(state);
             renewed
-        });
+        })
     }
 
     /// Returns an address that belongs to this cache alone while any clone of it lives.

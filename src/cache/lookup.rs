@@ -16,7 +16,7 @@ use crate::{
     token::AccessToken,
 };
 
-/// How often in a row one caller looks again because the renewal's task was dropped.
+/// How often in a row one caller looks again because the renewal's task was dropped or no longer counts.
 const MAX_LOST: u32 = 8;
 
 /// What a request finds.
@@ -66,8 +66,8 @@ impl CacheCore {
         }
     }
 
-    /// Waits for a renewal. If its task is dropped with its runtime, looks again and begins another one. This has a limit,
-    /// because the runtime in which it is polled may itself be shutting down.
+    /// Waits for a renewal. If its task is dropped with its runtime, or no longer counts, looks again and begins another one.
+    /// This has a limit, because the runtime in which it is polled may itself be shutting down.
     pub(crate) async fn wait(self: Arc<Self>, mut pending: PendingRenewal) -> Renewed {
         for _ in 0..MAX_LOST {
             match pending.wait(&self).await {

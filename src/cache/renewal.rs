@@ -29,7 +29,7 @@ pub(crate) struct PendingRenewal(Waiter<Renewed>);
 /// How the wait for a renewal ended.
 pub(crate) enum Waited {
     Renewed(Renewed),
-    /// The renewal's task was dropped with its runtime: look again.
+    /// The renewal's task was dropped with its runtime, or the renewal no longer counts: look again.
     LeaderLost,
 }
 
@@ -110,19 +110,22 @@ impl CacheCore {
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let mut generation = 0;
-        self.complete(leader, |state| {
+        let counted = self.complete(leader, |state| {
             let token = state.issued(issued, now);
             generation = token.generation();
             self.refusal.set(None);
             Ok(token)
         });
+        if !counted {
+            return tracing::info!(?took, "token not used, because it was requested before a reset or a newer request");
+        }
         tracing::info!(generation, ?expires_in, ?took, "token issued");
     }
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, credentials_version: u64, took: Duration) {
         let now = Instant::now();
         let mut wait = Duration::ZERO;
-        self.complete(leader, |state| {
+        let counted = self.complete(leader, |state| {
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             if streak.refuses_credentials() {
@@ -130,6 +133,9 @@ impl CacheCore {
             }
             Err(error.clone())
         });
+        if !counted {
+            return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
+        }
         tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "token request failed");
     }
 }

@@ -111,11 +111,11 @@ impl TokenCache {
 
     /// Forgets the token and every failure, so that the next request asks the source.
     ///
-    /// It is for an operator who has corrected what was wrong. A renewal in progress goes on. The caches that this one was
-    /// [narrowed](Self::narrowed) to are reset too.
+    /// It is for an operator who has corrected what was wrong. A renewal in progress no longer counts: neither its token nor
+    /// its failure is used. Requests that wait for it wait for the next one, which begins when it has ended. The caches that
+    /// this one was [narrowed](Self::narrowed) to are reset too.
     pub fn reset(&self) {
-        self.core.change(|state| state.reset(&self.core.settings));
-        self.core.refusal.set(None);
+        self.core.reset();
         self.narrowed.all().iter().for_each(Self::reset);
     }
 
