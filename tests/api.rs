@@ -44,6 +44,8 @@ mod renewal;
 mod renewal_ages;
 #[path = "api/renewal_failures.rs"]
 mod renewal_failures;
+#[path = "api/renewal_kept.rs"]
+mod renewal_kept;
 #[path = "api/renewal_late.rs"]
 mod renewal_late;
 #[path = "api/renewal_placement.rs"]

@@ -128,10 +128,10 @@ impl BudgetState {
         self.newest = NewestToken { at: Some(now), by_rejection, unaccepted_since, ..NewestToken::default() };
     }
 
-    /// Notes that the newest token was rejected on a first attempt, and returns whether it may be renewed because of that.
+    /// Notes that the newest token was rejected on a first attempt.
     ///
     /// `accepted` is when it was last accepted, which is watched while limited.
-    pub(crate) fn may_renew(&mut self, accepted: Option<Instant>, now: Instant) -> bool {
+    pub(crate) fn rejected(&mut self, accepted: Option<Instant>, now: Instant) {
         self.recover_when_quiet(now);
         if accepted > self.last_rejection && self.run.end() {
             self.early.interval = Duration::ZERO;
@@ -142,6 +142,11 @@ impl BudgetState {
         if self.newest.by_rejection && !(self.newest.proven && self.is_believed_revoked(now)) {
             self.strike(now);
         }
+    }
+
+    /// Does the same, and returns whether the token may be renewed because of that.
+    pub(crate) fn may_renew(&mut self, accepted: Option<Instant>, now: Instant) -> bool {
+        self.rejected(accepted, now);
         let Some(not_before) = self.not_before else { return true };
         if now >= not_before {
             self.not_before = Some(now + self.interval());

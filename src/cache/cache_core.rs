@@ -15,7 +15,7 @@ use crate::{
         failure_streak::SharedRefusal,
         published::Published,
         settings::Settings,
-        single_flight::{Joined, Leader, SingleFlight},
+        single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
     },
     error::Error,
@@ -84,6 +84,14 @@ impl CacheCore {
             self.published.publish(state);
             renewed
         })
+    }
+
+    /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
+    pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
+        self.flight.abandon(waiter, |state| {
+            state.keep_rejected();
+            self.published.publish(state);
+        });
     }
 
     /// Returns an address that belongs to this cache alone while any clone of it lives.

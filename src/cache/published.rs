@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     served: ArcSwapOption<ServedToken>,
-    /// Whether the rejection budget is limited, so that acceptances are noted.
-    limited: AtomicBool,
+    /// Whether the answers to requests are watched.
+    watched: AtomicBool,
 }
 
 impl Published {
@@ -27,7 +27,7 @@ impl Published {
         if self.served.load().as_ref().map(Arc::as_ptr) != served.map(Arc::as_ptr) {
             self.served.store(served.cloned());
         }
-        self.limited.store(state.is_limited(), Relaxed);
+        self.watched.store(state.is_watched(), Relaxed);
     }
 
     /// Returns the token that is served, whatever its age.
@@ -36,9 +36,9 @@ impl Published {
         self.served.load()
     }
 
-    /// Returns whether the rejection budget is limited.
+    /// Returns whether the answers to requests are watched; see [`CacheState::is_watched`].
     #[inline]
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limited.load(Relaxed)
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Relaxed)
     }
 }

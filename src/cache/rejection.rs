@@ -30,7 +30,7 @@ impl CacheCore {
             return AfterRejection::Failed(Error::recursion());
         }
         let (decision, joined) = self.decide(|state, at| state.decide_rejection(generation, at));
-        match (decision, joined.map(|joined| self.start(joined))) {
+        match (decision, joined.map(|joined| self.start(joined, Some(generation)))) {
             (_, Some(Err(error))) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
             (Decision::Serve { token, .. }, _) => AfterRejection::Newer(token.token.clone()),
             (Decision::Wait, Some(Ok(pending))) => AfterRejection::Wait(pending),
@@ -43,11 +43,11 @@ impl CacheCore {
         self.change(|state| state.retried(generation, accepted, Instant::now()));
     }
 
-    /// Notes that an API accepted the token of `generation`. Only reads a flag unless the budget is limited. A server error
+    /// Notes that an API accepted the token of `generation`. Only reads a flag unless acceptances are watched. A server error
     /// does not show that the token was accepted.
     #[inline]
     pub(crate) fn accepted(&self, generation: u64, status: StatusCode) {
-        if self.published.is_limited() && !status.is_server_error() {
+        if self.published.is_watched() && !status.is_server_error() {
             self.note_accepted(generation);
         }
     }

@@ -24,7 +24,10 @@ use crate::{
 
 /// A renewal that is in progress in a task of its own.
 #[derive(Debug)]
-pub(crate) struct PendingRenewal(Waiter<Renewed>);
+pub(crate) struct PendingRenewal {
+    waiter: Waiter<Renewed>,
+    rejected: Option<u64>,
+}
 
 /// How the wait for a renewal ended.
 pub(crate) enum Waited {
@@ -34,16 +37,21 @@ pub(crate) enum Waited {
 }
 
 impl PendingRenewal {
+    /// Returns the generation of the token that the first attempt of the waiting request was rejected with, if it was.
+    pub(crate) fn rejected(&self) -> Option<u64> {
+        self.rejected
+    }
+
     /// Waits for the renewal to end.
     ///
     /// The renewal has a deadline itself, but nobody may be driving the runtime that it runs in. So the wait has one too, a
     /// second later, and then abandons the renewal.
     pub(crate) async fn wait(&mut self, core: &CacheCore) -> Waited {
-        match bounded(core, self.0.wait()).await {
+        match bounded(core, self.waiter.wait()).await {
             Some(Some(renewed)) => Waited::Renewed(renewed),
             Some(None) => Waited::LeaderLost,
             None => {
-                core.flight.abandon(&self.0);
+                core.abandon(&self.waiter);
                 Waited::Renewed(Err(Error::source_timeout(core.settings.renewal_deadline)))
             }
         }
@@ -60,13 +68,18 @@ async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
 }
 
 impl CacheCore {
-    /// Starts the task of a renewal that the caller leads, or waits for the one in progress.
+    /// Starts the task of a renewal that the caller leads, or waits for the one in progress. `rejected` is the generation of
+    /// the token that the caller's first attempt was rejected with.
     ///
     /// # Errors
     /// When the caller leads, and calls from outside a Tokio runtime, where the task cannot be spawned.
-    pub(crate) fn start(self: &Arc<Self>, joined: Joined<Renewed>) -> Result<PendingRenewal, Error> {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        joined: Joined<Renewed>,
+        rejected: Option<u64>,
+    ) -> Result<PendingRenewal, Error> {
         let (waiter, leader) = match joined {
-            Joined::Waiting(waiter) => return Ok(PendingRenewal(waiter)),
+            Joined::Waiting(waiter) => return Ok(PendingRenewal { waiter, rejected }),
             Joined::Leading(waiter, leader) => (waiter, leader),
         };
         let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
@@ -75,7 +88,7 @@ impl CacheCore {
         let span = tracing::debug_span!(parent: None, "renew token");
         span.follows_from(tracing::Span::current());
         sync::spawn(&runtime, renewal.instrument(span));
-        Ok(PendingRenewal(waiter))
+        Ok(PendingRenewal { waiter, rejected })
     }
 
     /// Waits for the renewal in progress to end, if there is one.

@@ -106,9 +106,13 @@ impl<S, T: Clone> SingleFlight<S, T> {
         counted
     }
 
-    /// Abandons a flight whose leader lives but makes no progress: the next caller to join begins another one.
-    pub(crate) fn abandon(&self, waiter: &Waiter<T>) {
-        self.lock().in_progress.take_if(|receiver| receiver.same_channel(&waiter.0));
+    /// Abandons a flight whose leader lives but makes no progress, and changes the state: the next caller to join begins
+    /// another one. Does nothing if the flight is no longer in progress.
+    pub(crate) fn abandon(&self, waiter: &Waiter<T>, change: impl FnOnce(&mut S)) {
+        let mut locked = self.lock();
+        if locked.in_progress.take_if(|receiver| receiver.same_channel(&waiter.0)).is_some() {
+            change(&mut locked.state);
+        }
     }
 
     /// Changes the state so that the flight in progress no longer counts. The next one begins when that has ended.
@@ -180,7 +184,7 @@ mod tests {
     async fn an_abandoned_flight_does_not_end_the_next_one() {
         let flight = SingleFlight::new(0);
         let Joined::Leading(first, late) = join(&flight) else { panic!("nothing was in progress") };
-        flight.abandon(&first);
+        flight.abandon(&first, |_| {});
         let Joined::Leading(mut second, leader) = join(&flight) else { panic!("it was abandoned") };
         flight.complete(late, |_| 1);
         assert!(matches!(join(&flight), Joined::Waiting(_)), "the second is still in progress");
@@ -193,7 +197,7 @@ mod tests {
         for another_begins in [false, true] {
             let flight = SingleFlight::new(0);
             let Joined::Leading(mut first, late) = join(&flight) else { panic!("nothing was in progress") };
-            flight.abandon(&first);
+            flight.abandon(&first, |_| {});
             if another_begins {
                 let Joined::Leading(_, newer) = join(&flight) else { panic!("it was abandoned") };
                 assert!(flight.complete(newer, |state| std::mem::replace(state, 2)));

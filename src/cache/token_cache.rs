@@ -93,7 +93,8 @@ impl TokenCache {
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
     ///
     /// The cache stops serving the newest token, and begins its renewal in the background, both within the
-    /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
+    /// [`RejectionBudget`](crate::cache::RejectionBudget). If the renewal fails, the token is served again. The rejection of an
+    /// older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
     #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
