@@ -116,13 +116,13 @@ impl<S: Clone, R> BearerAuth<S, R> {
         let (request, saved) = save(&*config, request);
         let Some((head, body)) = saved else {
             let response = self.inner.call(request);
-            return ResponseFuture::first(Sent { response, attempt, retry: None, config });
+            return ResponseFuture::first(response, Sent { attempt, retry: None, config });
         };
         // The instance that was polled ready is the one that is called, and called again for the retry:
         // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
         let mut service = self.take_ready();
         let response = service.call(request);
-        ResponseFuture::first(Sent { response, attempt, retry: Some(Retry { service, head, body }), config })
+        ResponseFuture::first(response, Sent { attempt, retry: Some(Retry { service, head, body }), config })
     }
 
     /// Fails a request. The inner service is not called, so what it reserved is given back. Otherwise this service would hold a
