@@ -81,23 +81,29 @@ where
             Some(Err(error)) => return self.refuse(error),
         };
         let required = markers.required.cloned();
-        let found = config.cache.core.lookup(|served| {
-            check_scopes(&config, required.as_ref(), &served.token)?;
-            attach(&mut request, served.authorization());
-            Ok(served.token.generation())
-        });
-        match found {
-            Ok(Lookup::Hit(Ok(generation))) => {
-                self.send(request, Attempt { generation, waited: false, required }, config)
-            }
-            Ok(Lookup::Wait(pending)) => {
-                // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
-                // token's own request may need it.
-                drop(self.take_ready());
-                ResponseFuture::waiting(WaitForToken::new(pending, self.inner.clone(), request, required, config))
-            }
-            Ok(Lookup::Hit(Err(error))) | Err(error) => self.refuse(error),
+        let core = &config.cache.core;
+        // Two calls, so that a hit has its token in registers.
+        let served = match core.leased() {
+            Some(served) => served,
+            None => match core.lookup_under_lock() {
+                Ok(Lookup::Hit(served)) => served,
+                Ok(Lookup::Wait(pending)) => {
+                    // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
+                    // token's own request may need it.
+                    drop(self.take_ready());
+                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, config);
+                    return ResponseFuture::waiting(wait);
+                }
+                Err(error) => return self.refuse(error),
+            },
+        };
+        if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
+            return self.refuse(error);
         }
+        attach(&mut request, served.authorization());
+        let generation = served.token.generation();
+        drop(served);
+        self.send(request, Attempt { generation, waited: false, required }, config)
     }
 }
 

@@ -72,7 +72,8 @@ pub(crate) struct RequestMarkers<'a> {
 impl<'a> RequestMarkers<'a> {
     #[inline]
     pub(crate) fn read(extensions: &'a Extensions) -> Self {
-        if extensions.is_empty() { Self::default() } else { Self::read_all(extensions) }
+        // `..` builds a second value, which stays in registers.
+        if extensions.is_empty() { Self::default() } else { Self { ..Self::read_all(extensions) } }
     }
 
     fn read_all(extensions: &'a Extensions) -> Self {

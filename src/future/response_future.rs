@@ -94,10 +94,10 @@ where
                 let answer = ready!(inner.poll(task)).map_err(Into::into)?;
                 // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
                 this.response.set(None);
-                let Some(sent) = &*this.sent else { return Poll::Ready(Ok(answer)) };
+                let Some(sent) = this.sent.as_mut() else { return Poll::Ready(Ok(answer)) };
                 if sent.is_accepted_hit(answer.status()) {
                     // Drops the saved request.
-                    *this.sent = None;
+                    sent.retry = None;
                     return Poll::Ready(Ok(answer));
                 }
                 match this.sent.take().map(|sent| judged(sent, answer)) {
