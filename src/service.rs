@@ -82,7 +82,7 @@ where
         };
         let required = markers.required.cloned();
         let core = &config.cache.core;
-        // Two calls, so that a hit has its token in registers.
+        // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
             None => match core.lookup_under_lock() {

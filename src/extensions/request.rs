@@ -72,8 +72,7 @@ pub(crate) struct RequestMarkers<'a> {
 impl<'a> RequestMarkers<'a> {
     #[inline]
     pub(crate) fn read(extensions: &'a Extensions) -> Self {
-        // `..` builds a second value, which stays in registers.
-        if extensions.is_empty() { Self::default() } else { Self { ..Self::read_all(extensions) } }
+        if extensions.is_empty() { Self::default() } else { Self::read_all(extensions) }
     }
 
     fn read_all(extensions: &'a Extensions) -> Self {

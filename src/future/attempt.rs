@@ -55,14 +55,10 @@ pub(crate) fn save<B, R: Replay<B>>(
 }
 
 impl<S, K, R> Sent<S, K, R> {
-    /// Returns whether an answer is accepted by its status alone, and changes nothing but the note that it was accepted.
+    /// Returns whether an answer with this status ends a hit: it is accepted by its status alone, and gets no [`Outcome`].
     #[inline]
-    pub(super) fn is_accepted_hit(&self, status: StatusCode) -> bool {
-        let accepted = !self.attempt.waited && self.config.rule.accepts_by_status(status);
-        if accepted {
-            self.config.cache.core.accepted(self.attempt.generation, status);
-        }
-        accepted
+    pub(super) fn is_hit(&self, status: StatusCode) -> bool {
+        !self.attempt.waited && self.config.rule.accepts_by_status(status)
     }
 }
 
