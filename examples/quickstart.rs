@@ -61,7 +61,7 @@ async fn main() -> Result<(), BoxError> {
     };
     let waited = |outcomes: &[Option<Outcome>]| outcomes.iter().flatten().filter(|outcome| outcome.waited()).count();
 
-    println!("1. 100 requests start at once, and there is no token yet.");
+    println!("1. 100 requests start at once, before the first token.");
     let outcomes = try_join_all((0..100).map(|_| send())).await?;
     println!("   All were answered. {} waited for the token.", waited(&outcomes));
     println!("   Token requests: {}", issuer.counts().token_requests);

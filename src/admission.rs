@@ -1,4 +1,4 @@
-//! Which requests carry the token.
+//! What the layer does with a request: attach a token, pass it on unchanged, or refuse it.
 
 use http::{Request, header::AUTHORIZATION};
 

@@ -30,8 +30,8 @@ pub(crate) const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_aut
 /// Parsing never fails, and takes time and memory proportional to the length of the field. The field is split at each comma
 /// outside of double quotes. A quote that is not closed extends to the end of its field line. Then:
 ///
-/// 1. `name = value` is a parameter of the previous challenge. The parameter is dropped if its value is malformed, if there
-///    is no previous challenge, or if that challenge has a token68.
+/// 1. `name = value` is a parameter of the previous challenge. The parameter is dropped if its value is malformed, if it
+///    stands before the first challenge, or if the previous challenge has a token68.
 /// 2. `scheme`, `scheme token68` and `scheme name = value` start a challenge. If the value is malformed, only this parameter
 ///    is dropped.
 /// 3. Anything else is junk. It may be a challenge that this parser cannot read. It is dropped, together with the

@@ -1,4 +1,4 @@
-//! Which requests may carry the token.
+//! Where the token may be sent: the allowed origins, over a secure transport.
 
 use std::sync::Arc;
 

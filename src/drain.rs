@@ -67,8 +67,8 @@ impl<B: Body> Future for Drain<B> {
 mod tests {
     use std::convert::Infallible;
 
-    use ::futures::{FutureExt, stream};
     use bytes::Bytes;
+    use futures_util::{FutureExt, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 

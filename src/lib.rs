@@ -1,37 +1,36 @@
 #![doc = include_str!("../docs/guide.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod admission;
-pub mod cache;
-mod challenge;
-mod clock;
-mod config;
-mod destination;
-mod drain;
-mod error;
-mod extensions;
-mod future;
-mod futures;
-pub mod grant;
-mod inner_service;
-mod layer;
-mod origin;
-mod per_core;
-mod recursion;
-pub mod replay;
-mod saved_head;
-pub mod scope;
-mod secret_string;
-mod service;
-pub mod source;
-mod sync;
+mod admission; // what the layer does with a request: attach a token, pass it on, refuse it
+pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
+mod challenge; // parses `WWW-Authenticate`
+mod clock; // the wall clock
+mod config; // a layer's settings
+mod destination; // where the token may be sent: the allowed origins, over a secure transport
+mod drain; // reads the rest of a rejected response
+mod error; // why no token could be had: classes, predicates, messages
+mod extensions; // what requests and responses carry in their extensions
+mod future; // a request from its first attempt on; decides whether there is a second
+pub mod grant; // token sources that ask an authorization server, a grant each
+mod inner_service; // bounds that make the compiler say what to do
+mod layer; // `BearerAuthLayer`: what users set
+mod origin; // scheme, host and port, compared
+mod per_core; // copies of a shared value, one for each core
+mod recursion; // which renewals the running task is part of
+pub mod replay; // how a body is kept for the second attempt
+mod saved_head; // a request's head, saved for the second attempt
+pub mod scope; // what a token may be used for; SMART scopes
+mod secret_string; // secret text, wiped on drop
+mod service; // `BearerAuth`: a request before its first attempt
+pub mod source; // the `TokenSource` trait, and sources without an authorization server
+mod sync; // locks and cells, replaced in tests of interleavings
 #[cfg(feature = "testing")]
-pub mod testing;
-mod token;
-mod transport;
-mod verdict;
+pub mod testing; // a scripted authorization server
+mod token; // an issued token, its claims and its lifetime
+mod transport; // whether a URL is secure enough for secrets
+mod verdict; // which answers reject the token
 #[cfg(feature = "jwt")]
-pub mod verify;
+pub mod verify; // checks signatures and claims of JWTs
 
 pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;

@@ -12,7 +12,7 @@ use crate::challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTI
 pub enum Verdict {
     /// The request passed authentication.
     Accepted,
-    /// The token is no longer accepted: it is renewed, and the request is sent again.
+    /// The API does not accept the token: it is renewed, and the request is sent again.
     Rejected,
     /// The token is accepted, but its scope is not sufficient (RFC 6750 §3.1). The response gets an
     /// [`InsufficientScope`](crate::InsufficientScope).

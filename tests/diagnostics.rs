@@ -9,6 +9,7 @@ use std::{env, process::Command};
 fn features() -> String {
     let all = [
         ("client", cfg!(feature = "client")),
+        ("http2", cfg!(feature = "http2")),
         ("system-roots", cfg!(feature = "system-roots")),
         ("webpki-roots", cfg!(feature = "webpki-roots")),
         ("jwt", cfg!(feature = "jwt")),

@@ -8,12 +8,13 @@ use rustls::{
     CipherSuite, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::Acceptor,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tower_bearer::{
     Reason, TokenSource,
     grant::{ClientAuth, ClientCredentials, HttpClient, SigningKey},
@@ -21,8 +22,15 @@ use tower_bearer::{
 
 const CERTIFICATE: &[u8] = include_bytes!("data/localhost.pem");
 
-/// A token endpoint that answers one request. It returns the cipher suite that the client chose, and the request.
-async fn answer_once(listener: TcpListener) -> (CipherSuite, String) {
+/// What the client sent.
+struct Received {
+    offers_http2: bool,
+    cipher_suite: CipherSuite,
+    request: String,
+}
+
+/// Runs a token endpoint that answers one request, over HTTP/1.1.
+async fn answer_once(listener: TcpListener) -> Received {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("data/localhost-key.pem")).unwrap();
     let config = ServerConfig::builder_with_provider(ring::default_provider().into())
@@ -32,8 +40,10 @@ async fn answer_once(listener: TcpListener) -> (CipherSuite, String) {
         .with_single_cert(vec![certificate], key)
         .unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
-    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.unwrap();
+    let offers_http2 = hello.client_hello().alpn().into_iter().flatten().any(|protocol| protocol == b"h2");
+    let mut stream = hello.into_stream(Arc::new(config)).await.unwrap();
+    let cipher_suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
     let mut request = vec![0; 1 << 14];
     let mut length = 0;
     while !String::from_utf8_lossy(&request[..length]).contains("client_assertion=") {
@@ -46,11 +56,11 @@ async fn answer_once(listener: TcpListener) -> (CipherSuite, String) {
     );
     stream.write_all(response.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
-    (suite, String::from_utf8_lossy(&request[..length]).into_owned())
+    Received { offers_http2, cipher_suite, request: String::from_utf8_lossy(&request[..length]).into_owned() }
 }
 
 #[tokio::test]
-async fn the_installed_provider_makes_the_connection_and_a_signature_needs_none() {
+async fn the_installed_provider_is_used_and_http2_is_offered_with_its_feature_only() {
     let mut provider = ring::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     provider.install_default().unwrap();
@@ -65,7 +75,8 @@ async fn the_installed_provider_makes_the_connection_and_a_signature_needs_none(
         .build_with(http)
         .unwrap();
     assert_eq!(grant.obtain(Reason::First).await.unwrap().secret(), "t1");
-    let (suite, request) = server.await.unwrap();
-    assert_eq!(suite, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
-    assert!(request.contains("client_assertion="), "{request}");
+    let received = server.await.unwrap();
+    assert_eq!(received.cipher_suite, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    assert_eq!(received.offers_http2, cfg!(feature = "http2"));
+    assert!(received.request.contains("client_assertion="), "{}", received.request);
 }

@@ -13,7 +13,7 @@ pub enum Ending {
     Retried,
     /// The token was rejected or is not sufficient, and the upstream's response is forwarded.
     NotRetried,
-    /// Not sent, because there is no token.
+    /// Not sent, because a token was missing.
     NoToken,
     Unreachable,
     Timeout,

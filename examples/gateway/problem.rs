@@ -16,7 +16,7 @@ pub enum Problem {
     Path,
     /// `CONNECT`.
     Tunnel,
-    /// There is no token, so nothing was sent. The time is until the next token request.
+    /// Without a token, nothing was sent. The time is until the next token request.
     NoToken(Option<Duration>),
     Unreachable,
     Timeout,

@@ -57,7 +57,7 @@ fn standard_input() -> Result<AccessToken, CliError> {
     // A terminal accepts at most 4,095 characters in a line, which is too short for many tokens, and it would show the token.
     if stdin().is_terminal() {
         return Err(CliError::usage(
-            "there is no token: pipe one into standard input (`xclip -o | …`, `pbpaste | …`, `… < token.txt`), or use --token-url",
+            "a token is missing: pipe one into standard input (`xclip -o | …`, `pbpaste | …`, `… < token.txt`), or use --token-url",
         ));
     }
     let mut text = String::new();

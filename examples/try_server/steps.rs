@@ -99,7 +99,7 @@ pub async fn renew(session: &mut Session<'_>) -> Result<(), CliError> {
 pub async fn revoke(session: &mut Session<'_>) -> Result<(), CliError> {
     heading("The token is revoked and replaced");
     if session.config.grant.revocation_url.is_none() {
-        print_line("Skipped: there is no --revoke-url.");
+        print_line("Skipped: --revoke-url is not set.");
         return Ok(());
     }
     let token = session.token().await?;

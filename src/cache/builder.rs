@@ -10,7 +10,7 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        failures::SharedRefusal,
+        failure_streak::SharedRefusal,
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },
@@ -52,7 +52,7 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how long before its expiry a token is no longer used, to allow for clock skew and time in flight: at most `max`,
+    /// Sets how long before its expiry the cache stops using a token, to allow for clock skew and time in flight: at most `max`,
     /// and at most this share of its lifetime. Default: 60 s, 0.10.
     pub fn expired_before_expiry(mut self, max: Duration, share: f64) -> Self {
         self.settings.expired = Margin::new(max, share);

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        failures::SharedRefusal,
+        decision::{Conditions, Decision},
+        failure_streak::SharedRefusal,
         published::Published,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight},
-        state::{CacheState, Conditions, Decision},
+        state::CacheState,
     },
     error::Error,
     recursion,

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use ::futures::FutureExt;
+use futures_util::FutureExt;
 use shuttle::{
     Config, Runner,
     future::{block_on, yield_now},
@@ -193,7 +193,7 @@ fn rejected(subject: &Subject) {
 
 /// A request whose renewal is dropped before it begins, as outside a runtime.
 fn dropped(subject: &Subject) {
-    drop(subject.cache.core.decide(|state, at| state.lookup(at)));
+    drop(subject.cache.core.decide(|state, at| state.decide_lookup(at)));
 }
 
 #[test]

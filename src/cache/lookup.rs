@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
+        decision::{Conditions, Decision},
         renewal::{PendingRenewal, Waited},
         served_token::ServedToken,
-        state::{CacheState, Conditions, Decision},
+        state::CacheState,
     },
     error::Error,
     token::AccessToken,
@@ -80,7 +81,7 @@ impl CacheCore {
         if is_renewed_here {
             return Err(Error::recursion());
         }
-        let (decision, joined) = self.decide(|state: &mut CacheState, at: &Conditions| state.lookup(at));
+        let (decision, joined) = self.decide(|state: &mut CacheState, at: &Conditions| state.decide_lookup(at));
         let pending = joined.map(|joined| self.start(joined));
         match (decision, pending) {
             // Also where the renewal could not be started, outside a runtime.

@@ -2,24 +2,25 @@
 //!
 #![doc = include_str!("../../docs/renewal.md")]
 
-mod backoff;
-mod budget;
-mod builder;
-mod cache_core;
-mod failures;
+mod backoff; // the wait after failures
+mod budget; // how many renewals rejections may cause
+mod builder; // what users set, and `TokenCache::new`
+mod cache_core; // what all clones of a cache share
+mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on
+mod failure_streak; // failures in a row, and the wait that follows
 #[cfg(all(test, shuttle))]
-mod interleavings;
-mod lookup;
-mod narrowed;
-mod published;
-mod rejection;
-mod renewal;
-mod served_token;
-mod settings;
-mod single_flight;
-mod state;
-mod status;
-mod token_cache;
+mod interleavings; // tests of concurrency
+mod lookup; // a request's way to a token: the hot path, and the wait
+mod narrowed; // a bounded map of narrowed caches
+mod published; // what the hot path reads, and the one place that writes it
+mod rejection; // what an answer does to the token that its request carried
+mod renewal; // the task that gets a new token
+mod served_token; // the token that requests are sent with, its lease and its ages
+mod settings; // the settings as plain data; lifetimes to ages
+mod single_flight; // one task at a time, and everyone who waits for it
+mod state; // what a cache remembers, and how events change it
+mod status; // a snapshot for health probes
+mod token_cache; // `TokenCache`: what users ask of a cache
 
 pub use backoff::Backoff;
 pub use budget::RejectionBudget;

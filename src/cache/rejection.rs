@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{cache_core::CacheCore, renewal::PendingRenewal, state::Decision},
+    cache::{cache_core::CacheCore, decision::Decision, renewal::PendingRenewal},
     error::Error,
     token::AccessToken,
 };
@@ -29,7 +29,7 @@ impl CacheCore {
         if self.is_renewed_here() {
             return AfterRejection::Failed(Error::recursion());
         }
-        let (decision, joined) = self.decide(|state, at| state.rejected(generation, at));
+        let (decision, joined) = self.decide(|state, at| state.decide_rejection(generation, at));
         match (decision, joined.map(|joined| self.start(joined))) {
             (_, Some(Err(error))) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
             (Decision::Serve { token, .. }, _) => AfterRejection::Newer(token.token.clone()),

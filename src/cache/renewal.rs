@@ -1,7 +1,8 @@
 //! A renewal, which runs in a task of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout},
@@ -15,7 +16,6 @@ use crate::{
         single_flight::{Joined, Leader, Waiter},
     },
     error::Error,
-    futures::catch_unwind,
     recursion::Renewing,
     source::{Reason, TokenSource},
     sync,
@@ -63,7 +63,7 @@ impl CacheCore {
     /// Starts the task of a renewal that the caller leads, or waits for the one in progress.
     ///
     /// # Errors
-    /// When the caller leads, and there is no runtime to spawn the task in.
+    /// When the caller leads, and calls from outside a Tokio runtime, where the task cannot be spawned.
     pub(crate) fn start(self: &Arc<Self>, joined: Joined<Renewed>) -> Result<PendingRenewal, Error> {
         let (waiter, leader) = match joined {
             Joined::Waiting(waiter) => return Ok(PendingRenewal(waiter)),
@@ -91,8 +91,8 @@ impl CacheCore {
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let attempt = async { timeout(deadline, self.source.obtain(reason)).await };
-        let obtained = match catch_unwind(attempt).await {
+        let attempt = AssertUnwindSafe(async { timeout(deadline, self.source.obtain(reason)).await });
+        let obtained = match attempt.catch_unwind().await {
             Ok(Ok(obtained)) => obtained,
             Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),

@@ -42,12 +42,12 @@ impl CacheStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Age {
-    /// There is no token: it was not requested yet, or it was rejected.
+    /// The cache has no token: it was not requested yet, or it was rejected.
     Missing,
     /// The token is served.
     Fresh,
     /// The token is served, and a new one is requested in the background.
     Stale,
-    /// The token is no longer served. Requests wait for the next one.
+    /// The token has expired and is not served. Requests wait for the next one.
     Expired,
 }

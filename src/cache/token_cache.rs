@@ -9,11 +9,10 @@ use tokio::{
 
 use crate::{
     cache::{
-        cache_core::CacheCore, failures::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
-        status::CacheStatus,
+        cache_core::CacheCore, failure_streak::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches,
+        settings::Settings, status::CacheStatus,
     },
     error::Error,
-    futures::join_all,
     recursion::Renewing,
     scope::Scopes,
     source::{BoxTokenSource, Narrowing, TokenSource},
@@ -93,7 +92,7 @@ impl TokenCache {
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
     ///
-    /// The newest token is no longer served, and its renewal begins in the background, both within the
+    /// The cache stops serving the newest token, and begins its renewal in the background, both within the
     /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
@@ -150,7 +149,7 @@ impl TokenCache {
             return Err(Error::no_runtime());
         }
         let all = self.with_narrowed();
-        join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
+        futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
     }
 
     /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.

@@ -70,7 +70,7 @@ impl Attempt {
         answer
     }
 
-    /// Returns the answer to a first attempt with the reason why there is no second one.
+    /// Returns the answer to a first attempt with the reason why no second one follows.
     pub(super) fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
         tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
         answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));

@@ -1,4 +1,4 @@
-//! The life of a request from its first attempt on: `wait_for_token` while there is no token, `response_future` for the first
+//! The life of a request from its first attempt on: `wait_for_token` until there is a token, `response_future` for the first
 //! attempt, `second_attempt` after a rejection. The first and the last are rare and large, so they are boxed.
 
 mod attempt;

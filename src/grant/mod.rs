@@ -51,14 +51,14 @@
 //!
 #![doc = include_str!("../../docs/leaving_the_password_grant.md")]
 
-mod authentication;
-mod builder;
-mod exchange;
-pub mod flow;
-mod refresh_state;
-mod secrets;
-mod server;
-mod token_grant;
+mod authentication; // how the client authenticates; assertions and keys
+mod builder; // what users set
+mod exchange; // one HTTP request, and what its response holds
+pub mod flow; // what each grant alone sends: a new grant goes here
+mod refresh_state; // the refresh token that a grant holds
+mod secrets; // where secrets are kept: text, files, variables, functions
+mod server; // token URL, metadata, discovery
+mod token_grant; // a grant as a token source: refresh token first
 
 pub use authentication::client_auth::ClientAuth;
 #[cfg(feature = "jwt")]

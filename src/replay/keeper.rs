@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex};
 use crate::replay::{
     body_state::{BodyState, SharedBody, Turn, Unread, lock, wake},
     chunks::Chunks,
-    first_attempt::FirstAttempt,
-    second_attempt::SecondAttempt,
+    first_body::FirstBody,
+    second_body::SecondBody,
 };
 
 /// Decides whether there is a second attempt. If it is dropped before it has handed the body over, the first attempt has
@@ -29,7 +29,7 @@ use crate::replay::{
 pub(crate) struct Keeper<B>(Option<SharedBody<B>>);
 
 /// Makes the first attempt's part of a body, and its keeper.
-pub(crate) fn split<B>(body: B, cap: usize) -> (FirstAttempt<B>, Keeper<B>) {
+pub(crate) fn split<B>(body: B, cap: usize) -> (FirstBody<B>, Keeper<B>) {
     let shared = Arc::new(Mutex::new(BodyState {
         unread: Unread::Here(Box::pin(body)),
         turn: Turn::First,
@@ -38,7 +38,7 @@ pub(crate) fn split<B>(body: B, cap: usize) -> (FirstAttempt<B>, Keeper<B>) {
         first: None,
         second: None,
     }));
-    (FirstAttempt::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
+    (FirstBody::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
 }
 
 impl<B> Keeper<B> {
@@ -53,7 +53,7 @@ impl<B> Keeper<B> {
     }
 
     /// Hands the body over to a second attempt. Returns `None` if the whole body cannot be sent again.
-    pub(crate) fn take_over(mut self) -> Option<SecondAttempt<B>> {
+    pub(crate) fn take_over(mut self) -> Option<SecondBody<B>> {
         let mut state = lock(self.0.as_ref()?);
         if matches!(state.unread, Unread::Gone) {
             return None;
@@ -62,7 +62,7 @@ impl<B> Keeper<B> {
         let waiting = state.first.take();
         drop(state);
         wake(waiting);
-        self.0.take().map(SecondAttempt::new)
+        self.0.take().map(SecondBody::new)
     }
 }
 

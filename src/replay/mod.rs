@@ -1,15 +1,15 @@
 //! Ways to keep a request's body for the retry. Nothing here knows of tokens.
 
-mod body_state;
-mod chunks;
-mod clone_body;
-mod first_attempt;
-mod keeper;
-mod no_replay;
-mod replay_body;
-mod second_attempt;
-mod strategy;
-mod tee;
+mod body_state; // what both attempts share of a body; enforces the cap
+mod chunks; // the part that was read, in order
+mod clone_body; // the strategy for bodies that are `Clone`
+mod first_body; // reads and keeps, for the first attempt
+mod keeper; // decides which attempt's turn it is
+mod no_replay; // the strategy without a retry
+mod replay_body; // the body type of both attempts
+mod second_body; // sends what was kept and then the rest, for the second attempt
+mod strategy; // the `Replay` trait
+mod tee; // the strategy for streaming bodies; sets the cap
 
 pub use clone_body::CloneBody;
 pub use no_replay::NoReplay;

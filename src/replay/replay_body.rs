@@ -14,8 +14,8 @@ use crate::{
     error::BoxError,
     replay::{
         body_state::{Next, PolledFrame, poll_frame},
-        first_attempt::FirstAttempt,
-        second_attempt::SecondAttempt,
+        first_body::FirstBody,
+        second_body::SecondBody,
     },
 };
 
@@ -41,8 +41,8 @@ pin_project! {
         Plain { #[pin] body: B },
         // Nothing is kept any more.
         Own { body: Pin<Box<B>> },
-        First { first: FirstAttempt<B> },
-        Second { second: SecondAttempt<B>, hint: SizeHint },
+        First { first: FirstBody<B> },
+        Second { second: SecondBody<B>, hint: SizeHint },
         End,
     }
 }
@@ -53,12 +53,12 @@ impl<B> ReplayBody<B> {
         Self { attempt: Attempt::Plain { body } }
     }
 
-    pub(crate) fn first(first: FirstAttempt<B>) -> Self {
+    pub(crate) fn first(first: FirstBody<B>) -> Self {
         Self { attempt: Attempt::First { first } }
     }
 
     /// `hint` is the first attempt's size hint before anything was read, so that both attempts have the same framing.
-    pub(crate) fn second(second: SecondAttempt<B>, hint: SizeHint) -> Self {
+    pub(crate) fn second(second: SecondBody<B>, hint: SizeHint) -> Self {
         Self { attempt: Attempt::Second { second, hint } }
     }
 

@@ -20,7 +20,7 @@ pub fn describe(scope: &str) -> Option<String> {
         "openid" => "know who the user is",
         "profile" | "fhirUser" => "know the user's own resource",
         "launch" => "know the context in which it was launched",
-        "offline_access" => "get new tokens when the user is no longer online",
+        "offline_access" => "get new tokens after the user has gone offline",
         "online_access" => "get new tokens while the user is online",
         _ => return launch(scope).or_else(|| scope.parse().ok().as_ref().map(SmartScope::describe)),
     };

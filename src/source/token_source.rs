@@ -61,7 +61,7 @@ pub trait TokenSource: Send + Sync + 'static {
         None
     }
 
-    /// Tells the issuer that the token is no longer wanted, and with it everything that brings another token without the
+    /// Tells the issuer that the token has served its purpose, and with it everything that brings another token without the
     /// credentials (RFC 7009). Default: an error, so that nobody takes a token for revoked that is not.
     ///
     /// # Errors

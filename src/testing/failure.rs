@@ -167,15 +167,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn scripted_and_amended_responses_come_in_order() {
+    async fn scripted_and_changed_responses_come_in_order() {
         let issuer = Issuer::new();
         issuer.answer_next(json!({ "access_token": "abc", "token_type": "mac" }));
         issuer.amend_next(json!({ "expires_in": "3600", "scope": null }));
         let scripted = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
         assert_eq!(scripted, json!({ "access_token": "abc", "token_type": "mac" }));
-        let amended = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
-        assert_eq!(amended["expires_in"], "3600");
-        assert_eq!(amended["token_type"], "Bearer");
-        assert_eq!(amended.get("scope"), None);
+        let changed = json_body(post_form(&issuer, "/token", PASSWORD).await).await;
+        assert_eq!(changed["expires_in"], "3600");
+        assert_eq!(changed["token_type"], "Bearer");
+        assert_eq!(changed.get("scope"), None);
     }
 }

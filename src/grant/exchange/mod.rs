@@ -1,15 +1,15 @@
 //! One HTTP exchange with an authorization server: what is sent, what comes back, and the client that carries it.
 
-pub(super) mod endpoint;
-pub(super) mod form;
+pub(super) mod endpoint; // token and revocation requests
+pub(super) mod form; // the request body, wiped after use
 #[cfg(feature = "client")]
 pub(super) mod http_client;
 #[cfg(feature = "client")]
 pub(super) mod http_client_builder;
-pub(super) mod http_exchange;
-pub(super) mod http_service;
-mod lenient;
-pub(super) mod params;
-mod reply;
-pub(super) mod request_context;
-pub(super) mod token_response;
+pub(super) mod http_exchange; // sends a request within its deadline
+pub(super) mod http_service; // which HTTP clients fit
+mod lenient; // JSON members in unusual forms: `expires_in` as text, `scope` as an array
+pub(super) mod params; // parameters that are in each request
+mod reply; // status, headers and body, as hostile input; JSON by its content type
+pub(super) mod request_context; // the server and the time
+pub(super) mod token_response; // a token response's members, and the token in it

@@ -1,12 +1,12 @@
 //! The refresh token grant (RFC 6749 §6), with a refresh token that was received elsewhere.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::{
     error::{BoxError, Error},
-    futures::catch_unwind,
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -88,8 +88,8 @@ impl FlowBehavior for RefreshTokenFlow {
     async fn save(&self, refresh_token: &SecretString) -> bool {
         let Some(save) = &self.on_rotation else { return true };
         // This is user code. A failure or a panic in it must not lose the tokens.
-        let saving = async { timeout(SAVE_DEADLINE, save(refresh_token.clone())).await };
-        let saved = matches!(catch_unwind(saving).await, Ok(Ok(Ok(()))));
+        let saving = AssertUnwindSafe(async { timeout(SAVE_DEADLINE, save(refresh_token.clone())).await });
+        let saved = matches!(saving.catch_unwind().await, Ok(Ok(Ok(()))));
         if !saved {
             // The error is not logged: user code made it, and it may contain the token.
             tracing::warn!("the new refresh token could not be saved; saving is retried at the next token request");

@@ -13,15 +13,15 @@ use crate::{
 };
 
 /// Sends what was kept, and then the rest of the body.
-pub(crate) struct SecondAttempt<B>(SharedBody<B>);
+pub(crate) struct SecondBody<B>(SharedBody<B>);
 
-impl<B> SecondAttempt<B> {
+impl<B> SecondBody<B> {
     pub(crate) fn new(shared: SharedBody<B>) -> Self {
         Self(shared)
     }
 }
 
-impl<B> SecondAttempt<B>
+impl<B> SecondBody<B>
 where
     B: Body<Error: Into<BoxError>>,
 {

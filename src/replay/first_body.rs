@@ -17,18 +17,18 @@ use crate::{
 };
 
 /// Passes each frame on, and keeps a share of it while a second attempt may need it.
-pub(crate) struct FirstAttempt<B> {
+pub(crate) struct FirstBody<B> {
     shared: SharedBody<B>,
     cap: usize,
 }
 
-impl<B> FirstAttempt<B> {
+impl<B> FirstBody<B> {
     pub(crate) fn new(shared: SharedBody<B>, cap: usize) -> Self {
         Self { shared, cap }
     }
 }
 
-impl<B> FirstAttempt<B>
+impl<B> FirstBody<B>
 where
     B: Body<Error: Into<BoxError>>,
 {
@@ -78,7 +78,7 @@ fn superseded<B>() -> (Next<B>, PolledFrame) {
 
 /// The body while it is taken out for a poll.
 struct TakenBody<'a, B> {
-    attempt: &'a FirstAttempt<B>,
+    attempt: &'a FirstBody<B>,
     body: Option<Pin<Box<B>>>,
 }
 
@@ -95,7 +95,7 @@ where
         // Called before the body leaves `self`: it may panic.
         let is_at_end = self.body.as_ref().is_some_and(Body::is_end_stream);
         let Some(body) = self.body.take() else { return (Next::End, polled) };
-        let FirstAttempt { shared, cap } = self.attempt;
+        let FirstBody { shared, cap } = self.attempt;
         let is_alone = Arc::strong_count(shared) == 1;
         let mut state = lock(shared);
         if state.turn == Turn::Second {

@@ -1,0 +1,350 @@
+//! What a request does, decided by the state of its cache.
+//!
+//! The decisions are pure: a [`CacheState`] and the [`Conditions`] go in, a [`Decision`] comes out. Nothing here waits, locks
+//! or reads a clock.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::Instant;
+
+use crate::{
+    cache::{
+        failure_streak::FailureStreak,
+        served_token::ServedToken,
+        state::{CacheState, Standing},
+    },
+    error::Error,
+};
+
+/// What a decision depends on beside the state.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+    /// Whether a renewal is in progress.
+    pub(crate) renewing: bool,
+    pub(crate) credentials_version: u64,
+    /// The last refusal of the credentials in a narrowed cache.
+    pub(crate) refusal: Option<FailureStreak>,
+}
+
+/// What a request is to do.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Use this token, and begin a renewal in the background if `renew` says so.
+    Serve { token: Arc<ServedToken>, renew: bool },
+    /// Wait for the renewal in progress, or begin one and wait for it.
+    Wait,
+    /// Pass the rejection on: too many new tokens were rejected.
+    BudgetSpent,
+    /// Fail with this error: the source is not asked, because of an earlier failure.
+    Fail(Error),
+}
+
+impl Decision {
+    /// Returns whether the caller takes part in a renewal.
+    pub(crate) fn joins(&self) -> bool {
+        matches!(self, Self::Wait | Self::Serve { renew: true, .. })
+    }
+}
+
+impl CacheState {
+    /// Returns a fresh token, with a new lease where the old one has ended.
+    pub(crate) fn lease(&mut self, now: Instant, wall: SystemTime) -> Option<Arc<ServedToken>> {
+        let served = self.served().filter(|served| !served.is_stale(now) && !served.is_expired(now, wall))?;
+        if served.needs_lease(now) {
+            self.newest = Some(Arc::new(served.leased(now)));
+        }
+        self.newest.clone()
+    }
+
+    /// Decides what a request does that found no fresh token.
+    pub(crate) fn decide_lookup(&self, at: &Conditions) -> Decision {
+        match self.usable(at) {
+            Some(token) => {
+                let renew = token.is_stale(at.now) && !at.renewing && self.backing_off(at).is_none();
+                Decision::Serve { token: Arc::clone(token), renew }
+            }
+            None => self.renew(at),
+        }
+    }
+
+    /// Decides what a request does whose first attempt carried the token of `generation` and was rejected.
+    pub(crate) fn decide_rejection(&mut self, generation: u64, at: &Conditions) -> Decision {
+        if generation != self.generation() {
+            // A late rejection of a token that was replaced since.
+            return match self.usable(at) {
+                Some(token) => Decision::Serve { token: Arc::clone(token), renew: false },
+                None => self.renew(at),
+            };
+        }
+        let was_limited = self.budget.is_limited();
+        if !at.renewing && !self.is_rejected() {
+            let accepted = self.served().and_then(|served| served.accepted_at());
+            if !self.budget.may_renew(accepted, at.now) {
+                return Decision::BudgetSpent;
+            }
+        }
+        self.standing = match self.standing {
+            Standing::Good | Standing::Doubted if was_limited => Standing::Doubted,
+            _ => Standing::Rejected,
+        };
+        self.renew(at)
+    }
+
+    /// Returns the token that is served, unless it has expired.
+    fn usable(&self, at: &Conditions) -> Option<&Arc<ServedToken>> {
+        self.served().filter(|served| !served.is_expired(at.now, at.wall))
+    }
+
+    /// Decides what a request does that needs a new token.
+    fn renew(&self, at: &Conditions) -> Decision {
+        if at.renewing {
+            return Decision::Wait;
+        }
+        self.backing_off(at).map_or(Decision::Wait, Decision::Fail)
+    }
+
+    /// Returns the error for a caller that needs the source while it is not asked.
+    fn backing_off(&self, at: &Conditions) -> Option<Error> {
+        let mut streaks = self.failing.iter().chain(&at.refusal);
+        streaks.find_map(|streak| streak.backing_off(at.now, at.credentials_version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::{
+        cache::{settings::Settings, status::Age},
+        error::FailureClass,
+        source::Reason,
+        token::AccessToken,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A state, and the clocks that it is asked by.
+    struct Played {
+        state: CacheState,
+        settings: Settings,
+        at: Conditions,
+    }
+
+    impl Played {
+        fn new() -> Self {
+            let settings = Settings { stale_jitter: 0.0, ..Settings::default() };
+            let at = Conditions {
+                now: Instant::now(),
+                wall: UNIX_EPOCH,
+                renewing: false,
+                credentials_version: 0,
+                refusal: None,
+            };
+            Self { state: CacheState::new(&settings), settings, at }
+        }
+
+        /// With a token of an hour.
+        fn issued() -> Self {
+            let mut played = Self::new();
+            played.issue("t1");
+            played
+        }
+
+        fn issue(&mut self, token: &str) -> u64 {
+            let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
+            let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
+            self.state.issued(served, self.at.now).generation()
+        }
+
+        fn fail(&mut self, error: &Error) {
+            self.state.failed(error, self.at.credentials_version, self.at.now, &self.settings);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.at.now += time;
+            self.at.wall += time;
+        }
+
+        fn lookup(&self) -> String {
+            name(&self.state.decide_lookup(&self.at))
+        }
+
+        fn rejected(&mut self, generation: u64) -> String {
+            name(&self.state.decide_rejection(generation, &self.at))
+        }
+    }
+
+    fn name(decision: &Decision) -> String {
+        match decision {
+            Decision::Serve { token, renew: true } => format!("serve {}, renew", token.token.secret()),
+            Decision::Serve { token, renew: false } => format!("serve {}", token.token.secret()),
+            Decision::Wait => "wait".to_owned(),
+            Decision::BudgetSpent => "budget spent".to_owned(),
+            Decision::Fail(error) => format!("fail {:?}", error.class()),
+        }
+    }
+
+    fn refused() -> Error {
+        Error::refused(StatusCode::BAD_REQUEST, "invalid_grant".into(), None)
+    }
+
+    #[test]
+    fn a_request_without_a_token_waits_for_one() {
+        let played = Played::new();
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::First));
+        assert_eq!(played.state.generation(), 0);
+    }
+
+    #[test]
+    fn the_age_of_a_token_decides() {
+        let mut played = Played::issued();
+        assert_eq!(played.lookup(), "serve t1");
+        played.pass(3301 * SECOND);
+        assert_eq!(played.lookup(), "serve t1, renew");
+        played.at.renewing = true;
+        assert_eq!(played.lookup(), "serve t1", "a renewal is in progress");
+        played.pass(240 * SECOND);
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::Ageing));
+    }
+
+    #[test]
+    fn either_clock_ends_a_token() {
+        let mut played = Played::issued();
+        played.at.wall += HOUR;
+        assert_eq!(played.lookup(), "wait");
+    }
+
+    #[test]
+    fn only_a_fresh_token_is_leased_and_only_when_its_lease_has_ended() {
+        let mut played = Played::issued();
+        let lease = |played: &mut Played| played.state.lease(played.at.now, played.at.wall);
+        let first = lease(&mut played).unwrap();
+        assert!(Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
+        played.pass(SECOND);
+        assert!(!Arc::ptr_eq(&first, &lease(&mut played).unwrap()));
+        played.pass(3301 * SECOND);
+        assert!(lease(&mut played).is_none(), "it is stale");
+    }
+
+    #[test]
+    fn a_failure_holds_requests_back_until_its_wait_is_over() {
+        let mut played = Played::new();
+        played.fail(&refused());
+        assert_eq!(played.lookup(), "fail Terminal");
+        played.pass(59 * SECOND);
+        assert_eq!(played.lookup(), "fail Terminal");
+        played.pass(SECOND);
+        assert_eq!(played.lookup(), "wait");
+    }
+
+    #[test]
+    fn new_credentials_end_the_wait_after_a_refusal_but_not_after_an_outage() {
+        for (error, after) in
+            [(refused(), "wait"), (Error::transient("down").with_retry_after(SECOND), "fail Transient")]
+        {
+            let mut played = Played::new();
+            played.fail(&error);
+            played.at.credentials_version = 1;
+            assert_eq!(played.lookup(), after);
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_a_narrowed_cache_holds_requests_back_too() {
+        let mut other = Played::new();
+        other.fail(&refused());
+        let mut played = Played::new();
+        played.at.refusal = other.state.failing.clone();
+        assert_eq!(played.lookup(), "fail Terminal");
+    }
+
+    #[test]
+    fn failures_of_each_class_are_counted_apart() {
+        let mut played = Played::new();
+        for error in [refused(), Error::transient("down"), Error::unexplained("403"), refused()] {
+            played.fail(&error);
+        }
+        let status = played.state.status(played.at.now, played.at.wall, false);
+        assert_eq!(status.failures, 4);
+        assert_eq!(status.last_error.unwrap().class(), FailureClass::Terminal);
+        assert_eq!(status.retry_in, Some(120 * SECOND), "the second refusal, whatever came between");
+    }
+
+    #[test]
+    fn a_rejected_token_is_not_served_while_it_is_renewed() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert!(played.state.served().is_none());
+        assert!(matches!(played.state.reason(), Reason::Rejected { token } if token.secret() == "t1"));
+        played.at.renewing = true;
+        assert_eq!((played.lookup(), played.rejected(1)), ("wait".into(), "wait".into()), "they join the renewal");
+    }
+
+    #[test]
+    fn a_late_rejection_gets_the_newer_token() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert_eq!(played.issue("t2"), 2);
+        assert_eq!(played.rejected(1), "serve t2");
+        assert!(!played.state.is_rejected());
+    }
+
+    #[test]
+    fn the_same_token_again_has_the_same_generation() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        assert_eq!(played.issue("t1"), 1);
+        assert_eq!(played.lookup(), "serve t1");
+    }
+
+    #[test]
+    fn while_limited_a_rejected_token_is_served_during_its_renewal() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.issue("t2");
+        played.state.retried(2, false, played.at.now);
+        assert!(played.state.is_limited());
+        assert_eq!(played.rejected(2), "budget spent");
+        assert_eq!(played.lookup(), "serve t2");
+        played.pass(SECOND);
+        assert_eq!(played.rejected(2), "wait");
+        assert_eq!(played.lookup(), "serve t2");
+        assert!(matches!(played.state.reason(), Reason::Rejected { .. }));
+    }
+
+    #[test]
+    fn a_failed_renewal_after_a_rejection_fails_the_requests_that_follow() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.fail(&refused());
+        assert_eq!((played.lookup(), played.rejected(1)), ("fail Terminal".into(), "fail Terminal".into()));
+    }
+
+    #[test]
+    fn a_reset_forgets_the_token_and_the_failures_but_not_the_generation() {
+        let mut played = Played::issued();
+        played.fail(&refused());
+        played.state.reset(&played.settings);
+        assert_eq!(played.lookup(), "wait");
+        assert!(matches!(played.state.reason(), Reason::Ageing), "nobody rejected it");
+        assert_eq!(played.issue("t2"), 2);
+    }
+
+    #[test]
+    fn a_forgotten_token_is_not_served() {
+        let mut played = Played::issued();
+        played.state.forget();
+        assert_eq!(played.lookup(), "wait");
+        assert_eq!(played.state.newest().unwrap().secret(), "t1", "it can still be revoked");
+        let status = played.state.status(played.at.now, played.at.wall, true);
+        assert_eq!((status.age, status.generation, status.renewing), (Age::Missing, 1, true));
+    }
+}
