@@ -50,6 +50,8 @@ mod renewal_kept;
 mod renewal_late;
 #[path = "api/renewal_placement.rs"]
 mod renewal_placement;
+#[path = "api/renewal_proof.rs"]
+mod renewal_proof;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
 #[path = "api/replay.rs"]

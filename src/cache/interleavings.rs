@@ -17,6 +17,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use http::Response;
 use shuttle::{
     Config, Runner,
     future::{block_on, yield_now},
@@ -30,6 +31,7 @@ use crate::{
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,
+    verdict::Verdict,
 };
 
 /// How many schedules each test tries, of each of two kinds.
@@ -117,7 +119,8 @@ impl Subject {
         self.note_rejection(token);
         if let Ok(next) = next {
             assert!(next.generation() > token.generation(), "a rejected token came back");
-            core.retried(next.generation(), self.is_retry_accepted);
+            let verdict = if self.is_retry_accepted { Verdict::Accepted } else { Verdict::Rejected };
+            core.retried(next.generation(), verdict, &Response::new(()));
         }
     }
 
@@ -180,7 +183,7 @@ fn run(subject: &Subject, acts: &[fn(&Subject)]) {
 fn accepted(subject: &Subject) {
     for _ in 0..2 {
         if let Ok(token) = subject.look_up() {
-            subject.cache.core.accepted(token.generation());
+            subject.cache.core.accepted(token.generation(), Verdict::Accepted, &Response::new(()));
         }
         advance(LEASE).now_or_never();
     }

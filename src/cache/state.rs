@@ -72,7 +72,7 @@ impl CacheState {
 
     /// Returns whether the answers to requests have to be watched: acceptances are noted, and a rejected token may be served.
     pub(crate) fn is_watched(&self) -> bool {
-        self.is_limited() || self.is_rejected()
+        self.is_limited() || self.is_rejected() || self.budget.wants_proof()
     }
 
     /// Returns the newest token, even after it was rejected.
@@ -98,6 +98,13 @@ impl CacheState {
     pub(crate) fn retried(&mut self, generation: u64, accepted: bool, now: Instant) {
         if generation == self.generation() {
             self.budget.retried(accepted, now);
+        }
+    }
+
+    /// Notes the first acceptance of the token of `generation` that was watched.
+    pub(crate) fn accepted(&mut self, generation: u64) {
+        if generation == self.generation() {
+            self.budget.accepted();
         }
     }
 

@@ -106,7 +106,7 @@ where
             },
             insufficient => {
                 // The API knows the token well enough to say what it lacks.
-                core.accepted(first.generation, answer.status());
+                core.accepted(first.generation, insufficient, &answer);
                 match insufficient {
                     Verdict::InsufficientScope => NotRetried::InsufficientScope,
                     _ => NotRetried::InsufficientUserAuthentication,
@@ -174,14 +174,8 @@ where
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
-                    match judge(this.config, &mut answer, generation, this.first.required.as_ref()) {
-                        Verdict::Rejected => core.retried(generation, false),
-                        _ if answer.status().is_server_error() => {}
-                        _ => {
-                            core.retried(generation, true);
-                            core.accepted(generation, answer.status());
-                        }
-                    }
+                    let verdict = judge(this.config, &mut answer, generation, this.first.required.as_ref());
+                    core.retried(generation, verdict, &answer);
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));
                     return Poll::Ready(Ok(answer));
                 }
