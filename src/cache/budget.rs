@@ -93,6 +93,8 @@ struct NewestToken {
     proven: bool,
     /// Whether any request was accepted, as far as acceptances are watched.
     accepted: bool,
+    /// Whether its first rejection was taken for a revocation, where no retry was accepted.
+    believed_revoked: Option<bool>,
     struck: bool,
     /// Since when it lacks an acceptance. If its predecessor was accepted, that is its issue: it may be revoked before the
     /// first acceptance.
@@ -195,6 +197,11 @@ impl BudgetState {
         self.not_before.is_some()
     }
 
+    /// Returns whether renewals are held back, and there was a rejection recently.
+    pub(crate) fn holds_back(&self, now: Instant) -> bool {
+        self.is_limited() && !self.is_quiet(now)
+    }
+
     /// Returns how long it takes until a rejection may cause a renewal, while renewals are held back.
     pub(crate) fn next_renewal(&self, now: Instant) -> Option<Duration> {
         self.not_before.map(|at| at.saturating_duration_since(now))
@@ -220,18 +227,32 @@ impl BudgetState {
     /// Forgets what was seen when there was no rejection for twice the longest interval. Not sooner, because an endpoint that
     /// is called every few seconds would get a free renewal each time.
     fn recover_when_quiet(&mut self, now: Instant) {
-        if self.last_rejection.is_some_and(|at| now.duration_since(at) > 2 * self.budget.max) {
+        if self.is_quiet(now) {
             *self = Self { newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
         }
     }
 
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.last_rejection.is_some_and(|at| now.duration_since(at) > 2 * self.budget.max)
+    }
+
     /// Returns whether the rejection of the newest token is taken for a revocation, because it was proven before.
     fn is_believed_revoked(&mut self, now: Instant) -> bool {
-        let youth = match self.newest {
-            NewestToken { proven: true, .. } => self.budget.first / 2,
-            NewestToken { accepted: true, .. } => self.budget.max / YOUNG_WITHOUT_RETRY,
-            _ => return false,
-        };
+        if self.newest.proven {
+            return self.dies_old_or_seldom(self.budget.first / 2, now);
+        }
+        if !self.newest.accepted {
+            return false;
+        }
+        // At its first rejection: a bad endpoint goes on rejecting it until it is old.
+        if self.newest.believed_revoked.is_none() {
+            self.newest.believed_revoked = Some(self.dies_old_or_seldom(self.budget.max / YOUNG_WITHOUT_RETRY, now));
+        }
+        self.newest.believed_revoked == Some(true)
+    }
+
+    /// Notes the death of a token. Returns `false` if too many in a row died before the age of `youth`.
+    fn dies_old_or_seldom(&mut self, youth: Duration, now: Instant) -> bool {
         let young = self.newest.at.is_some_and(|at| now.duration_since(at) < youth);
         self.young_deaths = if young { self.young_deaths + 1 } else { 0 };
         self.young_deaths < YOUNG_DEATHS
