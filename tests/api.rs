@@ -24,6 +24,8 @@ mod metadata;
 mod middleware;
 #[path = "api/narrowing.rs"]
 mod narrowing;
+#[path = "api/narrowing_refusals.rs"]
+mod narrowing_refusals;
 #[path = "api/order.rs"]
 mod order;
 #[path = "api/order_bodies.rs"]

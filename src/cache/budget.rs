@@ -197,9 +197,9 @@ impl BudgetState {
         self.not_before.is_some()
     }
 
-    /// Returns whether renewals are held back, and there was a rejection recently.
-    pub(crate) fn holds_back(&self, now: Instant) -> bool {
-        self.is_limited() && !self.is_quiet(now)
+    /// Returns whether there was a rejection so recently that it counts at the next one.
+    pub(crate) fn remembers_rejection(&self, now: Instant) -> bool {
+        self.last_rejection.is_some() && !self.is_quiet(now)
     }
 
     /// Returns how long it takes until a rejection may cause a renewal, while renewals are held back.

@@ -10,7 +10,7 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        failure_streak::SharedRefusal,
+        cache_core::new_family,
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },
@@ -112,7 +112,8 @@ impl TokenCacheBuilder {
     }
 
     /// Sets how many [narrowed](TokenCache::narrowed) caches are kept at most. When there are more, the least recently used
-    /// one is dropped. Default: 64.
+    /// one is dropped. One that is being renewed, or had a failure or a rejection recently, stays, so that its backoff and its
+    /// budget are not forgotten; up to sixteen times this number. Default: 64.
     pub fn max_narrowed(mut self, max: usize) -> Self {
         self.settings.max_narrowed = max;
         self
@@ -121,7 +122,7 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache::with_settings(self.source, self.settings, SharedRefusal::default())
+        TokenCache::with_settings(self.source, self.settings, new_family())
     }
 }
 

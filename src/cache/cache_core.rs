@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::{
     cache::{
         decision::{Conditions, Decision},
-        failure_streak::SharedRefusal,
         published::Published,
+        refusals::SharedRefusals,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
@@ -27,19 +27,26 @@ use crate::{
 /// What a renewal brings to everyone who waits for it.
 pub(crate) type Renewed = Result<AccessToken, Error>;
 
+pub(crate) fn new_family() -> Family {
+    Arc::new(SingleFlight::new(SharedRefusals::default()))
+}
+
 /// The source, the settings, the state, and what is published of it.
 pub(crate) struct CacheCore {
     pub(crate) source: BoxTokenSource,
     pub(crate) settings: Settings,
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
-    pub(crate) refusal: SharedRefusal,
+    pub(crate) family: Family,
 }
 
+/// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet.
+pub(crate) type Family = Arc<SingleFlight<SharedRefusals, ()>>;
+
 impl CacheCore {
-    pub(crate) fn new(source: BoxTokenSource, settings: Settings, refusal: SharedRefusal) -> Self {
+    pub(crate) fn new(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
-        Self { source, settings, published: Published::default(), flight, refusal }
+        Self { source, settings, published: Published::default(), flight, family }
     }
 
     /// Changes the state, and publishes it.
@@ -57,7 +64,7 @@ impl CacheCore {
             state.reset(&self.settings);
             self.published.publish(state);
         });
-        self.refusal.set(None);
+        self.family.supersede(|shared| *shared = SharedRefusals::default());
     }
 
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
@@ -66,9 +73,10 @@ impl CacheCore {
         decide: impl FnOnce(&mut CacheState, &Conditions) -> Decision,
     ) -> (Decision, Option<Joined<Renewed>>) {
         // User code, so before the lock is taken.
-        let (credentials_version, wall, refusal) = (self.credentials_version(), self.wall_now(), self.refusal.get());
+        let (credentials_version, wall) = (self.credentials_version(), self.wall_now());
+        let refusals = self.family.look(|shared, _| shared.clone());
         self.flight.join(|state, renewing| {
-            let at = Conditions { now: Instant::now(), wall, renewing, credentials_version, refusal };
+            let at = Conditions { now: Instant::now(), wall, renewing, credentials_version, refusals };
             let decision = decide(state, &at);
             self.published.publish(state);
             let joins = decision.joins();

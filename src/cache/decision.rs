@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        failure_streak::FailureStreak,
+        refusals::SharedRefusals,
         served_token::ServedToken,
         state::{CacheState, Standing},
     },
@@ -24,8 +24,8 @@ pub(crate) struct Conditions {
     /// Whether a renewal is in progress.
     pub(crate) renewing: bool,
     pub(crate) credentials_version: u64,
-    /// The last refusal of the credentials in a narrowed cache.
-    pub(crate) refusal: Option<FailureStreak>,
+    /// The refusals that narrowed caches share.
+    pub(crate) refusals: SharedRefusals,
 }
 
 /// What a request is to do.
@@ -112,8 +112,9 @@ impl CacheState {
 
     /// Returns the error for a caller that needs the source while it is not asked.
     fn backing_off(&self, at: &Conditions) -> Option<Error> {
-        let mut streaks = self.failing.iter().chain(&at.refusal);
-        streaks.find_map(|streak| streak.backing_off(at.now, at.credentials_version))
+        let own = self.failing.as_ref().and_then(|streak| streak.backing_off(at.now, at.credentials_version));
+        let works = self.works_with(at.credentials_version);
+        own.or_else(|| at.refusals.backing_off(works, at.credentials_version, at.now))
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
                 wall: UNIX_EPOCH,
                 renewing: false,
                 credentials_version: 0,
-                refusal: None,
+                refusals: SharedRefusals::default(),
             };
             Self { state: CacheState::new(&settings), settings, at }
         }
@@ -164,7 +165,7 @@ mod tests {
         fn issue(&mut self, token: &str) -> u64 {
             let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
             let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
-            self.state.issued(served, self.at.now).generation()
+            self.state.issued(served, self.at.credentials_version, self.at.now).generation()
         }
 
         fn fail(&mut self, error: &Error) {
@@ -264,11 +265,21 @@ mod tests {
 
     #[test]
     fn a_refusal_in_a_narrowed_cache_holds_requests_back_too() {
-        let mut other = Played::new();
-        other.fail(&refused());
         let mut played = Played::new();
-        played.at.refusal = other.state.failing.clone();
+        played.at.refusals.failed(&refused(), 0, played.at.now, &played.settings);
         assert_eq!(played.lookup(), "fail Terminal");
+    }
+
+    #[test]
+    fn a_cache_whose_own_last_renewal_succeeded_with_the_same_credentials_tries_for_itself() {
+        let mut played = Played::issued();
+        played.pass(3600 * SECOND);
+        played.at.refusals.failed(&refused(), 0, played.at.now, &played.settings);
+        assert_eq!(played.lookup(), "wait");
+        played.fail(&refused());
+        played.pass(60 * SECOND);
+        played.at.refusals.failed(&refused(), 0, played.at.now, &played.settings);
+        assert_eq!(played.lookup(), "fail Terminal", "its own was refused too");
     }
 
     #[test]

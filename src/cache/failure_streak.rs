@@ -1,9 +1,6 @@
 //! Failures in a row, and how long the source is not asked because of them.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,6 +8,9 @@ use crate::{
     cache::{backoff::LONGEST, settings::Settings},
     error::{Error, FailureClass},
 };
+
+/// How long after its wait a streak still matters, because the next failure would continue it.
+const RECENT: Duration = Duration::from_secs(600);
 
 /// Failures in a row, up to the last one.
 #[derive(Clone, Debug)]
@@ -28,10 +28,6 @@ struct FailureCounts {
     unexplained: u32,
     terminal: u32,
 }
-
-/// The last refusal of credentials, which narrowed caches share: each wrong password is tried once, not once a cache.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedRefusal(Arc<Mutex<Option<FailureStreak>>>);
 
 impl FailureStreak {
     /// Returns the streak that `error` continues or begins. Other credentials begin a new one.
@@ -70,10 +66,9 @@ impl FailureStreak {
         transient.saturating_add(unexplained).saturating_add(terminal)
     }
 
-    /// Returns whether the credentials were refused, so that other caches with the same credentials must wait too.
-    pub(crate) fn refuses_credentials(&self) -> bool {
-        // The refusal of a scope or a resource says nothing about another one.
-        self.is_refusal() && !matches!(self.error.oauth_code(), Some("invalid_scope" | "invalid_target"))
+    /// Returns whether this streak may still matter: its wait is not over, or was over a short time ago.
+    pub(crate) fn is_recent(&self, now: Instant) -> bool {
+        now < self.until + RECENT
     }
 
     fn is_refusal(&self) -> bool {
@@ -91,15 +86,5 @@ impl FailureCounts {
         };
         *count = count.saturating_add(1);
         *count
-    }
-}
-
-impl SharedRefusal {
-    pub(crate) fn get(&self) -> Option<FailureStreak> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set(&self, refusal: Option<FailureStreak>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 }

@@ -13,6 +13,7 @@ mod interleavings; // tests of concurrency
 mod lookup; // a request's way to a token: the hot path, and the wait
 mod narrowed; // a bounded map of narrowed caches
 mod published; // what the hot path reads, and the one place that writes it
+mod refusals; // what narrowed caches share: refusals of the client and its credentials
 mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token
 mod served_token; // the token that requests are sent with, its lease and its ages

@@ -12,6 +12,9 @@ use arc_swap::ArcSwap;
 
 use crate::source::Narrowing;
 
+/// How many times its size the map grows while no cache may be dropped.
+const GROWTH: usize = 16;
+
 /// A bounded map from a narrowing to a cache `C`. It is read without a lock, and copied when an entry is added, which is rare.
 pub(crate) struct NarrowedCaches<C> {
     caches: ArcSwap<HashMap<Narrowing, Arc<Slot<C>>>>,
@@ -38,17 +41,21 @@ impl<C: Clone> NarrowedCaches<C> {
         Some(slot.cache.clone())
     }
 
-    /// Adds a cache, unless another thread was faster, and returns the one that is in the map. In a full map it replaces the
-    /// least recently used one.
-    pub(crate) fn add(&self, narrowing: &Narrowing, cache: &C) -> C {
+    /// Adds a cache, unless another thread was faster, and returns the one that is in the map. In a full map, the least
+    /// recently used one that need not stay makes room. If all must stay, the map grows, up to [`GROWTH`] times its size.
+    pub(crate) fn add(&self, narrowing: &Narrowing, cache: &C, must_stay: impl Fn(&C) -> bool) -> C {
         let now = self.clock.fetch_add(2, Relaxed) + 2;
         self.caches.rcu(|caches| {
             let mut caches = HashMap::clone(caches);
             if !caches.contains_key(narrowing) {
-                if caches.len() >= self.max {
-                    let oldest = caches.iter().min_by_key(|(_, slot)| slot.used.load(Relaxed));
-                    let oldest = oldest.map(|(narrowing, _)| narrowing.clone());
-                    oldest.map(|oldest| caches.remove(&oldest));
+                while caches.len() >= self.max {
+                    let is_at_limit = caches.len() >= self.max.saturating_mul(GROWTH);
+                    let mut may_go: Vec<_> = caches.iter().collect();
+                    may_go.sort_unstable_by_key(|(_, slot)| slot.used.load(Relaxed));
+                    let oldest = may_go.iter().find(|(_, slot)| !must_stay(&slot.cache));
+                    let oldest = oldest.or(may_go.first().filter(|_| is_at_limit)).map(|(to, _)| (*to).clone());
+                    let Some(oldest) = oldest else { break };
+                    caches.remove(&oldest);
                 }
                 let slot = Slot { cache: cache.clone(), used: AtomicU64::new(now) };
                 caches.insert(narrowing.clone(), Arc::new(slot));

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
+        refusals::{Admission, SharedRefusals},
         served_token::ServedToken,
         single_flight::{Joined, Leader, Waiter},
     },
@@ -27,6 +28,13 @@ use crate::{
 pub(crate) struct PendingRenewal {
     waiter: Waiter<Renewed>,
     rejected: Option<u64>,
+}
+
+/// What a renewal asked its source with.
+struct Asked {
+    credentials_version: u64,
+    /// Set if these credentials had not been accepted yet, and others wait for the outcome.
+    trial: Option<Leader<()>>,
 }
 
 /// How the wait for a renewal ended.
@@ -104,29 +112,85 @@ impl CacheCore {
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let attempt = AssertUnwindSafe(async { timeout(deadline, self.source.obtain(reason)).await });
+        let mut trial = None;
+        let attempt = AssertUnwindSafe(timeout(deadline, async {
+            trial = self.admitted(credentials_version).await?;
+            Ok(self.source.obtain(reason).await)
+        }));
         let obtained = match attempt.catch_unwind().await {
-            Ok(Ok(obtained)) => obtained,
+            Ok(Ok(Ok(obtained))) => obtained,
+            Ok(Ok(Err(refused))) => return self.not_asked(leader, &refused),
             Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
+        let asked = Asked { credentials_version, trial };
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
-            Ok(token) => self.issued(leader, token, took),
-            Err(error) => self.failed(leader, &error, credentials_version, took),
+            Ok(token) => self.issued(leader, token, asked, took),
+            Err(error) => self.failed(leader, &error, asked, took),
         }
     }
 
-    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, took: Duration) {
+    /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
+    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries.
+    ///
+    /// # Errors
+    /// When the client or the credentials were refused, maybe during the wait.
+    async fn admitted(&self, credentials_version: u64) -> Result<Option<Leader<()>>, Error> {
+        let patience = self.settings.renewal_deadline.mul_f64(0.75);
+        loop {
+            let works = self.flight.look(|state, _| state.works_with(credentials_version));
+            let (admission, joined) = self.family.join(|shared, trying| {
+                let admission = shared.admit(works, trying, credentials_version, Instant::now());
+                let joins = matches!(admission, Admission::Try { .. });
+                (admission, joins)
+            });
+            match (admission, joined) {
+                (Admission::Refuse(error), _) => return Err(error),
+                (Admission::Try { began }, Some(Joined::Waiting(mut waiter))) => {
+                    if timeout(patience.saturating_sub(began.elapsed()), waiter.wait()).await.is_err() {
+                        self.family.abandon(&waiter, |_| {});
+                    }
+                }
+                (_, Some(Joined::Leading(_, leader))) => return Ok(Some(leader)),
+                (_, _) => return Ok(None),
+            }
+        }
+    }
+
+    /// Tells the other caches of the same source what came out. `worked` says whether this cache's renewal before succeeded
+    /// with the same credentials.
+    fn share(&self, asked: Asked, worked: bool, error: Option<&Error>) {
+        let note = |shared: &mut SharedRefusals| match error {
+            None => shared.succeeded(worked, asked.credentials_version),
+            Some(error) => shared.failed(error, asked.credentials_version, Instant::now(), &self.settings),
+        };
+        match asked.trial {
+            Some(leader) => drop(self.family.complete(leader, note)),
+            None => self.family.look(|shared, _| note(shared)),
+        }
+    }
+
+    /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile.
+    fn not_asked(&self, leader: Leader<Renewed>, error: &Error) {
+        self.complete(leader, |state| {
+            state.keep_rejected();
+            Err(error.clone())
+        });
+        tracing::debug!(%error, "no token requested");
+    }
+
+    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, asked: Asked, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let mut generation = 0;
         let counted = self.complete(leader, |state| {
-            let token = state.issued(issued, now);
+            let credentials_version = asked.credentials_version;
+            self.share(asked, state.works_with(credentials_version), None);
+            let token = state.issued(issued, credentials_version, now);
             generation = token.generation();
-            self.refusal.set(None);
             Ok(token)
         });
         if !counted {
@@ -135,15 +199,14 @@ impl CacheCore {
         tracing::info!(generation, ?expires_in, ?took, "token issued");
     }
 
-    fn failed(&self, leader: Leader<Renewed>, error: &Error, credentials_version: u64, took: Duration) {
+    fn failed(&self, leader: Leader<Renewed>, error: &Error, asked: Asked, took: Duration) {
         let now = Instant::now();
         let mut wait = Duration::ZERO;
         let counted = self.complete(leader, |state| {
+            let credentials_version = asked.credentials_version;
+            self.share(asked, state.works_with(credentials_version), Some(error));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
-            if streak.refuses_credentials() {
-                self.refusal.set(Some(streak.clone()));
-            }
             Err(error.clone())
         });
         if !counted {

@@ -8,6 +8,7 @@ use crate::{
     cache::{
         budget::BudgetState,
         failure_streak::FailureStreak,
+        refusals::Refused,
         served_token::ServedToken,
         settings::Settings,
         status::{Age, CacheStatus},
@@ -26,6 +27,8 @@ pub(crate) struct CacheState {
     pub(super) failing: Option<FailureStreak>,
     pub(super) budget: BudgetState,
     renewals: u64,
+    /// The version of the credentials that the last renewal succeeded with.
+    works_with: Option<u64>,
 }
 
 /// What became of the newest token.
@@ -52,6 +55,7 @@ impl CacheState {
             failing: None,
             budget: BudgetState::new(settings.rejections),
             renewals: 0,
+            works_with: None,
         }
     }
 
@@ -109,7 +113,7 @@ impl CacheState {
     }
 
     /// Notes a new token, and returns it with its generation.
-    pub(crate) fn issued(&mut self, issued: ServedToken, now: Instant) -> AccessToken {
+    pub(crate) fn issued(&mut self, issued: ServedToken, credentials_version: u64, now: Instant) -> AccessToken {
         let is_same = self.newest().is_some_and(|newest| newest.secret() == issued.token.secret());
         let issued = issued.with_generation(self.generation() + u64::from(!is_same));
         let token = issued.token.clone();
@@ -118,6 +122,7 @@ impl CacheState {
         self.standing = Standing::Good;
         self.failing = None;
         self.renewals += 1;
+        self.works_with = Some(credentials_version);
         token
     }
 
@@ -130,6 +135,9 @@ impl CacheState {
         settings: &Settings,
     ) -> &FailureStreak {
         self.keep_rejected();
+        if Refused::by(error) != Refused::Nothing {
+            self.works_with = None;
+        }
         let streak = FailureStreak::after(self.failing.take(), error, credentials_version, now, settings);
         self.failing.insert(streak)
     }
@@ -139,6 +147,16 @@ impl CacheState {
         if self.is_rejected() {
             self.standing = Standing::Kept;
         }
+    }
+
+    /// Returns whether the last renewal succeeded with these credentials, or failed only because the issuer did not answer.
+    pub(crate) fn works_with(&self, credentials_version: u64) -> bool {
+        self.works_with == Some(credentials_version)
+    }
+
+    /// Returns whether something would be lost with this cache that protects the issuer: a backoff, or what rejections cost so far.
+    pub(crate) fn protects_issuer(&self, now: Instant) -> bool {
+        self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
     }
 
     /// Forgets the token. Its generation is kept, so that the next token has another one.

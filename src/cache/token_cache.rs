@@ -9,8 +9,11 @@ use tokio::{
 
 use crate::{
     cache::{
-        cache_core::CacheCore, failure_streak::SharedRefusal, lookup::Lookup, narrowed::NarrowedCaches,
-        settings::Settings, status::CacheStatus,
+        cache_core::{CacheCore, Family},
+        lookup::Lookup,
+        narrowed::NarrowedCaches,
+        settings::Settings,
+        status::CacheStatus,
     },
     error::Error,
     recursion::Renewing,
@@ -39,9 +42,9 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, refusal: SharedRefusal) -> Self {
+    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
         let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
-        Self { core: Arc::new(CacheCore::new(source, settings, refusal)), narrowed }
+        Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
     }
 
     /// Returns the token to use now: the current one, or the next one once it is there.
@@ -67,7 +70,8 @@ impl TokenCache {
     /// it. A request that carries a [`Narrowing`] in its extensions gets its token from here.
     ///
     /// The number of narrowed caches is [bounded](crate::cache::TokenCacheBuilder::max_narrowed). Credentials that were
-    /// refused for one are not tried for another. Otherwise each fails and recovers by itself.
+    /// refused for one are not tried for another, unless its own last renewal succeeded with them. Otherwise each fails and
+    /// recovers by itself.
     ///
     /// ```
     /// use tower_bearer::{Error, TokenCache, source::Narrowing};
@@ -83,11 +87,16 @@ impl TokenCache {
         if let Some(cache) = self.narrowed.get(to) {
             return Ok(cache);
         }
-        let CacheCore { source, settings, refusal, .. } = &*self.core;
+        let CacheCore { source, settings, family, .. } = &*self.core;
         let source = source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), refusal.clone())))
+        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), Self::must_stay))
+    }
+
+    /// Returns whether this narrowed cache must not make room for another one: what would be lost with it protects the issuer.
+    fn must_stay(&self) -> bool {
+        self.core.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
