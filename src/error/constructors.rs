@@ -80,7 +80,8 @@ impl Error {
         Self::unusable_response("it ended early; check the network, and that the server is up").caused_by(source)
     }
 
-    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong".
+    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong". It
+    /// may give its own advice after a semicolon.
     pub(crate) fn unusable_token(why: &'static str) -> Self {
         Self::build(Kind::UnusableToken(why), FailureClass::Transient)
     }

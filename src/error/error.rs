@@ -22,8 +22,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// # use tower_bearer::BoxError;
 /// fn advice(error: &BoxError) -> &'static str {
 ///     match error.downcast_ref::<tower_bearer::Error>() {
-///         Some(error) if error.is_terminal() => "check the credentials",
-///         Some(_) => "the issuer has a problem, try later",
+///         Some(error) if error.is_terminal() => "a person must correct something; the error says what",
+///         Some(_) => "no token now; the error says why",
 ///         None => "the API's own client failed",
 ///     }
 /// }

@@ -46,15 +46,16 @@ impl fmt::Display for Error {
                 write!(f, "{} is not usable: {why}", part.response())?;
                 if why.contains("; ") { Ok(()) } else { write!(f, "; check {}", part.url()) }
             }
-            Kind::UnusableToken(why) => write!(f, "the token is not usable: {why}; check that it is the right token"),
+            Kind::UnusableToken(why) => {
+                write!(f, "the token is not usable: {why}")?;
+                if why.contains("; ") { Ok(()) } else { f.write_str("; check that it is the right token") }
+            }
             Kind::Panicked => f.write_str("the token source panicked; the panic message says where to correct it"),
             Kind::Recursion => f.write_str(
                 "the token source's HTTP client is wrapped in the BearerAuthLayer that it gets tokens for; give it a \
                  client without that layer",
             ),
-            Kind::NoRuntime => f.write_str(
-                "no Tokio runtime runs the task that gets the token; call from within a Tokio runtime, and keep it running",
-            ),
+            Kind::NoRuntime => f.write_str("this needs a Tokio runtime; call it from within one, and keep it running"),
             Kind::Insecure(to) => write!(
                 f,
                 "the request to {to} was not sent, because others could read its token on the way; use https (only http \
