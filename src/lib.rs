@@ -1,6 +1,11 @@
 #![doc = include_str!("../docs/guide.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// Tests the code in the README.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod admission; // what the layer does with a request: attach a token, pass it on, refuse it
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
 mod challenge; // parses `WWW-Authenticate`

@@ -68,6 +68,14 @@ pub(crate) fn redacted(uri: &Uri) -> String {
     host.chars().chain(path.chars()).take(MAX_SHOWN).collect()
 }
 
+/// Returns a URL's scheme, host and port, for errors.
+pub(crate) fn server_name(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    let name = format!("{}://{host}", uri.scheme_str().unwrap_or("https"));
+    let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+    name.chars().chain(port.chars()).take(MAX_SHOWN).collect()
+}
+
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redacted(&self.uri))
