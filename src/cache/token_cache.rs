@@ -56,8 +56,8 @@ impl TokenCache {
     /// # Cancel safety
     /// The renewal runs in a task of its own. Dropping this future does not stop or delay it.
     pub async fn token(&self) -> Result<AccessToken, Error> {
-        match self.core.lookup(|served| served.token.clone())? {
-            Lookup::Hit(token) => Ok(token),
+        match self.core.lookup()? {
+            Lookup::Hit(found) => Ok(found.token.clone()),
             Lookup::Wait(pending) => Arc::clone(&self.core).wait(pending).await,
         }
     }

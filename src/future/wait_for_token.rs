@@ -58,7 +58,7 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
     }
 
     /// Sends the first attempt.
-    pub(super) fn send(self, token: AccessToken) -> Result<Sent<S::Future, S, R::Kept, R>, BoxError> {
+    pub(super) fn send(self, token: AccessToken) -> Result<(S::Future, Sent<S, R::Kept, R>), BoxError> {
         let Self { mut service, mut request, required, config, .. } = self;
         // The token may have expired while the service became ready.
         let token = config.cache.core.newest(token);
@@ -68,6 +68,6 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
         let (request, saved) = save(&*config, request);
         let response = service.call(request);
         let retry = saved.map(|(head, body)| Retry { service, head, body });
-        Ok(Sent { response, attempt, retry, config })
+        Ok((response, Sent { attempt, retry, config }))
     }
 }
