@@ -1,10 +1,7 @@
 #![doc = include_str!("../docs/guide.md")]
+// The code in the README is tested as if it were here.
+#![cfg_attr(all(doctest, feature = "client"), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
-/// Tests the code in the README.
-#[cfg(all(doctest, feature = "client"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
 
 mod admission; // what the layer does with a request: attach a token, pass it on, refuse it
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
