@@ -18,9 +18,8 @@ use tower_service::Service;
 
 use crate::{
     error::{BoxError, Error},
-    future::{attempt::Sent, judge::judge, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
+    future::{attempt::Sent, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
     replay::Replay,
-    verdict::Verdict,
 };
 
 pin_project! {
@@ -96,7 +95,7 @@ where
                     sent.retry = None;
                     return Poll::Ready(Ok(answer));
                 }
-                match this.sent.take().map(|sent| judged(sent, answer)) {
+                match this.sent.take().map(|sent| SecondAttempt::after(sent, answer)) {
                     Some(Ok(second)) => *this.rest = Some(Rest::Second(second)),
                     Some(Err(answer)) => return Poll::Ready(Ok(answer)),
                     None => unreachable!("it was just seen"),
@@ -115,30 +114,6 @@ where
                 None => panic!("`ResponseFuture` polled after completion"),
             }
         }
-    }
-}
-
-/// Judges an answer whose status is not enough. Returns what follows.
-///
-/// # Errors
-/// Returns the answer when nothing follows.
-#[cold]
-fn judged<S, B, ResB, R>(
-    sent: Sent<S, R::Kept, R>,
-    mut answer: Response<ResB>,
-) -> Result<Pin<Box<SecondAttempt<S, B, ResB, R>>>, Response<ResB>>
-where
-    S: Service<Request<B>>,
-    R: Replay<B>,
-    ResB: Body,
-{
-    let Sent { attempt, retry, config } = sent;
-    match judge(&*config, &mut answer, attempt.generation, attempt.required.as_ref()) {
-        Verdict::Accepted => {
-            config.cache.core.accepted(attempt.generation, answer.status());
-            Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
-        }
-        verdict => SecondAttempt::after(verdict, answer, attempt, retry, config),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, attach},
+        attempt::{Attempt, Renewal, Retry, Sent, attach},
         judge::judge,
     },
     replay::Replay,
@@ -74,21 +74,23 @@ where
     R: Replay<B>,
     ResB: Body,
 {
-    /// Decides what follows a first answer that was not accepted. The questions, in this order: is it a rejection, is the token
-    /// still the newest one, can the request be sent again, is there another token.
+    /// Decides what follows a first answer. The questions, in this order: is it a rejection, is the token still the newest one,
+    /// can the request be sent again, is there another token.
     ///
     /// # Errors
     /// Returns that answer when nothing follows.
     #[cold]
     pub(super) fn after(
-        verdict: Verdict,
-        answer: Response<ResB>,
-        first: Attempt,
-        retry: Option<Retry<S, R::Kept>>,
-        config: SharedConfig<R>,
+        sent: Sent<S, R::Kept, R>,
+        mut answer: Response<ResB>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
+        let Sent { attempt: first, retry, config } = sent;
         let core = &config.cache.core;
-        let why_not = match verdict {
+        let why_not = match judge(&*config, &mut answer, first.generation, first.required.as_ref()) {
+            Verdict::Accepted => {
+                core.accepted(first.generation, answer.status());
+                return Err(if first.waited { first.accepted_after_wait(answer) } else { answer });
+            }
             Verdict::Rejected => match (retry, core.rejected(first.generation)) {
                 (None, _) => NotRetried::NotReplayable,
                 (_, AfterRejection::BudgetSpent) => NotRetried::BudgetSpent,
