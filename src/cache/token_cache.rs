@@ -21,7 +21,8 @@ use crate::{
 
 /// A cache of a source's token: freshness, single flight, renewal, invalidation.
 ///
-/// It is cheap to clone, and shared by cloning. All clones, in all clients, cost their issuer one token request at a time.
+/// It is cheap to clone, and shared by cloning. All clones share one token, and send the issuer at most one token request at
+/// a time.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache};

@@ -80,7 +80,8 @@ impl Error {
         Self::unusable_response("it ended early; check the network, and that the server is up").caused_by(source)
     }
 
-    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong".
+    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong". It
+    /// may give its own advice after a semicolon.
     pub(crate) fn unusable_token(why: &'static str) -> Self {
         Self::build(Kind::UnusableToken(why), FailureClass::Transient)
     }
@@ -129,6 +130,17 @@ impl Error {
             *last = last.clone().at(part);
         } else {
             data.part.get_or_insert(part);
+        }
+        self
+    }
+
+    /// Sets the authorization server that failed: scheme, host and port. The first call decides, as for [`at`](Self::at).
+    pub(crate) fn from_server(mut self, server: &str) -> Self {
+        let data = self.data_mut();
+        if let Kind::BackingOff { last, .. } = &mut data.kind {
+            *last = last.clone().from_server(server);
+        } else {
+            data.server.get_or_insert_with(|| server.into());
         }
         self
     }

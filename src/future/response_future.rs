@@ -18,8 +18,9 @@ use tower_service::Service;
 
 use crate::{
     error::{BoxError, Error},
-    future::{attempt::Sent, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
+    future::{attempt::Sent, judge::judge, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
     replay::Replay,
+    verdict::Verdict,
 };
 
 pin_project! {
@@ -95,7 +96,7 @@ where
                     sent.retry = None;
                     return Poll::Ready(Ok(answer));
                 }
-                match this.sent.take().map(|sent| SecondAttempt::after(sent, answer)) {
+                match this.sent.take().map(|sent| judged(sent, answer)) {
                     Some(Ok(second)) => *this.rest = Some(Rest::Second(second)),
                     Some(Err(answer)) => return Poll::Ready(Ok(answer)),
                     None => unreachable!("it was just seen"),
@@ -117,15 +118,39 @@ where
     }
 }
 
+/// Judges an answer whose status is not enough. Returns what follows.
+///
+/// # Errors
+/// Returns the answer when nothing follows.
+#[cold]
+fn judged<S, B, ResB, R>(
+    sent: Sent<S, R::Kept, R>,
+    mut answer: Response<ResB>,
+) -> Result<Pin<Box<SecondAttempt<S, B, ResB, R>>>, Response<ResB>>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+    ResB: Body,
+{
+    let Sent { attempt, config, .. } = &sent;
+    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+        Verdict::Accepted => {
+            config.cache.core.accepted(attempt.generation, answer.status());
+            Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
+        }
+        verdict => SecondAttempt::after(verdict, answer, sent),
+    }
+}
+
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFuture<S, B, ResB, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match (&self.rest, &self.sent, &self.response) {
             (Some(Rest::Waiting(_)), ..) => "waiting for a token",
             (Some(Rest::Second(_)), ..) => "second attempt",
             (Some(Rest::Failed(_)), ..) => "failed",
-            (None, Some(_), _) => "first attempt",
+            (None, Some(_), Some(_)) => "first attempt",
             (None, None, Some(_)) => "passing",
-            (None, None, None) => "done",
+            (None, _, None) => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

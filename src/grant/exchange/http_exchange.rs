@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 
 use crate::{
     error::Error,
-    grant::exchange::{
-        http_service::HttpService,
-        reply::{SentSecrets, ServerReply},
+    grant::{
+        exchange::{
+            http_service::HttpService,
+            reply::{SentSecrets, ServerReply},
+        },
+        server::url::server_name,
     },
     recursion::Renewing,
 };
@@ -35,7 +38,15 @@ impl<C: HttpService> HttpExchange<C> {
         sent: Option<SentSecrets>,
     ) -> Result<ServerReply, Error> {
         Renewing::mark(request.extensions_mut());
+        let server = shown_server(request.uri(), sent.as_ref());
         let response = timeout(self.deadline, self.http.send_request(request)).await;
-        ServerReply::new(response.map_err(|_| Error::timeout(self.deadline))??, sent)
+        let response = response.unwrap_or_else(|_| Err(Error::timeout(self.deadline)));
+        ServerReply::new(response.map_err(|error| error.from_server(&server))?, server, sent)
     }
+}
+
+/// Returns how errors name the server. Metadata says where an endpoint is, and a server could repeat a secret there.
+fn shown_server(uri: &Uri, sent: Option<&SentSecrets>) -> String {
+    let server = server_name(uri);
+    if sent.is_some_and(|sent| sent.has_secret_in(&server)) { "a host that contains a secret".into() } else { server }
 }
