@@ -44,6 +44,8 @@ pin_project! {
     }
 }
 
+type Second<S, B, ResB, R> = Pin<Box<SecondAttempt<S, B, ResB, R>>>;
+
 /// The states that a hit does not reach.
 enum Rest<S, B, ResB, R>
 where
@@ -51,7 +53,7 @@ where
     R: Replay<B>,
 {
     Waiting(Box<WaitForToken<S, B, R>>),
-    Second(Pin<Box<SecondAttempt<S, B, ResB, R>>>),
+    Second(Second<S, B, ResB, R>),
     Failed(Error),
 }
 
@@ -126,7 +128,7 @@ where
 fn judged<S, B, ResB, R>(
     sent: Sent<S, R::Kept, R>,
     mut answer: Response<ResB>,
-) -> Result<Pin<Box<SecondAttempt<S, B, ResB, R>>>, Response<ResB>>
+) -> Result<Second<S, B, ResB, R>, Response<ResB>>
 where
     S: Service<Request<B>>,
     R: Replay<B>,
