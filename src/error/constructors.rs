@@ -1,5 +1,7 @@
 //! How the crate's modules make an error: one constructor for each kind of failure.
 
+#[cfg(feature = "client")]
+use std::error::Error as StdError;
 use std::{borrow::Cow, fmt, time::Duration};
 
 use http::StatusCode;
@@ -8,6 +10,21 @@ use crate::error::{
     class::FailureClass,
     error::{BoxError, Error, Kind, ServerPart},
 };
+
+/// The deadline of the ready-made HTTP client ended a request. The client does not know which part of the server it asked.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct DeadlineElapsed(pub(crate) Duration);
+
+#[cfg(feature = "client")]
+impl fmt::Display for DeadlineElapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no response within {:?}; check that the server is up, and the network", self.0)
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for DeadlineElapsed {}
 
 impl Error {
     /// A setting is wrong. `text` is the whole message: what is wrong, and what to do.
@@ -37,10 +54,16 @@ impl Error {
     /// The HTTP client of a token request failed. An error of this crate inside it, from a layer around that client, is
     /// returned unchanged.
     pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
-        match source.into().downcast::<Self>() {
-            Ok(own) => own.at(ServerPart::TokenEndpoint),
-            Err(source) => Self::build(Kind::Connect, FailureClass::Transient).caused_by(source),
-        }
+        let source = match source.into().downcast::<Self>() {
+            Ok(own) => return own.at(ServerPart::TokenEndpoint),
+            Err(source) => source,
+        };
+        #[cfg(feature = "client")]
+        let source = match source.downcast::<DeadlineElapsed>() {
+            Ok(elapsed) => return Self::timeout(elapsed.0),
+            Err(source) => source,
+        };
+        Self::build(Kind::Connect, FailureClass::Transient).caused_by(source)
     }
 
     /// The authorization server sent no answer in time.

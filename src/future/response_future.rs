@@ -132,13 +132,13 @@ where
     R: Replay<B>,
     ResB: Body,
 {
-    let Sent { attempt, retry, config } = sent;
-    match judge(&*config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+    let Sent { attempt, config, .. } = &sent;
+    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
         Verdict::Accepted => {
             config.cache.core.accepted(attempt.generation, answer.status());
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
-        verdict => SecondAttempt::after(verdict, answer, attempt, retry, config),
+        verdict => SecondAttempt::after(verdict, answer, sent),
     }
 }
 
@@ -148,9 +148,9 @@ impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFutur
             (Some(Rest::Waiting(_)), ..) => "waiting for a token",
             (Some(Rest::Second(_)), ..) => "second attempt",
             (Some(Rest::Failed(_)), ..) => "failed",
-            (None, Some(_), _) => "first attempt",
+            (None, Some(_), Some(_)) => "first attempt",
             (None, None, Some(_)) => "passing",
-            (None, None, None) => "done",
+            (None, _, None) => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
