@@ -158,10 +158,10 @@ impl Error {
     }
 
     /// Sets the authorization server that failed: scheme, host and port. The first call decides, as for [`at`](Self::at).
-    pub(crate) fn from_server(mut self, server: &str) -> Self {
+    pub(crate) fn about(mut self, server: &str) -> Self {
         let data = self.data_mut();
         if let Kind::BackingOff { last, .. } = &mut data.kind {
-            *last = last.clone().from_server(server);
+            *last = last.clone().about(server);
         } else {
             data.server.get_or_insert_with(|| server.into());
         }

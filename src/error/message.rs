@@ -221,17 +221,17 @@ mod tests {
             ),
             (
                 Error::connect(io::Error::other("failed to lookup address information: Name or service not known"))
-                    .from_server(SERVER)
-                    .from_server("https://other.example.org"),
+                    .about(SERVER)
+                    .about("https://other.example.org"),
                 "the token endpoint of https://auth.example.org could not be reached (the host name was not found); check the \
                  token URL and the network",
             ),
             (
-                Error::unusable_response("it has no access_token").from_server(SERVER),
+                Error::unusable_response("it has no access_token").about(SERVER),
                 "the token response from https://auth.example.org is not usable: it has no access_token; check the token URL",
             ),
             (
-                Error::backing_off(&status(404).at(ServerPart::Metadata), Duration::from_secs(1)).from_server(SERVER),
+                Error::backing_off(&status(404).at(ServerPart::Metadata), Duration::from_secs(1)).about(SERVER),
                 "the metadata endpoint of https://auth.example.org answered 404 Not Found; check the URL of the issuer or of \
                  the FHIR server (retrying is held back for another 1.0s)",
             ),

@@ -81,7 +81,7 @@ impl ServerReply {
         let target = redirect_target(&reply.headers);
         let shown =
             if reply.repeats_secret(&target) { "not shown, because it contains a secret".into() } else { target };
-        Err(Error::redirected(shown).from_server(&reply.server))
+        Err(Error::redirected(shown).about(&reply.server))
     }
 
     /// Reads the JSON object in the body, or says why there is none. It takes the body: call it once. The memory of the body
@@ -118,7 +118,7 @@ impl ServerReply {
 
     /// Adds to an error which server it is about, and the wait that the server asked for.
     pub(crate) fn complete(&self, error: Error) -> Error {
-        let error = error.from_server(&self.server);
+        let error = error.about(&self.server);
         match retry_after(&self.headers) {
             Some(wait) => error.with_retry_after(wait),
             None => error,

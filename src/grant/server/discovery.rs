@@ -77,7 +77,7 @@ pub(crate) async fn discover_issuer<C: HttpService>(
             "it is the metadata of {named}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)"
         ))
         .at(METADATA)
-        .from_server(&server_name(&url.uri)));
+        .about(&server_name(&url.uri)));
     }
     Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(&url))
 }
@@ -95,7 +95,7 @@ pub(crate) async fn discover_smart<C: HttpService>(
 
 /// Says where an error happened.
 fn at(location: &Url) -> impl Fn(Error) -> Error {
-    |error| error.at(METADATA).from_server(&server_name(&location.uri))
+    |error| error.at(METADATA).about(&server_name(&location.uri))
 }
 
 async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<MetadataDocument, Error> {
