@@ -70,6 +70,8 @@ mod secret_places;
 mod secrets;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stopped_runtimes.rs"]
+mod stopped_runtimes;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

@@ -59,6 +59,7 @@ mod refresh_state; // the refresh token that a grant holds
 mod secrets; // where secrets are kept: text, files, variables, functions
 mod server; // token URL, metadata, discovery
 mod token_grant; // a grant as a token source: refresh token first
+mod turn; // one exchange of a refresh token at a time
 
 pub use authentication::client_auth::ClientAuth;
 #[cfg(feature = "jwt")]

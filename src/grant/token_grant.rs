@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Mutex;
-
 use crate::{
     error::Error,
     grant::{
@@ -16,7 +14,8 @@ use crate::{
             token_response::Granted,
         },
         flow::behavior::{Flow, RefreshPolicy},
-        refresh_state::RefreshState,
+        refresh_state::{SharedRefreshToken, TakenRefreshToken},
+        turn::Turn,
     },
     secret_string::SecretString,
     source::{BoxTokenSource, Narrowing, Reason, TokenSource},
@@ -29,8 +28,7 @@ pub struct Grant<F, C> {
     endpoint: Endpoint<C>,
     flow: F,
     params: Params,
-    /// It is locked for a whole exchange. To a server that rotates refresh tokens, two simultaneous uses look like theft.
-    refresh: Arc<Mutex<RefreshState>>,
+    refresh: Arc<SharedRefreshToken>,
 }
 
 impl<F: Flow, C: HttpService> Grant<F, C> {
@@ -38,19 +36,36 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         Self { endpoint, flow, params, refresh: Arc::default() }
     }
 
-    async fn request_token(&self, refresh: &mut RefreshState) -> Result<Granted, Error> {
+    async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {
+        self.refresh.reload_changed_credentials(&self.flow).await?;
+        self.refresh.save(&self.flow).await;
+        let taken = self.refresh.take();
+        let granted = self.request_token(turn, &taken).await?;
+        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
+            self.refresh.replace(&taken, new, &self.flow).await;
+        }
+        Ok(granted.token)
+    }
+
+    async fn request_token(&self, turn: &Turn<'_>, taken: &TakenRefreshToken) -> Result<Granted, Error> {
         let server = self.endpoint.metadata().await?;
         let context = self.endpoint.context(&server);
-        if let Some(refresh_token) = &refresh.current {
+        if let Some(refresh_token) = &taken.token {
+            // Nobody may have driven this exchange since it took the refresh token out, and another one has used it then.
+            if !turn.is_held() {
+                return Err(Error::transient(
+                    "it was not driven for so long that a later token request took its place",
+                ));
+            }
             match self.request_with_refresh_token(refresh_token, &context).await {
                 Ok(granted) => return Ok(granted),
                 Err(error) if F::REFRESH == RefreshPolicy::Only => {
-                    refresh.set_refused(error.oauth_code() == Some("invalid_grant"));
+                    self.refresh.set_refused(taken, error.oauth_code() == Some("invalid_grant"));
                     return Err(error);
                 }
                 Err(error) if !invalidates_refresh_token(&error) => return Err(error),
                 Err(error) => {
-                    refresh.current = None;
+                    self.refresh.forget(taken);
                     tracing::debug!(%error, "the refresh token was refused; the grant itself is used");
                 }
             }
@@ -84,18 +99,18 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     }
 
     async fn revoke_tokens(&self, token: &AccessToken) -> Result<(), Error> {
-        let mut refresh = self.refresh.lock().await;
         let server = self.endpoint.metadata().await?;
         // Both are tried: a server that does not revoke one of them may revoke the other.
         let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.context(&server)).await;
-        let refresh_token = match &refresh.current {
+        let taken = self.refresh.take();
+        let refresh_token = match &taken.token {
             Some(refresh_token) => Some(refresh_token.clone()),
             None => self.flow.initial_refresh_token().await?,
         };
         if let Some(refresh_token) = refresh_token {
             let context = self.endpoint.context(&server);
             self.endpoint.revoke(refresh_token.expose(), "refresh_token", &context).await?;
-            refresh.current = None;
+            self.refresh.forget(&taken);
         }
         access
     }
@@ -103,14 +118,8 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
-        let mut refresh = self.refresh.lock().await;
-        refresh.reload_changed_credentials(&self.flow).await?;
-        refresh.save(&self.flow).await;
-        let granted = self.request_token(&mut refresh).await?;
-        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
-            refresh.replace(new, &self.flow).await;
-        }
-        Ok(granted.token)
+        let turn = self.refresh.turn().await;
+        turn.drive(self.exchange(&turn)).await
     }
 
     fn credentials_version(&self) -> u64 {
@@ -131,7 +140,8 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
-        self.revoke_tokens(token).await
+        let turn = self.refresh.turn().await;
+        turn.drive(self.revoke_tokens(token)).await
     }
 }
 
