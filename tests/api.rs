@@ -58,6 +58,8 @@ mod required_scopes;
 mod retry;
 #[path = "api/revocation.rs"]
 mod revocation;
+#[path = "api/rotation.rs"]
+mod rotation;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[path = "api/scopes_model.rs"]

@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     grant::{
         flow::behavior::{Flow, RefreshPolicy},
+        saver::Saver,
         turn::{Turn, Turns},
     },
     secret_string::SecretString,
@@ -19,13 +20,13 @@ use crate::{
 pub(crate) struct SharedRefreshToken {
     turns: Turns,
     state: Mutex<RefreshState>,
+    saver: Saver,
 }
 
 /// A refresh token, and the credentials that it belongs to.
 #[derive(Default)]
 struct RefreshState {
     current: Option<SecretString>,
-    is_saved: bool,
     is_refused: bool,
     /// The refresh token that the user gave.
     initial: Option<SecretString>,
@@ -52,7 +53,10 @@ impl SharedRefreshToken {
         let version = flow.version();
         if self.state().must_reload::<F>(version) {
             let initial = flow.initial_refresh_token().await?;
-            self.state().reload(initial, version);
+            if self.state().reload(initial, version) {
+                // The user has saved another one.
+                self.saver.forget();
+            }
         }
         Ok(())
     }
@@ -79,24 +83,15 @@ impl SharedRefreshToken {
 
     /// Replaces the refresh token by the one that it brought, and saves that.
     pub(crate) async fn replace<F: Flow>(&self, taken: &TakenRefreshToken, new: SecretString, flow: &F) {
-        // It is stored before it is saved: the deadline of the renewal may end the saving.
-        if let Some(mut state) = self.state_of(taken) {
-            state.is_saved = state.is_saved && is_same(state.current.as_ref(), Some(&new));
-            state.set_current(Some(new));
+        let is_new = self.state_of(taken).is_some_and(|mut state| state.replace(new.clone()));
+        if is_new {
+            self.saver.save(new, flow).await;
         }
-        self.save(flow).await;
     }
 
-    /// Saves the refresh token if it is not saved yet.
-    pub(crate) async fn save<F: Flow>(&self, flow: &F) {
-        let unsaved = self.state().unsaved();
-        if let Some(refresh_token) = unsaved {
-            let is_saved = flow.save(&refresh_token).await;
-            let mut state = self.state();
-            if is_same(state.current.as_ref(), Some(&refresh_token)) {
-                state.is_saved = is_saved;
-            }
-        }
+    /// Starts to save a refresh token that could not be saved before.
+    pub(crate) fn retry_saving<F: Flow>(&self, flow: &F) {
+        self.saver.retry(flow);
     }
 
     /// Returns the state, if nothing was kept since the refresh token was taken out.
@@ -115,22 +110,28 @@ impl RefreshState {
         is_new || self.is_refused || self.version != version
     }
 
-    fn reload(&mut self, initial: Option<SecretString>, version: u64) {
-        // If it is the same one as before, it is used up. A second use would look like theft.
-        if initial.is_none() || !is_same(self.initial.as_ref(), initial.as_ref()) {
-            self.set_current(initial.clone());
-            (self.is_saved, self.initial) = (true, initial);
-        }
+    /// Returns whether the user's refresh token is another one.
+    fn reload(&mut self, initial: Option<SecretString>, version: u64) -> bool {
         (self.is_refused, self.version) = (false, version);
+        // If it is the same one as before, it is used up. A second use would look like theft.
+        let is_other = initial.is_none() || !is_same(self.initial.as_ref(), initial.as_ref());
+        if is_other {
+            self.set_current(initial.clone());
+            self.initial = initial;
+        }
+        is_other
+    }
+
+    /// Returns whether the new refresh token is another one.
+    fn replace(&mut self, new: SecretString) -> bool {
+        let is_new = !is_same(self.current.as_ref(), Some(&new));
+        self.set_current(Some(new));
+        is_new
     }
 
     fn set_current(&mut self, current: Option<SecretString>) {
         self.current = current;
         self.revision += 1;
-    }
-
-    fn unsaved(&self) -> Option<SecretString> {
-        self.current.clone().filter(|_| !self.is_saved)
     }
 }
 

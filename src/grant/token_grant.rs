@@ -38,7 +38,7 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
     async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {
         self.refresh.reload_changed_credentials(&self.flow).await?;
-        self.refresh.save(&self.flow).await;
+        self.refresh.retry_saving(&self.flow);
         let taken = self.refresh.take();
         let granted = self.request_token(turn, &taken).await?;
         if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
