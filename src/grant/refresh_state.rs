@@ -34,6 +34,9 @@ struct RefreshState {
     version: u64,
     /// Counts the changes of the current refresh token.
     revision: u64,
+    /// Counts the failed revocations.
+    failed_revocations: u64,
+    last_revocation_error: Option<Error>,
 }
 
 /// What an exchange takes out.
@@ -59,6 +62,11 @@ impl SharedRefreshToken {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the user's refresh token was never read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.state().initial.is_none()
     }
 
     /// Takes out the refresh token, for one exchange.
@@ -94,6 +102,33 @@ impl SharedRefreshToken {
         self.saver.retry(flow);
     }
 
+    /// Notes that the server has revoked the refresh token. The user's own one is not used again either, if it is the same or
+    /// the one that this came from.
+    pub(crate) fn set_revoked(&self, taken: &TakenRefreshToken) {
+        if let Some(mut state) = self.state_of(taken) {
+            state.set_current(None);
+            state.is_refused = true;
+            self.saver.forget();
+        }
+    }
+
+    /// Returns how many revocations have failed.
+    pub(crate) fn failed_revocations(&self) -> u64 {
+        self.state().failed_revocations
+    }
+
+    /// Returns the error of the last revocation that failed, if there were more than `before`.
+    pub(crate) fn revocation_failed_since(&self, before: u64) -> Option<Error> {
+        let state = self.state();
+        state.last_revocation_error.clone().filter(|_| state.failed_revocations > before)
+    }
+
+    pub(crate) fn set_revocation_failed(&self, error: &Error) {
+        let mut state = self.state();
+        state.failed_revocations += 1;
+        state.last_revocation_error = Some(error.clone());
+    }
+
     /// Returns the state, if nothing was kept since the refresh token was taken out.
     fn state_of(&self, taken: &TakenRefreshToken) -> Option<MutexGuard<'_, RefreshState>> {
         Some(self.state()).filter(|state| state.revision == taken.revision)
@@ -106,8 +141,9 @@ impl SharedRefreshToken {
 
 impl RefreshState {
     fn must_reload<F: Flow>(&self, version: u64) -> bool {
-        let is_new = F::REFRESH == RefreshPolicy::Only && self.initial.is_none();
-        is_new || self.is_refused || self.version != version
+        // There is none before the first use, and after a revocation.
+        let is_missing = F::REFRESH == RefreshPolicy::Only && self.current.is_none();
+        is_missing || self.is_refused || self.version != version
     }
 
     /// Returns whether the user's refresh token is another one.

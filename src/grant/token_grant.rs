@@ -70,6 +70,11 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
                 }
             }
         }
+        if F::REFRESH == RefreshPolicy::Only {
+            return Err(Error::terminal(
+                "its refresh token was revoked: ask the user to sign in again, and save the new refresh token in its place",
+            ));
+        }
         let mut form = self.form(F::GRANT_TYPE, |_| true);
         self.flow.append_to(&mut form, &context).await?;
         let granted = self.endpoint.request_token(form, &context).await?;
@@ -98,21 +103,46 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         form
     }
 
-    async fn revoke_tokens(&self, token: &AccessToken) -> Result<(), Error> {
+    async fn revoke_access_token(&self, token: &AccessToken) -> Result<(), Error> {
         let server = self.endpoint.metadata().await?;
-        // Both are tried: a server that does not revoke one of them may revoke the other.
-        let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.context(&server)).await;
-        let taken = self.refresh.take();
-        let refresh_token = match &taken.token {
-            Some(refresh_token) => Some(refresh_token.clone()),
-            None => self.flow.initial_refresh_token().await?,
-        };
-        if let Some(refresh_token) = refresh_token {
-            let context = self.endpoint.context(&server);
-            self.endpoint.revoke(refresh_token.expose(), "refresh_token", &context).await?;
-            self.refresh.forget(&taken);
+        self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.context(&server)).await
+    }
+
+    /// Revokes the refresh token, if there is one that was not revoked yet.
+    ///
+    /// Narrowed sources share a refresh token and are revoked at the same time. Those that waited for the one that tried
+    /// first do not send it again, even if that failed.
+    async fn revoke_refresh_token(&self) -> Result<(), Error> {
+        let failed = self.refresh.failed_revocations();
+        let turn = self.refresh.turn().await;
+        if let Some(error) = self.refresh.revocation_failed_since(failed) {
+            return Err(error);
         }
-        access
+        let revoked = turn.drive(self.revoke_refresh_tokens()).await;
+        revoked.inspect_err(|error| self.refresh.set_revocation_failed(error))
+    }
+
+    async fn revoke_refresh_tokens(&self) -> Result<(), Error> {
+        self.revoke_current_refresh_token().await?;
+        if F::REFRESH != RefreshPolicy::Only {
+            return Ok(());
+        }
+        // The one that the user saved is not used yet, or is another one than before.
+        match self.refresh.reload_changed_credentials(&self.flow).await {
+            Ok(()) => self.revoke_current_refresh_token().await,
+            Err(error) if self.refresh.is_unread() => Err(error),
+            // What was used is revoked, and its place is empty.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn revoke_current_refresh_token(&self) -> Result<(), Error> {
+        let taken = self.refresh.take();
+        let Some(refresh_token) = &taken.token else { return Ok(()) };
+        let server = self.endpoint.metadata().await?;
+        self.endpoint.revoke(refresh_token.expose(), "refresh_token", &self.endpoint.context(&server)).await?;
+        self.refresh.set_revoked(&taken);
+        Ok(())
     }
 }
 
@@ -140,8 +170,14 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
-        let turn = self.refresh.turn().await;
-        turn.drive(self.revoke_tokens(token)).await
+        // Both are tried: a server that does not revoke one of them may revoke the other.
+        let access = self.revoke_access_token(token).await;
+        self.revoke_refresh_token().await?;
+        access
+    }
+
+    async fn revoke_unused(&self) -> Result<(), Error> {
+        self.revoke_refresh_token().await
     }
 }
 
