@@ -110,10 +110,11 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
     /// Revokes the refresh token, if there is one that was not revoked yet.
     ///
-    /// Narrowed sources share a refresh token and are revoked at the same time. Those that waited for the one that tried
-    /// first do not send it again, even if that failed.
-    async fn revoke_refresh_token(&self) -> Result<(), Error> {
-        let failed = self.refresh.failed_revocations();
+    /// Narrowed sources share a refresh token and are revoked at the same time. One of them sends it, and the others
+    /// do not send it again, even if that failed.
+    ///
+    /// `failed` is how many of these attempts had failed when the revocation began.
+    async fn revoke_refresh_token(&self, failed: u64) -> Result<(), Error> {
         let turn = self.refresh.turn().await;
         if let Some(error) = self.refresh.revocation_failed_since(failed) {
             return Err(error);
@@ -170,14 +171,15 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        let failed = self.refresh.failed_revocations();
         // Both are tried: a server that does not revoke one of them may revoke the other.
         let access = self.revoke_access_token(token).await;
-        self.revoke_refresh_token().await?;
+        self.revoke_refresh_token(failed).await?;
         access
     }
 
     async fn revoke_unused(&self) -> Result<(), Error> {
-        self.revoke_refresh_token().await
+        self.revoke_refresh_token(self.refresh.failed_revocations()).await
     }
 }
 
