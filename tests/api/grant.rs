@@ -540,6 +540,33 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
     }
 }
 
+/// The same secret has many encodings in a URL.
+#[tokio::test]
+async fn a_redirect_that_repeats_a_secret_in_any_encoding_is_not_named() {
+    for (password, secret) in [("pass word!~@", "client~secret!"), ("100%41+x/y", "p@ss w\u{f6}rd")] {
+        for sent in [password, secret] {
+            let (form, percent) = (form_encoded(sent), form_encoded(sent).replace('+', "%20"));
+            let plain = percent.replace("%21", "!").replace("%7E", "~").replace("%40", "@");
+            for repeated in [&form, &percent, &plain, &form_encoded(&percent), &percent.to_ascii_lowercase()] {
+                for location in [format!("/login/{repeated}"), format!("https://b.test/{repeated}/x?y")] {
+                    let issuer = Issuer::builder().user("user1", password).build();
+                    issuer.fail_next(1, Failure::Redirect(location.clone()));
+                    let auth = ClientAuth::basic("client1", secret);
+                    let grant = builder(URL).client_auth(auth).credentials("user1", password);
+                    let error = obtain(&grant.build_with(issuer.service()).unwrap()).await.unwrap_err();
+                    assert!(error.is_redirect() && error.to_string().contains("not shown"), "{location}: {error}");
+                }
+            }
+        }
+    }
+    let error = failure(Failure::Redirect("https://b.test/login/a%2Cb/c".to_owned())).await;
+    assert!(error.to_string().contains("https://b.test/login/…/c"), "{error}");
+}
+
+fn form_encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 #[cfg(feature = "client")]
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_connect_error() {

@@ -16,8 +16,9 @@ use crate::{
             form::Form,
             http_exchange::HttpExchange,
             http_service::HttpService,
-            reply::{Refusal, SentSecrets, ServerReply},
+            reply::{Refusal, ServerReply},
             request_context::RequestContext,
+            sent_secrets::SentSecrets,
             token_response::{Granted, TokenResponse},
         },
         server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
@@ -97,7 +98,7 @@ impl<C: HttpService> Endpoint<C> {
         }
         let header = self.auth.apply(&mut form, context).await?;
         let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
-        let sent = SentSecrets { form: form.clone(), client_secret };
+        let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization.clone() };
         let mut request = Request::new(form.into_body());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.uri.clone();

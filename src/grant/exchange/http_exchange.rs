@@ -9,10 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     error::Error,
-    grant::exchange::{
-        http_service::HttpService,
-        reply::{SentSecrets, ServerReply},
-    },
+    grant::exchange::{http_service::HttpService, reply::ServerReply, sent_secrets::SentSecrets},
     recursion::Renewing,
 };
 

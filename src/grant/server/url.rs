@@ -53,14 +53,21 @@ impl Url {
     }
 }
 
-/// Returns the URL without the parts that may be secret: user, query, and path parameters.
+/// Returns the URL without the parts that may be secret: user, query, path parameters, and path segments with unusual
+/// characters. An ellipsis takes the place of such a segment.
 pub(crate) fn redacted(uri: &Uri) -> String {
     let host = uri.authority().map_or_else(String::new, |authority| {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
     });
     let path = uri.path().split(';').next().unwrap_or_default();
-    host.chars().chain(path.chars()).take(MAX_SHOWN).collect()
+    let segments: Vec<_> = path.split('/').map(|it| if is_harmless(it) { it } else { "…" }).collect();
+    host.chars().chain(segments.join("/").chars()).take(MAX_SHOWN).collect()
+}
+
+/// Returns whether a path segment looks like a name that a person has chosen.
+fn is_harmless(segment: &str) -> bool {
+    segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 impl fmt::Debug for Url {
