@@ -23,7 +23,6 @@ use crate::{
         },
         server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
     },
-    transport,
 };
 
 /// An authorization server, and how the client authenticates there.
@@ -57,7 +56,7 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     async fn try_request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let mut reply = self.post(context.server.token_url(), form, context).await?;
+        let mut reply = self.post(context.server.token_url(self.exchange.plain_http)?, form, context).await?;
         match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
@@ -68,7 +67,11 @@ impl<C: HttpService> Endpoint<C> {
 
     /// Revokes one token (RFC 7009 §2.1). A token that the server does not know counts as revoked (§2.2).
     pub(crate) async fn revoke(&self, token: &str, kind: &str, context: &RequestContext<'_>) -> Result<(), Error> {
-        let url = self.revocation_url.as_ref().or_else(|| context.server.revocation_url()).ok_or_else(|| {
+        let url = match &self.revocation_url {
+            Some(url) => Some(url),
+            None => context.server.revocation_url(self.exchange.plain_http)?,
+        };
+        let url = url.ok_or_else(|| {
             Error::config("the revocation URL is not known: set `revocation_url`, or name the server by its issuer")
         })?;
         let mut form = Form::new();
@@ -89,13 +92,6 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     async fn post(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<ServerReply, Error> {
-        // Metadata can be shared: another grant, which allows plain http, may have found it.
-        if !self.exchange.plain_http && !transport::is_secure(&url.uri) {
-            return Err(Error::config(
-                "the authorization server's endpoint is plain http, which would send secrets unencrypted: use https, or \
-                 `allow_plain_http` if the network is protected by other means",
-            ));
-        }
         let header = self.auth.apply(&mut form, context).await?;
         let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
         let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization.clone() };
