@@ -42,6 +42,8 @@ struct RefreshState {
 /// What an exchange takes out.
 pub(crate) struct TakenRefreshToken {
     pub(crate) token: Option<SecretString>,
+    /// The version of the user's credentials that it belongs to.
+    pub(crate) version: u64,
     revision: u64,
 }
 
@@ -72,7 +74,7 @@ impl SharedRefreshToken {
     /// Takes out the refresh token, for one exchange.
     pub(crate) fn take(&self) -> TakenRefreshToken {
         let state = self.state();
-        TakenRefreshToken { token: state.current.clone(), revision: state.revision }
+        TakenRefreshToken { token: state.current.clone(), version: state.version, revision: state.revision }
     }
 
     /// Notes whether the server refused the refresh token.

@@ -22,6 +22,9 @@ use crate::{
     token::AccessToken,
 };
 
+/// How often credentials that change meanwhile are read for one request.
+const MAX_READINGS: u32 = 8;
+
 /// A grant at an authorization server, with the HTTP client `C`. Each kind has a name, such as
 /// [`ClientCredentials`](crate::grant::ClientCredentials).
 pub struct Grant<F, C> {
@@ -50,14 +53,14 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     async fn request_token(&self, turn: &Turn<'_>, taken: &TakenRefreshToken) -> Result<Granted, Error> {
         let server = self.endpoint.metadata().await?;
         let context = self.endpoint.context(&server);
-        if let Some(refresh_token) = &taken.token {
+        if taken.token.is_some() {
             // Nobody may have driven this exchange since it took the refresh token out, and another one has used it then.
             if !turn.is_held() {
                 return Err(Error::transient(
                     "it was not driven for so long that a later token request took its place",
                 ));
             }
-            match self.request_with_refresh_token(refresh_token, &context).await {
+            match self.send(Some(taken), &context).await {
                 Ok(granted) => return Ok(granted),
                 Err(error) if F::REFRESH == RefreshPolicy::Only => {
                     self.refresh.set_refused(taken, error.oauth_code() == Some("invalid_grant"));
@@ -75,25 +78,57 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
                 "its refresh token was revoked: ask the user to sign in again, and save the new refresh token in its place",
             ));
         }
-        let mut form = self.form(F::GRANT_TYPE, |_| true);
-        self.flow.append_to(&mut form, &context).await?;
-        let granted = self.endpoint.request_token(form, &context).await?;
+        let granted = self.send(None, &context).await?;
         if F::REQUIRES_TOKEN_TYPE && granted.issued_token_type.is_none() {
             return Err(Error::unusable_response("it has no issued_token_type (RFC 8693 §2.2.1)"));
         }
         Ok(granted)
     }
 
-    async fn request_with_refresh_token(
-        &self,
-        refresh_token: &SecretString,
-        context: &RequestContext<'_>,
-    ) -> Result<Granted, Error> {
+    /// Makes a token request, with a refresh token or with the grant itself.
+    ///
+    /// Its error says which credentials were sent. They may change while they are read, so they are then read again. Otherwise
+    /// a refused password would count for the credentials before it, and would be sent again.
+    async fn send(&self, refresh: Option<&TakenRefreshToken>, context: &RequestContext<'_>) -> Result<Granted, Error> {
+        let version = || match refresh {
+            Some(taken) => self.version(taken.version),
+            None => self.version(self.flow.version()),
+        };
+        let (mut sent, mut readings) = (version(), 1);
+        loop {
+            let form = match refresh.and_then(|taken| taken.token.as_ref()) {
+                Some(refresh_token) => self.refresh_form(refresh_token),
+                None => self.grant_form(context).await?,
+            };
+            let request = self.endpoint.token_request(form, context).await?;
+            let before = std::mem::replace(&mut sent, version());
+            if before == sent || readings == MAX_READINGS {
+                let granted = self.endpoint.send_token_request(request).await;
+                return granted.map_err(|error| error.with_credentials_version(sent));
+            }
+            readings += 1;
+        }
+    }
+
+    async fn grant_form(&self, context: &RequestContext<'_>) -> Result<Form, Error> {
+        let mut form = self.form(F::GRANT_TYPE, |_| true);
+        self.flow.append_to(&mut form, context).await?;
+        Ok(form)
+    }
+
+    fn refresh_form(&self, refresh_token: &SecretString) -> Form {
         // Without a scope, the request means the scope that was granted. That may be less than the scope that was asked for
         // (RFC 6749 §6).
         let mut form = self.form("refresh_token", |name| name != "scope" || F::REFRESH == RefreshPolicy::Only);
         form.append("refresh_token", refresh_token.expose());
-        self.endpoint.request_token(form, context).await
+        form
+    }
+
+    /// Returns the version of all credentials, with this version of the user's own.
+    fn version(&self, of_flow: u64) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (of_flow, self.endpoint.auth.version()).hash(&mut hash);
+        hash.finish()
     }
 
     fn form(&self, grant_type: &str, is_wanted: impl Fn(&str) -> bool) -> Form {
@@ -154,9 +189,7 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     }
 
     fn credentials_version(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (self.flow.version(), self.endpoint.auth.version()).hash(&mut hash);
-        hash.finish()
+        self.version(self.flow.version())
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {

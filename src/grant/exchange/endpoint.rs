@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
+use http_body_util::Full;
 
 use crate::{
     clock::WallClock,
@@ -16,7 +18,7 @@ use crate::{
             form::Form,
             http_exchange::HttpExchange,
             http_service::HttpService,
-            reply::{Refusal, ServerReply},
+            reply::Refusal,
             request_context::RequestContext,
             sent_secrets::SentSecrets,
             token_response::{Granted, TokenResponse},
@@ -36,6 +38,12 @@ pub(crate) struct Endpoint<C> {
     pub(crate) wall_clock: WallClock,
 }
 
+/// A request that is ready to be sent, and the secrets in it.
+pub(crate) struct SecretRequest {
+    request: Request<Full<Bytes>>,
+    sent: SentSecrets,
+}
+
 impl<C: HttpService> Endpoint<C> {
     /// Returns the metadata of the server, after checking that the server supports the client's authentication.
     pub(crate) async fn metadata(&self) -> Result<Metadata, Error> {
@@ -49,14 +57,19 @@ impl<C: HttpService> Endpoint<C> {
         RequestContext { server, now: self.wall_clock.now() }
     }
 
-    /// Makes one token request (RFC 6749 §3.2).
-    pub(crate) async fn request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let granted = self.try_request_token(form, context).await;
+    /// Prepares a token request (RFC 6749 §3.2). All secrets are read here.
+    pub(crate) async fn token_request(&self, form: Form, context: &RequestContext<'_>) -> Result<SecretRequest, Error> {
+        self.request(context.server.token_url(self.exchange.plain_http)?, form, context).await
+    }
+
+    /// Makes a token request.
+    pub(crate) async fn send_token_request(&self, request: SecretRequest) -> Result<Granted, Error> {
+        let granted = self.try_send_token_request(request).await;
         granted.inspect_err(|error| self.server.forget_if_moved(error))
     }
 
-    async fn try_request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let mut reply = self.post(context.server.token_url(self.exchange.plain_http)?, form, context).await?;
+    async fn try_send_token_request(&self, SecretRequest { request, sent }: SecretRequest) -> Result<Granted, Error> {
+        let mut reply = self.exchange.send(request, Some(sent)).await?;
         match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
@@ -81,7 +94,8 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     async fn try_revoke(&self, url: &Url, form: Form, context: &RequestContext<'_>) -> Result<(), Error> {
-        let mut reply = self.post(url, form, context).await?;
+        let SecretRequest { request, sent } = self.request(url, form, context).await?;
+        let mut reply = self.exchange.send(request, Some(sent)).await?;
         if reply.status.is_success() {
             return Ok(());
         }
@@ -91,7 +105,7 @@ impl<C: HttpService> Endpoint<C> {
         })
     }
 
-    async fn post(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<ServerReply, Error> {
+    async fn request(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<SecretRequest, Error> {
         let header = self.auth.apply(&mut form, context).await?;
         let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
         let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization.clone() };
@@ -104,7 +118,7 @@ impl<C: HttpService> Endpoint<C> {
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }
-        self.exchange.send(request, Some(sent)).await
+        Ok(SecretRequest { request, sent })
     }
 }
 
