@@ -19,7 +19,7 @@ use tower::{BoxError, Layer, service_fn};
 use tower_bearer::grant::HttpClient;
 use tower_bearer::{
     BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
-    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder},
+    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder, Secret},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -337,6 +337,41 @@ async fn other_credentials_do_not_use_the_refresh_token_of_the_first() {
         shift.store(now, SeqCst);
         obtain(&grant).await.unwrap();
         assert_eq!(issuer.last_request().unwrap().grant_type(), Some(grant_type));
+    }
+}
+
+/// A closure has no version of its own, and it is not called while there is a refresh token.
+#[tokio::test]
+async fn a_closure_says_by_a_version_that_the_user_is_another_one() {
+    let issuer = Issuer::builder().user("day", "p").user("night", "p").refresh_tokens(RefreshTokens::Kept).build();
+    let shift = Arc::new(AtomicUsize::new(0));
+    let number = |shift: &Arc<AtomicUsize>| {
+        let shift = Arc::clone(shift);
+        move || shift.load(SeqCst)
+    };
+    let (user, version) = (number(&shift), number(&shift));
+    let closure = builder(URL)
+        .credentials_from(move || {
+            let user = ["day", "night"][user() % 2];
+            async move { Ok(Credentials::new(user, "p")) }
+        })
+        .credentials_version(move || version() as u64);
+    let (name, version) = (number(&shift), number(&shift));
+    let name = Secret::from_fn(move || {
+        let name = ["day", "night"][name() % 2];
+        async move { Ok(name.into()) }
+    });
+    let secret = builder(URL).credentials(name.with_version(move || version() as u64), "p");
+    for grant in [closure, secret].map(|builder| builder.build_with(issuer.service()).unwrap()) {
+        for (now, grant_type) in [(0, "password"), (0, "refresh_token"), (1, "password"), (1, "refresh_token")] {
+            let before = grant.credentials_version();
+            let is_changed = shift.swap(now, SeqCst) != now;
+            assert_eq!(grant.credentials_version() != before, is_changed);
+            obtain(&grant).await.unwrap();
+            let request = issuer.last_request().unwrap();
+            assert_eq!(request.grant_type(), Some(grant_type));
+            assert!(grant_type != "password" || request.param("username") == Some(["day", "night"][now]));
+        }
     }
 }
 
