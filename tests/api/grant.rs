@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, service_fn};
 #[cfg(feature = "client")]
 use tower_bearer::grant::HttpClient;
 use tower_bearer::{
-    BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
+    BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, TokenSource,
     grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder, Secret},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
