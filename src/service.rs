@@ -25,6 +25,26 @@ use crate::{
 ///
 /// Requests and responses keep their types. Its error is [`BoxError`]: the inner service's own error, or an
 /// [`Error`](crate::Error) when there was no token and the request was not sent.
+///
+/// # When the compiler says that trait bounds were not satisfied
+/// "The method `ready` exists for struct `BearerAuth<…>`, but its trait bounds were not satisfied" means that this type is not
+/// a `Service` for your request. The compiler does not say which bound fails. It does so if you pass the service to a function
+/// that asks for the trait:
+///
+/// ```
+/// # use http::{Request, Response};
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # use tower_bearer::{BearerAuthLayer, BoxError, FixedToken};
+/// fn is_service<B>(_: &impl Service<Request<B>>) {}
+///
+/// # let client = service_fn(async |_: Request<String>| Ok::<_, BoxError>(Response::new(String::new())));
+/// let api = ServiceBuilder::new().layer(BearerAuthLayer::new(FixedToken::new("t")?)).service(client);
+/// is_service::<String>(&api); // `String` is the type of the request body.
+/// # Ok::<(), BoxError>(())
+/// ```
+///
+/// The bounds are: the inner service is a `Service<Request<B>>` and `Clone`, its response is a `Response` whose body is an
+/// `http_body::Body`, its error can become a [`BoxError`], and the layer's [`Replay`] can keep a `B`.
 pub struct BearerAuth<S, R = CloneBody> {
     inner: S,
     config: PerCoreConfig<R>,
@@ -81,23 +101,29 @@ where
             Some(Err(error)) => return self.refuse(error),
         };
         let required = markers.required.cloned();
-        let found = config.cache.core.lookup(|served| {
-            check_scopes(&config, required.as_ref(), &served.token)?;
-            attach(&mut request, served.authorization());
-            Ok(served.token.generation())
-        });
-        match found {
-            Ok(Lookup::Hit(Ok(generation))) => {
-                self.send(request, Attempt { generation, waited: false, required }, config)
-            }
-            Ok(Lookup::Wait(pending)) => {
-                // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
-                // token's own request may need it.
-                drop(self.take_ready());
-                ResponseFuture::waiting(WaitForToken::new(pending, self.inner.clone(), request, required, config))
-            }
-            Ok(Lookup::Hit(Err(error))) | Err(error) => self.refuse(error),
+        let core = &config.cache.core;
+        // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
+        let served = match core.leased() {
+            Some(served) => served,
+            None => match core.lookup_under_lock() {
+                Ok(Lookup::Hit(served)) => served,
+                Ok(Lookup::Wait(pending)) => {
+                    // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
+                    // token's own request may need it.
+                    drop(self.take_ready());
+                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, config);
+                    return ResponseFuture::waiting(wait);
+                }
+                Err(error) => return self.refuse(error),
+            },
+        };
+        if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
+            return self.refuse(error);
         }
+        attach(&mut request, served.authorization());
+        let generation = served.token.generation();
+        drop(served);
+        self.send(request, Attempt { generation, waited: false, required }, config)
     }
 }
 
@@ -116,13 +142,13 @@ impl<S: Clone, R> BearerAuth<S, R> {
         let (request, saved) = save(&*config, request);
         let Some((head, body)) = saved else {
             let response = self.inner.call(request);
-            return ResponseFuture::first(Sent { response, attempt, retry: None, config });
+            return ResponseFuture::first(response, Sent { attempt, retry: None, config });
         };
         // The instance that was polled ready is the one that is called, and called again for the retry:
         // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
         let mut service = self.take_ready();
         let response = service.call(request);
-        ResponseFuture::first(Sent { response, attempt, retry: Some(Retry { service, head, body }), config })
+        ResponseFuture::first(response, Sent { attempt, retry: Some(Retry { service, head, body }), config })
     }
 
     /// Fails a request. The inner service is not called, so what it reserved is given back. Otherwise this service would hold a

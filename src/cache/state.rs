@@ -113,9 +113,10 @@ impl CacheState {
         self.failing.insert(streak)
     }
 
-    /// Forgets the token. Its generation is kept, so that the next token has another one.
+    /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so
+    /// that a source does not return its copy of it.
     pub(crate) fn forget(&mut self) {
-        self.standing = Standing::Forgotten;
+        self.standing = if self.is_rejected() { Standing::Rejected } else { Standing::Forgotten };
     }
 
     /// Forgets the token and every failure.

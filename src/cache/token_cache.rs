@@ -21,7 +21,8 @@ use crate::{
 
 /// A cache of a source's token: freshness, single flight, renewal, invalidation.
 ///
-/// It is cheap to clone, and shared by cloning. All clones, in all clients, cost their issuer one token request at a time.
+/// It is cheap to clone, and shared by cloning. All clones share one token, and send the issuer at most one token request at
+/// a time.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache};
@@ -55,8 +56,8 @@ impl TokenCache {
     /// # Cancel safety
     /// The renewal runs in a task of its own. Dropping this future does not stop or delay it.
     pub async fn token(&self) -> Result<AccessToken, Error> {
-        match self.core.lookup(|served| served.token.clone())? {
-            Lookup::Hit(token) => Ok(token),
+        match self.core.lookup()? {
+            Lookup::Hit(found) => Ok(found.token.clone()),
             Lookup::Wait(pending) => Arc::clone(&self.core).wait(pending).await,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
     config::{LayerConfig, SharedConfig},
@@ -31,9 +31,8 @@ pub(crate) struct Retry<S, K> {
     pub(crate) body: K,
 }
 
-/// A first attempt that was sent: the inner service's future, and what may follow it.
-pub(crate) struct Sent<F, S, K, R> {
-    pub(crate) response: F,
+/// A first attempt that was sent, and what a second one needs.
+pub(crate) struct Sent<S, K, R> {
     pub(crate) attempt: Attempt,
     pub(crate) retry: Option<Retry<S, K>>,
     pub(crate) config: SharedConfig<R>,
@@ -53,6 +52,14 @@ pub(crate) fn save<B, R: Replay<B>>(
     let (body, kept) = config.replay.keep(body);
     let saved = kept.map(|kept| (SavedHead::save(&head), kept));
     (Request::from_parts(head, body), saved)
+}
+
+impl<S, K, R> Sent<S, K, R> {
+    /// Returns whether an answer with this status ends a hit: it is accepted by its status alone, and gets no [`Outcome`].
+    #[inline]
+    pub(super) fn is_hit(&self, status: StatusCode) -> bool {
+        !self.attempt.waited && self.config.rule.accepts_by_status(status)
+    }
 }
 
 impl Attempt {

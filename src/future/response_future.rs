@@ -1,4 +1,9 @@
 //! The answer to a request, and its first attempt.
+//!
+//! ```text
+//! Waiting ──► response ──┬─────────────────────► done
+//!                        └─ rejected ──► Second ──► done
+//! ```
 
 use std::{
     fmt,
@@ -12,14 +17,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    config::SharedConfig,
     error::{BoxError, Error},
-    future::{
-        attempt::{Attempt, Retry, Sent},
-        judge::judge,
-        second_attempt::SecondAttempt,
-        wait_for_token::WaitForToken,
-    },
+    future::{attempt::Sent, judge::judge, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
     replay::Replay,
     verdict::Verdict,
 };
@@ -29,68 +28,50 @@ pin_project! {
     ///
     /// # Cancel safety
     /// Dropping it drops the inner service's future. A renewal in progress goes on for other requests.
+    // It is not an enum: decoding its tag at each step costs a hit 29 instructions.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, ResB, R>
     where
         S: Service<Request<B>>,
         R: Replay<B>,
     {
+        // The inner service's future, until it is answered.
         #[pin]
-        state: State<S, B, ResB, R>,
+        response: Option<S::Future>,
+        // `None` beside a response means that the request carries no token of ours.
+        sent: Option<Sent<S, R::Kept, R>>,
+        rest: Option<Rest<S, B, ResB, R>>,
     }
 }
 
-pin_project! {
-    /// ```text
-    /// Waiting ──► First ──┬─────────────────────► done
-    ///                     └─ rejected ──► Second ──► done
-    /// ```
-    #[project = StateProj]
-    #[project_replace = StateOwn]
-    enum State<S, B, ResB, R>
-    where
-        S: Service<Request<B>>,
-        R: Replay<B>,
-    {
-        Waiting { wait: Box<WaitForToken<S, B, R>> },
-        First {
-            // `None` once it is answered.
-            #[pin]
-            response: Option<S::Future>,
-            attempt: Attempt,
-            retry: Option<Retry<S, R::Kept>>,
-            config: SharedConfig<R>,
-        },
-        Second { second: Pin<Box<SecondAttempt<S, B, ResB, R>>> },
-        // A request that carries no token of ours.
-        Passing { #[pin] response: S::Future },
-        Failed { error: Error },
-        Done,
-    }
+type Second<S, B, ResB, R> = Pin<Box<SecondAttempt<S, B, ResB, R>>>;
+
+/// The states that a hit does not reach.
+enum Rest<S, B, ResB, R>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+{
+    Waiting(Box<WaitForToken<S, B, R>>),
+    Second(Second<S, B, ResB, R>),
+    Failed(Error),
 }
 
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> ResponseFuture<S, B, ResB, R> {
     pub(crate) fn passing(response: S::Future) -> Self {
-        Self { state: State::Passing { response } }
+        Self { response: Some(response), sent: None, rest: None }
     }
 
     pub(crate) fn failed(error: Error) -> Self {
-        Self { state: State::Failed { error } }
+        Self { response: None, sent: None, rest: Some(Rest::Failed(error)) }
     }
 
     pub(crate) fn waiting(wait: WaitForToken<S, B, R>) -> Self {
-        Self { state: State::Waiting { wait: Box::new(wait) } }
+        Self { response: None, sent: None, rest: Some(Rest::Waiting(Box::new(wait))) }
     }
 
-    pub(crate) fn first(sent: Sent<S::Future, S, R::Kept, R>) -> Self {
-        Self { state: State::first(sent) }
-    }
-}
-
-impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> State<S, B, ResB, R> {
-    fn first(sent: Sent<S::Future, S, R::Kept, R>) -> Self {
-        let Sent { response, attempt, retry, config } = sent;
-        Self::First { response: Some(response), attempt, retry, config }
+    pub(crate) fn first(response: S::Future, sent: Sent<S, R::Kept, R>) -> Self {
+        Self { response: Some(response), sent: Some(sent), rest: None }
     }
 }
 
@@ -104,70 +85,74 @@ where
     type Output = Result<Response<ResB>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let mut this = self.project();
         loop {
-            match state.as_mut().project() {
-                StateProj::Passing { response } => return response.poll(task).map_err(Into::into),
-
-                StateProj::Waiting { wait } => {
+            if let Some(inner) = this.response.as_mut().as_pin_mut() {
+                let answer = ready!(inner.poll(task)).map_err(Into::into)?;
+                // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
+                this.response.set(None);
+                let Some(sent) = this.sent else { return Poll::Ready(Ok(answer)) };
+                if sent.is_hit(answer.status()) {
+                    sent.config.cache.core.accepted(sent.attempt.generation, answer.status());
+                    // Drops the saved request.
+                    sent.retry = None;
+                    return Poll::Ready(Ok(answer));
+                }
+                match this.sent.take().map(|sent| judged(sent, answer)) {
+                    Some(Ok(second)) => *this.rest = Some(Rest::Second(second)),
+                    Some(Err(answer)) => return Poll::Ready(Ok(answer)),
+                    None => unreachable!("it was just seen"),
+                }
+            }
+            match this.rest {
+                Some(Rest::Waiting(wait)) => {
                     let token = ready!(wait.poll(task))?;
-                    let StateOwn::Waiting { wait } = state.as_mut().project_replace(State::Done) else {
-                        unreachable!("the state was just seen")
-                    };
-                    state.set(State::first(wait.send(token)?));
+                    let Some(Rest::Waiting(wait)) = this.rest.take() else { unreachable!("it was just seen") };
+                    let (response, sent) = wait.send(token)?;
+                    this.response.set(Some(response));
+                    *this.sent = Some(sent);
                 }
-
-                StateProj::First { mut response, attempt, retry, config } => {
-                    let Some(inner) = response.as_mut().as_pin_mut() else {
-                        panic!("`ResponseFuture` polled after completion")
-                    };
-                    let answer = ready!(inner.poll(task)).map_err(Into::into)?;
-                    // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
-                    response.set(None);
-                    if !attempt.waited && config.rule.accepts_by_status(answer.status()) {
-                        config.cache.core.accepted(attempt.generation, answer.status());
-                        *retry = None;
-                        return Poll::Ready(Ok(answer));
-                    }
-                    let mut answer = answer;
-                    let verdict = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
-                    if verdict == Verdict::Accepted {
-                        config.cache.core.accepted(attempt.generation, answer.status());
-                        // Drops the saved request.
-                        *retry = None;
-                        return Poll::Ready(Ok(if attempt.waited {
-                            attempt.accepted_after_wait(answer)
-                        } else {
-                            answer
-                        }));
-                    }
-                    let StateOwn::First { attempt, retry, config, .. } = state.as_mut().project_replace(State::Done)
-                    else {
-                        unreachable!("the state was just seen")
-                    };
-                    match SecondAttempt::after(verdict, answer, attempt, retry, config) {
-                        Ok(second) => state.set(State::Second { second }),
-                        Err(answer) => return Poll::Ready(Ok(answer)),
-                    }
-                }
-
-                StateProj::Second { second } => return second.as_mut().poll(task),
-                StateProj::Failed { error } => return Poll::Ready(Err(error.clone().into())),
-                StateProj::Done => panic!("`ResponseFuture` polled after completion"),
+                Some(Rest::Second(second)) => return second.as_mut().poll(task),
+                Some(Rest::Failed(error)) => return Poll::Ready(Err(error.clone().into())),
+                None => panic!("`ResponseFuture` polled after completion"),
             }
         }
     }
 }
 
+/// Judges an answer whose status is not enough. Returns what follows.
+///
+/// # Errors
+/// Returns the answer when nothing follows.
+#[cold]
+fn judged<S, B, ResB, R>(
+    sent: Sent<S, R::Kept, R>,
+    mut answer: Response<ResB>,
+) -> Result<Second<S, B, ResB, R>, Response<ResB>>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+    ResB: Body,
+{
+    let Sent { attempt, config, .. } = &sent;
+    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+        Verdict::Accepted => {
+            config.cache.core.accepted(attempt.generation, answer.status());
+            Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
+        }
+        verdict => SecondAttempt::after(verdict, answer, sent),
+    }
+}
+
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFuture<S, B, ResB, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Waiting { .. } => "waiting for a token",
-            State::First { .. } => "first attempt",
-            State::Second { .. } => "second attempt",
-            State::Passing { .. } => "passing",
-            State::Failed { .. } => "failed",
-            State::Done => "done",
+        let state = match (&self.rest, &self.sent, &self.response) {
+            (Some(Rest::Waiting(_)), ..) => "waiting for a token",
+            (Some(Rest::Second(_)), ..) => "second attempt",
+            (Some(Rest::Failed(_)), ..) => "failed",
+            (None, Some(_), Some(_)) => "first attempt",
+            (None, None, Some(_)) => "passing",
+            (None, _, None) => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

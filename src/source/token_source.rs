@@ -13,6 +13,8 @@ use crate::{
 /// An implementation asks its issuer once, and returns the token or why there is none. The cache adds single flight,
 /// backoff, a deadline and renewal. It never calls `obtain` twice at the same time.
 ///
+/// The trait is not dyn compatible. Instead of a `dyn TokenSource`, use a [`BoxTokenSource`].
+///
 /// ```
 /// use tower_bearer::{AccessToken, Error, Reason, TokenSource};
 ///
@@ -28,7 +30,9 @@ use crate::{
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token source",
-    note = "a token source implements `TokenSource`; `source::from_fn` makes one from an async closure"
+    note = "a token source implements `TokenSource`; `source::from_fn` makes one from an async closure",
+    note = "for the text of a token: `FixedToken::new`",
+    note = "a `TokenCache` goes into `BearerAuthLayer::with_cache`"
 )]
 pub trait TokenSource: Send + Sync + 'static {
     /// Asks the issuer for a token.
@@ -61,8 +65,8 @@ pub trait TokenSource: Send + Sync + 'static {
         None
     }
 
-    /// Tells the issuer that the token has served its purpose, and with it everything that brings another token without the
-    /// credentials (RFC 7009). Default: an error, so that nobody takes a token for revoked that is not.
+    /// Revokes the token at the issuer (RFC 7009), with its refresh token. Default: an error, so that nobody believes a token
+    /// was revoked when it was not.
     ///
     /// # Errors
     /// When the source cannot revoke, or the issuer refuses.

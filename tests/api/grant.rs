@@ -509,7 +509,7 @@ async fn a_wrong_content_type_is_named_unless_it_could_hold_a_secret() {
         (&format!("text/{}", "x".repeat(100)), "its content type is not JSON; check the token URL"),
     ] {
         let error = failure(answer(content_type, "{}")).await;
-        assert_eq!(error.to_string(), format!("the token response is not usable: {says}"));
+        assert_eq!(error.to_string(), format!("the token response from https://issuer.test is not usable: {says}"));
         assert!(error.is_unusable() && !error.is_redirect(), "{content_type}");
     }
 }

@@ -358,3 +358,19 @@ async fn a_server_on_loopback_is_found_by_the_ready_made_client() {
         TokenCache::new(source.build().unwrap()).token().await.unwrap();
     }
 }
+
+/// The ready-made client does not know which part of the server it asks.
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn a_deadline_of_the_ready_made_client_names_the_part_that_did_not_answer() {
+    use std::time::Duration;
+
+    use tower_bearer::grant::HttpClient;
+
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = HttpClient::builder().deadline(Duration::from_millis(100)).build().unwrap();
+    let error = Metadata::discover_with(client, url).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert!(error.to_string().starts_with("no answer from the metadata endpoint"), "{error}");
+}

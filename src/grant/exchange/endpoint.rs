@@ -72,9 +72,9 @@ impl<C: HttpService> Endpoint<C> {
         let mut reply = self.exchange.send(request, Some(sent)).await?;
         match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
-            _ if !reply.status.is_success() => Err(reply.with_retry_after(Error::unexplained_status(reply.status))),
-            Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.with_retry_after(error)),
-            Err(why) => Err(reply.with_retry_after(Error::unusable_response(why))),
+            _ if !reply.status.is_success() => Err(reply.complete(Error::unexplained_status(reply.status))),
+            Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.complete(error)),
+            Err(why) => Err(reply.complete(Error::unusable_response(why))),
         }
     }
 
@@ -101,7 +101,7 @@ impl<C: HttpService> Endpoint<C> {
         }
         Err(match reply.json::<Refusal>() {
             Ok(refusal) => reply.refusal_error(refusal, self.show_description),
-            Err(_) => reply.with_retry_after(Error::unexplained_status(reply.status)),
+            Err(_) => reply.complete(Error::unexplained_status(reply.status)),
         })
     }
 

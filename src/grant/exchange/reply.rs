@@ -41,6 +41,8 @@ pub(crate) struct ServerReply {
     pub(crate) status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// How errors name the server.
+    server: String,
     sent: Option<SentSecrets>,
 }
 
@@ -58,19 +60,24 @@ impl ServerReply {
     ///
     /// # Errors
     /// When it is a redirect. Redirects are not followed: the credentials would go to another server.
-    pub(crate) fn new(response: Response<CollectedBody>, sent: Option<SentSecrets>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        response: Response<CollectedBody>,
+        server: String,
+        sent: Option<SentSecrets>,
+    ) -> Result<Self, Error> {
         let (head, CollectedBody(body)) = response.into_parts();
-        let reply = Self { status: head.status, headers: head.headers, body, sent };
+        let reply = Self { status: head.status, headers: head.headers, body, server, sent };
         if !reply.status.is_redirection() {
             return Ok(reply);
         }
-        Err(Error::redirected(match redirect_target(&reply.headers) {
+        let shown = match redirect_target(&reply.headers) {
             None => "the reply does not say where".to_owned(),
             Some(target) if reply.repeats_secret(&without_query(&target)) => {
                 "not shown, because it contains a secret".to_owned()
             }
             Some(target) => redacted(&target),
-        }))
+        };
+        Err(Error::redirected(shown).about(&reply.server))
     }
 
     /// Reads the JSON object in the body, or says why there is none. It takes the body: call it once. The memory of the body
@@ -102,11 +109,12 @@ impl ServerReply {
         let Refusal { code, description } = refusal;
         let is_safe = REGISTERED_CODES.contains(&code.as_str()) || (is_code(&code) && !self.repeats_secret(&code));
         let code = if is_safe { code } else { "an unreadable error code".to_owned() };
-        self.with_retry_after(Error::refused(self.status, code, description.filter(|_| show_description)))
+        self.complete(Error::refused(self.status, code, description.filter(|_| show_description)))
     }
 
-    /// Adds the wait that the server asked for to an error.
-    pub(crate) fn with_retry_after(&self, error: Error) -> Error {
+    /// Adds to an error which server it is about, and the wait that the server asked for.
+    pub(crate) fn complete(&self, error: Error) -> Error {
+        let error = error.about(&self.server);
         match retry_after(&self.headers) {
             Some(wait) => error.with_retry_after(wait),
             None => error,

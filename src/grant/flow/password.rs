@@ -41,6 +41,8 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
+///
+/// With `build()`, the type is `PasswordGrant<HttpClient>`, for example in a field of a struct.
 pub type PasswordGrant<C> = Grant<PasswordFlow, C>;
 
 /// Settings of a [`PasswordGrant`]; each method states its default.

@@ -40,6 +40,8 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
+///
+/// With `build()`, the type is `RefreshToken<HttpClient>`, for example in a field of a struct.
 pub type RefreshToken<C> = Grant<RefreshTokenFlow, C>;
 
 /// Settings of a [`RefreshToken`]; each method states its default.

@@ -21,7 +21,8 @@ impl Url {
     /// Checks a URL.
     ///
     /// # Errors
-    /// Says what is wrong, as the end of a sentence that begins with the URL's name.
+    /// Says what is wrong, as the end of a sentence that begins with the URL's name, and after a semicolon what to do if that
+    /// is special.
     pub(crate) fn new(text: &str, plain_http: bool) -> Result<Self, &'static str> {
         let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
         if !matches!(uri.scheme_str(), Some("https" | "http")) || uri.host().is_none_or(str::is_empty) {
@@ -39,7 +40,8 @@ impl Url {
         }
         if !plain_http && !transport::is_secure(&uri) {
             return Err(
-                "is plain http, which would send secrets unencrypted (it is allowed for loopback addresses only)",
+                "is plain http, which would send secrets unencrypted; use https, or call `allow_plain_http(true)` if the network \
+                 is private by other means",
             );
         }
         Ok(Self { text: text.to_owned(), uri })
@@ -47,8 +49,11 @@ impl Url {
 
     /// Checks a URL that was given as a setting.
     pub(crate) fn from_setting(text: &str, name: &str, example: &str, plain_http: bool) -> Result<Self, Error> {
-        Self::new(text, plain_http)
-            .map_err(|why| Error::config(format!("the {name} {why}: give a full URL, such as {example}")))
+        Self::new(text, plain_http).map_err(|why| {
+            let advice =
+                if why.contains("; ") { String::new() } else { format!(": give a full URL, such as {example}") };
+            Error::config(format!("the {name} {why}{advice}"))
+        })
     }
 
     pub(crate) fn is_https(&self) -> bool {
@@ -76,6 +81,14 @@ pub(crate) fn redacted(uri: &Uri) -> String {
 /// Returns whether a path segment looks like a name that a person has chosen.
 fn is_harmless(segment: &str) -> bool {
     segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// Returns a URL's scheme, host and port, for errors.
+pub(crate) fn server_name(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    let name = format!("{}://{host}", uri.scheme_str().unwrap_or("https"));
+    let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+    name.chars().chain(port.chars()).take(MAX_SHOWN).collect()
 }
 
 impl fmt::Debug for Url {
