@@ -136,6 +136,10 @@ impl CacheCore {
     }
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, credentials_version: u64, took: Duration) {
+        // They may have changed after the first question and before they were sent.
+        let changed = self.credentials_version();
+        let credentials_version =
+            if error.credentials_version() == Some(changed) { changed } else { credentials_version };
         let now = Instant::now();
         let mut wait = Duration::ZERO;
         let counted = self.complete(leader, |state| {
