@@ -4,16 +4,30 @@
 //! cargo run --features jwt --example smart_backend      # offline, against the scripted issuer
 //! cargo run --features jwt --example smart_backend -- --fhir https://fhir.example.org/r4 --client-id my-client \
 //!     --key key.pem --key-id 2026-01 --scope system/Patient.rs --path /Patient
+//! cargo run --features jwt --example smart_backend -- --help
 //! ```
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_bearer::{
-    BearerAuthLayer, TokenCache,
+    BearerAuthLayer, Lifetime, TokenCache,
     grant::{AuthorizationServer, ClientCredentials, HttpClient, Secret, SigningKey},
     testing::{ClientAuthentication, Issuer},
 };
+
+const HELP: &str = "\
+Gets a token with a private key (SMART Backend Services), and sends two requests to a FHIR server. Without options it runs
+offline, against a scripted issuer.
+
+Options:
+  --fhir URL          the base URL of the FHIR server, whose metadata names the token endpoint
+  --client-id ID      the id that the server gave to this client
+  --key PEM           the file of the private key: RSA or P-384
+  --key-id KID        the name of the key in the client's key set
+  --scope SCOPE       default: system/Patient.rs
+  --path PATH         what is requested, below the base URL. Default: /Patient
+  --help              print this text";
 
 struct Settings {
     fhir: String,
@@ -36,8 +50,9 @@ impl Settings {
         }
     }
 
-    fn with_arguments(mut self) -> Result<Self, lexopt::Error> {
-        use lexopt::prelude::{Long, ValueExt};
+    /// Reads the command line. Returns `None` for `--help`.
+    fn with_arguments(mut self) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::{Long, Short, ValueExt};
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
@@ -47,10 +62,11 @@ impl Settings {
                 Long("key-id") => self.key_id = arguments.value()?.string()?,
                 Long("scope") => self.scope = arguments.value()?.string()?,
                 Long("path") => self.path = arguments.value()?.string()?,
+                Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
-        Ok(self)
+        Ok(Some(self))
     }
 }
 
@@ -68,7 +84,10 @@ fn scripted_issuer() -> Result<Issuer, BoxError> {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let issuer = scripted_issuer()?.listen().await?;
-    let settings = Settings::offline(issuer.url("/fhir")).with_arguments()?;
+    let Some(settings) = Settings::offline(issuer.url("/fhir")).with_arguments()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
 
     // This is all the code that an SDK needs. No request is sent yet. The first one will be for the server's metadata, which
     // has the URL of the token endpoint.
@@ -87,10 +106,14 @@ async fn main() -> Result<(), BoxError> {
     }
     let token = cache.token().await?;
     println!(
-        "one token for both requests: number {}, scope {:?}, lifetime {:?}",
+        "one token for both requests: number {}, scope {}, lifetime {}",
         token.generation(),
-        token.scope(),
-        token.lifetime()
+        token.scope().unwrap_or("unknown"),
+        match token.lifetime() {
+            Lifetime::For(lifetime) => format!("{lifetime:?}"),
+            Lifetime::AlreadyExpired => "already over".into(),
+            _ => "unknown".into(),
+        }
     );
 
     match cache.revoke().await {

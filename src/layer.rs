@@ -12,6 +12,7 @@ use crate::{
     cache::TokenCache,
     config::{LayerConfig, PerCoreConfig},
     error::Error,
+    inner_service::CloneableService,
     origin::Origin,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
@@ -117,12 +118,13 @@ impl<R> BearerAuthLayer<R> {
     /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config), because its origin is not known.
     ///
     /// # Errors
-    /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*` in
-    /// another place than before a name of two labels or more.
+    /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*`
+    /// anywhere but in front of a name with two or more labels.
     pub fn origins<O: AsRef<str>>(self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let parse = |(at, url): (usize, O)| {
             Origin::parse(url.as_ref()).map_err(|wrong| {
-                Error::config(format!("URL {} of the origins {wrong}: write it as https://api.example.org", at + 1))
+                let advice = if wrong.contains("; ") { "" } else { "; write it as https://api.example.org" };
+                Error::config(format!("URL {} of the origins {wrong}{advice}", at + 1))
             })
         };
         let origins: Arc<[_]> = urls.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
@@ -182,7 +184,7 @@ impl<R> BearerAuthLayer<R> {
     }
 }
 
-impl<S, R: Clone> Layer<S> for BearerAuthLayer<R> {
+impl<S: CloneableService, R: Clone> Layer<S> for BearerAuthLayer<R> {
     type Service = BearerAuth<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -1,4 +1,6 @@
 #![doc = include_str!("../docs/guide.md")]
+// The code in the README is tested as if it were here.
+#![cfg_attr(all(doctest, feature = "client"), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission; // what the layer does with a request: attach a token, pass it on, refuse it

@@ -22,7 +22,8 @@ impl Origin {
     /// Returns the origin of a base URL.
     ///
     /// # Errors
-    /// Returns what is wrong with it. The text repeats nothing of the URL, which may hold a password.
+    /// Returns what is wrong with it, and after a semicolon what to do if that is special. The text repeats nothing of the
+    /// URL, which may hold a password.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         let url: Uri = url.parse().map_err(|_| "is not a URL")?;
         let scheme = match url.scheme_str() {
@@ -44,7 +45,9 @@ impl Origin {
             None => (host, false),
         };
         if host.contains('*') || wildcard && !host.contains('.') {
-            return Err("has a wildcard that does not stand for the subdomains of a name, as in https://*.example.org");
+            return Err(
+                "has a wildcard in the wrong place; write https://*.example.org for all subdomains of example.org",
+            );
         }
         if !host.starts_with('[') && host.split('.').any(str::is_empty) {
             return Err("has no host, or an empty label in it");

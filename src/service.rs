@@ -25,6 +25,26 @@ use crate::{
 ///
 /// Requests and responses keep their types. Its error is [`BoxError`]: the inner service's own error, or an
 /// [`Error`](crate::Error) when there was no token and the request was not sent.
+///
+/// # When the compiler says that trait bounds were not satisfied
+/// "The method `ready` exists for struct `BearerAuth<…>`, but its trait bounds were not satisfied" means that this type is not
+/// a `Service` for your request. The compiler does not say which bound fails. It does so if you pass the service to a function
+/// that asks for the trait:
+///
+/// ```
+/// # use http::{Request, Response};
+/// # use tower::{Service, ServiceBuilder, service_fn};
+/// # use tower_bearer::{BearerAuthLayer, BoxError, FixedToken};
+/// fn is_service<B>(_: &impl Service<Request<B>>) {}
+///
+/// # let client = service_fn(async |_: Request<String>| Ok::<_, BoxError>(Response::new(String::new())));
+/// let api = ServiceBuilder::new().layer(BearerAuthLayer::new(FixedToken::new("t")?)).service(client);
+/// is_service::<String>(&api); // `String` is the type of the request body.
+/// # Ok::<(), BoxError>(())
+/// ```
+///
+/// The bounds are: the inner service is a `Service<Request<B>>` and `Clone`, its response is a `Response` whose body is an
+/// `http_body::Body`, its error can become a [`BoxError`], and the layer's [`Replay`] can keep a `B`.
 pub struct BearerAuth<S, R = CloneBody> {
     inner: S,
     config: PerCoreConfig<R>,

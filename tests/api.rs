@@ -66,6 +66,8 @@ mod required_scopes;
 mod retry;
 #[path = "api/revocation.rs"]
 mod revocation;
+#[path = "api/rotation.rs"]
+mod rotation;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[path = "api/scopes_model.rs"]
@@ -78,6 +80,8 @@ mod secret_places;
 mod secrets;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stopped_runtimes.rs"]
+mod stopped_runtimes;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

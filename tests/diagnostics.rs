@@ -45,10 +45,12 @@ fn the_compiler_says_what_to_do() {
     for says in [
         // A request body that is not `Clone`.
         "`CloneBody` cannot keep a request body of type `hyper::body::Incoming` for the retry",
-        "for a streaming body, call `.replay(Tee::new(..))`",
+        "for a boxed body whose error is `BoxError`: `.replay(Tee::new(|body| Body::new(body)))`",
+        "for any other stream: `.replay(Tee::in_place())`",
         "to send each request once, call `.without_retry()`",
         // A service that is not `Clone`.
         "the service inside `BearerAuth` has to be `Clone`, and `OnlyOne` is not",
+        "the service inside `BearerAuth` has to be `Clone`, and `OnlyReady` is not",
         "put tower's `Buffer` around it",
         // A response body that is not a `Body`.
         "the response body of the service inside `BearerAuth` has to be an `http_body::Body`, and `u64` is not",

@@ -10,7 +10,8 @@ nowhere.
 
     xclip -o | cargo run --example inspect
 
-reads a token, with or without `Bearer`, or the JSON of a token response. To get a token from an authorization server:
+reads a token, with or without `Bearer`, or the JSON of a token response. (xclip is for X11; use `wl-paste` on Wayland and
+`pbpaste` on macOS.) To get a token from an authorization server:
 
     cargo run --example inspect -- --token-url URL --client-id ID [OPTION]...
 

@@ -1,7 +1,8 @@
 //! Shows what is in a token: header, claims, scopes in words, and the remaining lifetime. The token is sent nowhere.
 //!
 //! ```text
-//! xclip -o | cargo run --example inspect          # a token, `Bearer …`, or the JSON of a token response
+//! xclip -o | cargo run --example inspect          # a token, `Bearer …`, or the JSON of a token response;
+//!                                                 # `wl-paste` on Wayland, `pbpaste` on macOS
 //! cargo run --example inspect -- --help           # or get one from an authorization server
 //! ```
 
@@ -57,7 +58,7 @@ fn standard_input() -> Result<AccessToken, CliError> {
     // A terminal accepts at most 4,095 characters in a line, which is too short for many tokens, and it would show the token.
     if stdin().is_terminal() {
         return Err(CliError::usage(
-            "a token is missing: pipe one into standard input (`xclip -o | …`, `pbpaste | …`, `… < token.txt`), or use --token-url",
+            "a token is missing: pipe one into standard input (`xclip -o | …`, `wl-paste | …`, `pbpaste | …`, `… < token.txt`), or use --token-url",
         ));
     }
     let mut text = String::new();

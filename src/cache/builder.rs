@@ -45,8 +45,8 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets the share of that margin by which staleness is delayed at most. The delay is drawn once a token, so that many
-    /// machines do not renew at the same time. Default: 0.10.
+    /// Makes a token stale later by a random part of that margin, at most this share; one draw per token. So many machines do
+    /// not renew at the same time. Default: 0.10.
     pub fn stale_jitter(mut self, share: f64) -> Self {
         self.settings.stale_jitter = share_within_bounds(share);
         self

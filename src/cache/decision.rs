@@ -51,7 +51,7 @@ impl Decision {
 impl CacheState {
     /// Returns a fresh token, with a new lease where the old one has ended.
     pub(crate) fn lease(&mut self, now: Instant, wall: SystemTime) -> Option<Arc<ServedToken>> {
-        let served = self.served().filter(|served| !served.is_stale(now) && !served.is_expired(now, wall))?;
+        let served = self.served().filter(|served| served.is_fresh(now, wall))?;
         if served.needs_lease(now) {
             self.newest = Some(Arc::new(served.leased(now)));
         }
@@ -97,7 +97,8 @@ impl CacheState {
             Standing::Good if was_limited => Standing::Doubted,
             Standing::Good => Standing::Rejected,
             Standing::Kept => Standing::Doubted,
-            unchanged @ (Standing::Doubted | Standing::Rejected | Standing::Forgotten) => unchanged,
+            Standing::Forgotten { .. } => Standing::Forgotten { rejected: true },
+            unchanged @ (Standing::Doubted | Standing::Rejected) => unchanged,
         };
         self.renew(at)
     }
@@ -365,11 +366,16 @@ mod tests {
 
     #[test]
     fn a_forgotten_token_is_not_served_after_a_failure_either() {
-        let mut played = Played::issued();
-        played.state.forget();
-        assert_eq!(played.rejected(1), "wait");
-        played.fail(&refused());
-        assert_eq!(played.lookup(), "fail Terminal");
+        for rejected_before in [false, true] {
+            let mut played = Played::issued();
+            if rejected_before {
+                assert_eq!(played.rejected(1), "wait");
+            }
+            played.state.forget();
+            assert_eq!(played.rejected(1), "wait");
+            played.fail(&refused());
+            assert_eq!(played.lookup(), "fail Terminal");
+        }
     }
 
     #[test]
@@ -394,6 +400,14 @@ mod tests {
         assert_eq!(played.lookup(), "wait");
         assert!(matches!(played.state.reason(), Reason::Ageing), "nobody rejected it");
         assert_eq!(played.issue("t2"), 2);
+    }
+
+    #[test]
+    fn a_rejected_token_that_is_forgotten_stays_rejected() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.state.forget();
+        assert!(matches!(played.state.reason(), Reason::Rejected { .. }), "a source must not return its copy of it");
     }
 
     #[test]

@@ -74,8 +74,11 @@ impl CacheCore {
         let is_renewed_here = self.is_renewed_here();
         if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();
-            // First, because a fresh token needs nothing of its source.
-            if let Some(served) = self.change(|state| state.lease(Instant::now(), wall)) {
+            // First, because a fresh token needs nothing of its source. The lock is taken only for one that can be leased.
+            let is_fresh = |served: &Arc<ServedToken>| served.is_fresh(Instant::now(), wall);
+            if self.published.served().as_ref().is_some_and(is_fresh)
+                && let Some(served) = self.change(|state| state.lease(Instant::now(), wall))
+            {
                 return Ok(Lookup::Hit(served.into()));
             }
         }

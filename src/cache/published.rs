@@ -27,7 +27,10 @@ impl Published {
         if self.served.load().as_ref().map(Arc::as_ptr) != served.map(Arc::as_ptr) {
             self.served.store(served.cloned());
         }
-        self.watched.store(state.is_watched(), Relaxed);
+        // Written only when it changes, because every hit reads it.
+        if self.is_watched() != state.is_watched() {
+            self.watched.store(state.is_watched(), Relaxed);
+        }
     }
 
     /// Returns the token that is served, whatever its age.

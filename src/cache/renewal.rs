@@ -199,7 +199,12 @@ impl CacheCore {
         tracing::info!(generation, ?expires_in, ?took, "token issued");
     }
 
-    fn failed(&self, leader: Leader<Renewed>, error: &Error, asked: Asked, took: Duration) {
+    fn failed(&self, leader: Leader<Renewed>, error: &Error, mut asked: Asked, took: Duration) {
+        // They may have changed after the first question and before they were sent.
+        let changed = self.credentials_version();
+        if error.credentials_version() == Some(changed) {
+            asked.credentials_version = changed;
+        }
         let now = Instant::now();
         let mut wait = Duration::ZERO;
         let counted = self.complete(leader, |state| {

@@ -74,6 +74,11 @@ impl ServedToken {
         self.authorization.local().clone()
     }
 
+    /// Returns whether it is neither stale nor expired.
+    pub(crate) fn is_fresh(&self, now: Instant, wall: SystemTime) -> bool {
+        !self.is_stale(now) && !self.is_expired(now, wall)
+    }
+
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         now >= self.stale_at
     }

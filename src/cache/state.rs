@@ -43,8 +43,8 @@ pub(super) enum Standing {
     Rejected,
     /// It was rejected, and no renewal is possible or the last one failed. It is served until there is a newer one.
     Kept,
-    /// It was forgotten by a reset or a revocation, and is not served.
-    Forgotten,
+    /// It was forgotten by a reset or a revocation, and is never served again.
+    Forgotten { rejected: bool },
 }
 
 impl CacheState {
@@ -144,7 +144,7 @@ impl CacheState {
 
     /// Serves a rejected token again: its renewal failed, so there is no better one.
     pub(crate) fn keep_rejected(&mut self) {
-        if self.is_rejected() {
+        if matches!(self.standing, Standing::Doubted | Standing::Rejected) {
             self.standing = Standing::Kept;
         }
     }
@@ -159,15 +159,16 @@ impl CacheState {
         self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
     }
 
-    /// Forgets the token. Its generation is kept, so that the next token has another one.
+    /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so
+    /// that a source does not return its copy of it.
     pub(crate) fn forget(&mut self) {
-        self.standing = Standing::Forgotten;
+        self.standing = Standing::Forgotten { rejected: self.is_rejected() };
     }
 
     /// Forgets the token and every failure.
     pub(crate) fn reset(&mut self, settings: &Settings) {
         let (newest, renewals) = (self.newest.take(), self.renewals);
-        *self = Self { newest, renewals, standing: Standing::Forgotten, ..Self::new(settings) };
+        *self = Self { newest, renewals, standing: Standing::Forgotten { rejected: false }, ..Self::new(settings) };
     }
 
     /// Returns a snapshot for health probes.
@@ -195,6 +196,10 @@ impl CacheState {
     }
 
     pub(super) fn is_rejected(&self) -> bool {
-        matches!(self.standing, Standing::Doubted | Standing::Rejected | Standing::Kept)
+        match self.standing {
+            Standing::Good => false,
+            Standing::Doubted | Standing::Rejected | Standing::Kept => true,
+            Standing::Forgotten { rejected } => rejected,
+        }
     }
 }

@@ -24,7 +24,8 @@ use crate::{
 
 /// A cache of a source's token: freshness, single flight, renewal, invalidation.
 ///
-/// It is cheap to clone, and shared by cloning. All clones, in all clients, cost their issuer one token request at a time.
+/// It is cheap to clone, and shared by cloning. All clones share one token, and send the issuer at most one token request at
+/// a time.
 ///
 /// ```
 /// use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache};
@@ -131,8 +132,9 @@ impl TokenCache {
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
-    /// A grant revokes its refresh token as well, and the cache revokes the tokens that it was [narrowed](Self::narrowed)
-    /// to. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
+    /// A grant revokes its refresh token as well, also one that an earlier run saved and this one has not used. The cache
+    /// revokes the tokens that it was [narrowed](Self::narrowed) to, except those of narrowed caches that made room for
+    /// others: these live on until they expire, or end with their refresh token. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
     /// token, so stop the traffic before:
     ///
     /// ```no_run
@@ -175,9 +177,14 @@ impl TokenCache {
             state.forget();
             state.newest().cloned()
         });
-        let Some(token) = newest else { return Ok(()) };
+        let revocation = async {
+            match &newest {
+                Some(token) => core.source.revoke(token).await,
+                None => core.source.revoke_unused().await,
+            }
+        };
         // Marked as a renewal is: the client that revokes must not have this cache's layer either.
-        let revocation = Renewing::scope(core.id(), core.source.revoke(&token));
+        let revocation = Renewing::scope(core.id(), revocation);
         let deadline = core.settings.renewal_deadline;
         timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::source_timeout(deadline)))
     }

@@ -1,5 +1,7 @@
 //! How the crate's modules make an error: one constructor for each kind of failure.
 
+#[cfg(feature = "client")]
+use std::error::Error as StdError;
 use std::{borrow::Cow, fmt, time::Duration};
 
 use http::StatusCode;
@@ -8,6 +10,21 @@ use crate::error::{
     class::FailureClass,
     error::{BoxError, Error, Kind, ServerPart},
 };
+
+/// The deadline of the ready-made HTTP client ended a request. The client does not know which part of the server it asked.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct DeadlineElapsed(pub(crate) Duration);
+
+#[cfg(feature = "client")]
+impl fmt::Display for DeadlineElapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no response within {:?}; check that the server is up, and the network", self.0)
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for DeadlineElapsed {}
 
 impl Error {
     /// A setting is wrong. `text` is the whole message: what is wrong, and what to do.
@@ -37,10 +54,16 @@ impl Error {
     /// The HTTP client of a token request failed. An error of this crate inside it, from a layer around that client, is
     /// returned unchanged.
     pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
-        match source.into().downcast::<Self>() {
-            Ok(own) => own.at(ServerPart::TokenEndpoint),
-            Err(source) => Self::build(Kind::Connect, FailureClass::Transient).caused_by(source),
-        }
+        let source = match source.into().downcast::<Self>() {
+            Ok(own) => return own.at(ServerPart::TokenEndpoint),
+            Err(source) => source,
+        };
+        #[cfg(feature = "client")]
+        let source = match source.downcast::<DeadlineElapsed>() {
+            Ok(elapsed) => return Self::timeout(elapsed.0),
+            Err(source) => source,
+        };
+        Self::build(Kind::Connect, FailureClass::Transient).caused_by(source)
     }
 
     /// The authorization server sent no answer in time.
@@ -80,7 +103,8 @@ impl Error {
         Self::unusable_response("it ended early; check the network, and that the server is up").caused_by(source)
     }
 
-    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong".
+    /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong". It
+    /// may give its own advice after a semicolon.
     pub(crate) fn unusable_token(why: &'static str) -> Self {
         Self::build(Kind::UnusableToken(why), FailureClass::Transient)
     }
@@ -129,6 +153,17 @@ impl Error {
             *last = last.clone().at(part);
         } else {
             data.part.get_or_insert(part);
+        }
+        self
+    }
+
+    /// Sets the authorization server that failed: scheme, host and port. The first call decides, as for [`at`](Self::at).
+    pub(crate) fn about(mut self, server: &str) -> Self {
+        let data = self.data_mut();
+        if let Kind::BackingOff { last, .. } = &mut data.kind {
+            *last = last.clone().about(server);
+        } else {
+            data.server.get_or_insert_with(|| server.into());
         }
         self
     }

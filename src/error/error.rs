@@ -12,8 +12,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// Why a request was not sent: there was no token, or the token must not go to the request's destination.
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL query
-/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, and the
-/// description if you [ask for it](crate::grant::GrantBuilder::show_error_description). The error that `source()`
+/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the target of
+/// a redirect, the host of an endpoint in metadata, and the description if you
+/// [ask for it](crate::grant::GrantBuilder::show_error_description). The error that `source()`
 /// returns is not from this crate: it is the HTTP client's, or a custom token source's.
 ///
 /// The middleware's own error is [`BoxError`]. Downcast it to find this one inside:
@@ -22,8 +23,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// # use tower_bearer::BoxError;
 /// fn advice(error: &BoxError) -> &'static str {
 ///     match error.downcast_ref::<tower_bearer::Error>() {
-///         Some(error) if error.is_terminal() => "check the credentials",
-///         Some(_) => "the issuer has a problem, try later",
+///         Some(error) if error.is_terminal() => "a person must correct something; the error says what",
+///         Some(_) => "no token now; the error says why",
 ///         None => "the API's own client failed",
 ///     }
 /// }
@@ -37,7 +38,11 @@ pub(super) struct ErrorData {
     pub(super) class: FailureClass,
     /// The part of the authorization server that failed. `None` is the token endpoint.
     pub(super) part: Option<ServerPart>,
+    /// The authorization server that failed: scheme, host and port.
+    pub(super) server: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
+    /// The version of the credentials that were sent, if the source knows it.
+    credentials_version: Option<u64>,
     /// An `Arc`, so that the data can be cloned.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -224,7 +229,25 @@ impl Error {
     }
 
     pub(super) fn build(kind: Kind, class: FailureClass) -> Self {
-        Self(Arc::new(ErrorData { kind, class, part: None, retry_after: None, source: None }))
+        Self(Arc::new(ErrorData {
+            kind,
+            class,
+            part: None,
+            server: None,
+            retry_after: None,
+            credentials_version: None,
+            source: None,
+        }))
+    }
+
+    /// Notes which credentials were sent. They may have changed since the cache asked for their version.
+    pub(crate) fn with_credentials_version(mut self, version: u64) -> Self {
+        self.data_mut().credentials_version = Some(version);
+        self
+    }
+
+    pub(crate) fn credentials_version(&self) -> Option<u64> {
+        self.failure().credentials_version
     }
 
     pub(super) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {

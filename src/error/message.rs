@@ -10,18 +10,19 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.data();
         let part = data.part.unwrap_or(ServerPart::TokenEndpoint);
+        let place = Place { part, server: data.server.as_deref() };
         match &data.kind {
             Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
             Kind::Source => f.write_str("the token source failed; its own error, the source of this one, says why"),
             Kind::Connect => {
-                write!(f, "{part} could not be reached")?;
+                write!(f, "{place} could not be reached")?;
                 if let Some(cause) = self.network_cause() {
                     write!(f, " ({cause})")?;
                 }
                 write!(f, "; check {} and the network", part.url())
             }
             Kind::Timeout(after) => {
-                write!(f, "no answer from {part} within {after:?}; check that the server is up, and the network")
+                write!(f, "no answer from {place} within {after:?}; check that the server is up, and the network")
             }
             Kind::SourceTimeout(after) => write!(
                 f,
@@ -29,32 +30,37 @@ impl fmt::Display for Error {
                  network"
             ),
             Kind::Status(status) => {
-                write!(f, "{part} answered {status}")?;
+                write!(f, "{place} answered {status}")?;
                 write_status_advice(f, part, *status)
             }
             Kind::Refused { code, description, .. } => {
-                write!(f, "{part} refused the request with {code}")?;
+                write!(f, "{place} refused the request with {code}")?;
                 if let Some(description) = description {
                     write!(f, " ({description})")?;
                 }
                 write!(f, "; {}", code_advice(code))
             }
             Kind::Redirected(to) => {
-                write!(f, "{part} redirects ({to}), and redirects are not followed; use the URL that it points to")
+                write!(f, "{place} redirects ({to}), and redirects are not followed; use the URL that it points to")
             }
             Kind::UnusableResponse(why) => {
-                write!(f, "{} is not usable: {why}", part.response())?;
+                f.write_str(part.response())?;
+                if let Some(server) = place.server {
+                    write!(f, " from {server}")?;
+                }
+                write!(f, " is not usable: {why}")?;
                 if why.contains("; ") { Ok(()) } else { write!(f, "; check {}", part.url()) }
             }
-            Kind::UnusableToken(why) => write!(f, "the token is not usable: {why}; check that it is the right token"),
+            Kind::UnusableToken(why) => {
+                write!(f, "the token is not usable: {why}")?;
+                if why.contains("; ") { Ok(()) } else { f.write_str("; check that it is the right token") }
+            }
             Kind::Panicked => f.write_str("the token source panicked; the panic message says where to correct it"),
             Kind::Recursion => f.write_str(
                 "the token source's HTTP client is wrapped in the BearerAuthLayer that it gets tokens for; give it a \
                  client without that layer",
             ),
-            Kind::NoRuntime => f.write_str(
-                "no Tokio runtime runs the task that gets the token; call from within a Tokio runtime, and keep it running",
-            ),
+            Kind::NoRuntime => f.write_str("this needs a Tokio runtime; call it from within one, and keep it running"),
             Kind::Insecure(to) => write!(
                 f,
                 "the request to {to} was not sent, because others could read its token on the way; use https (only http \
@@ -80,6 +86,9 @@ impl fmt::Debug for Error {
         if let Some(part) = data.part {
             f.field("part", &part);
         }
+        if let Some(server) = &data.server {
+            f.field("server", server);
+        }
         if let Some(wait) = data.retry_after {
             f.field("retry_after", &wait);
         }
@@ -103,6 +112,10 @@ impl Error {
             }
             if let Some(io) = error.downcast_ref::<io::Error>() {
                 match io.get_ref() {
+                    // The standard library's own words, on Unix. The rest of them says the same in the system's language.
+                    Some(_) if io.to_string().starts_with("failed to lookup address information") => {
+                        return Some("the host name was not found".into());
+                    }
                     None => return Some(io.to_string()),
                     #[cfg(feature = "client")]
                     Some(inner) if inner.is::<rustls::Error>() => return Some(inner.to_string()),
@@ -134,13 +147,20 @@ impl ServerPart {
     }
 }
 
-impl fmt::Display for ServerPart {
+/// A part of a server that is known or not.
+struct Place<'a> {
+    part: ServerPart,
+    server: Option<&'a str>,
+}
+
+impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TokenEndpoint => "the token endpoint",
-            Self::RevocationEndpoint => "the revocation endpoint",
-            Self::Metadata => "the metadata endpoint",
-        })
+        f.write_str(match self.part {
+            ServerPart::TokenEndpoint => "the token endpoint",
+            ServerPart::RevocationEndpoint => "the revocation endpoint",
+            ServerPart::Metadata => "the metadata endpoint",
+        })?;
+        self.server.map_or(Ok(()), |server| write!(f, " of {server}"))
     }
 }
 
@@ -189,6 +209,7 @@ mod tests {
     use super::*;
 
     const REFUSED_CONNECTION: io::ErrorKind = io::ErrorKind::ConnectionRefused;
+    const SERVER: &str = "https://auth.example.org";
 
     #[test]
     fn a_message_says_what_is_wrong_with_what_and_what_to_do() {
@@ -197,6 +218,22 @@ mod tests {
             (
                 Error::connect(io::Error::from(REFUSED_CONNECTION)),
                 "the token endpoint could not be reached (connection refused); check the token URL and the network",
+            ),
+            (
+                Error::connect(io::Error::other("failed to lookup address information: Name or service not known"))
+                    .about(SERVER)
+                    .about("https://other.example.org"),
+                "the token endpoint of https://auth.example.org could not be reached (the host name was not found); check the \
+                 token URL and the network",
+            ),
+            (
+                Error::unusable_response("it has no access_token").about(SERVER),
+                "the token response from https://auth.example.org is not usable: it has no access_token; check the token URL",
+            ),
+            (
+                Error::backing_off(&status(404).at(ServerPart::Metadata), Duration::from_secs(1)).about(SERVER),
+                "the metadata endpoint of https://auth.example.org answered 404 Not Found; check the URL of the issuer or of \
+                 the FHIR server (retrying is held back for another 1.0s)",
             ),
             (
                 Error::timeout(Duration::from_secs(10)).at(ServerPart::RevocationEndpoint),

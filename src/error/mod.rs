@@ -10,5 +10,7 @@ mod error;
 mod message;
 
 pub use class::FailureClass;
+#[cfg(feature = "client")]
+pub(crate) use constructors::DeadlineElapsed;
 pub(crate) use error::ServerPart;
 pub use error::{BoxError, Error};

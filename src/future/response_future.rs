@@ -44,6 +44,8 @@ pin_project! {
     }
 }
 
+type Second<S, B, ResB, R> = Pin<Box<SecondAttempt<S, B, ResB, R>>>;
+
 /// The states that a hit does not reach.
 enum Rest<S, B, ResB, R>
 where
@@ -51,7 +53,7 @@ where
     R: Replay<B>,
 {
     Waiting(Box<WaitForToken<S, B, R>>),
-    Second(Pin<Box<SecondAttempt<S, B, ResB, R>>>),
+    Second(Second<S, B, ResB, R>),
     Failed(Error),
 }
 
@@ -126,19 +128,19 @@ where
 fn judged<S, B, ResB, R>(
     sent: Sent<S, R::Kept, R>,
     mut answer: Response<ResB>,
-) -> Result<Pin<Box<SecondAttempt<S, B, ResB, R>>>, Response<ResB>>
+) -> Result<Second<S, B, ResB, R>, Response<ResB>>
 where
     S: Service<Request<B>>,
     R: Replay<B>,
     ResB: Body,
 {
-    let Sent { attempt, retry, config } = sent;
-    match judge(&*config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+    let Sent { attempt, config, .. } = &sent;
+    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
         Verdict::Accepted => {
             config.cache.core.accepted(attempt.generation, Verdict::Accepted, &answer);
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
-        verdict => SecondAttempt::after(verdict, answer, attempt, retry, config),
+        verdict => SecondAttempt::after(verdict, answer, sent),
     }
 }
 
@@ -148,9 +150,9 @@ impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFutur
             (Some(Rest::Waiting(_)), ..) => "waiting for a token",
             (Some(Rest::Second(_)), ..) => "second attempt",
             (Some(Rest::Failed(_)), ..) => "failed",
-            (None, Some(_), _) => "first attempt",
+            (None, Some(_), Some(_)) => "first attempt",
             (None, None, Some(_)) => "passing",
-            (None, None, None) => "done",
+            (None, _, None) => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

@@ -1,8 +1,7 @@
-//! A request whose first attempt was rejected.
+//! The second attempt, and the steps before it. Whether there is one is decided in `retry_decision`.
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context as Task, Poll, ready},
 };
 
@@ -12,14 +11,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    cache::AfterRejection,
     config::{LayerConfig, SharedConfig},
     drain::Drain,
     error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, attach},
+        attempt::{Attempt, Renewal, Retry, Sent, attach},
         judge::judge,
+        retry_decision::{Next, after_answer, after_renewal},
     },
     replay::Replay,
     token::AccessToken,
@@ -74,8 +73,7 @@ where
     R: Replay<B>,
     ResB: Body,
 {
-    /// Decides what follows a first answer that was not accepted. The questions, in this order: is it a rejection, is the token
-    /// still the newest one, can the request be sent again, is there another token.
+    /// Begins what follows a first answer that was not accepted.
     ///
     /// # Errors
     /// Returns that answer when nothing follows.
@@ -83,37 +81,20 @@ where
     pub(super) fn after(
         verdict: Verdict,
         answer: Response<ResB>,
-        first: Attempt,
-        retry: Option<Retry<S, R::Kept>>,
-        config: SharedConfig<R>,
+        sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
-        let core = &config.cache.core;
-        let why_not = match verdict {
-            Verdict::Rejected => match (retry, core.rejected(first.generation)) {
-                (None, _) => NotRetried::NotReplayable,
-                (_, AfterRejection::BudgetSpent) => NotRetried::BudgetSpent,
-                (_, AfterRejection::Failed(error)) => NotRetried::RenewalFailed { error },
-                (Some(retry), AfterRejection::Newer(token)) => {
-                    let step = resend(&*config, retry, token, answer, &first)?;
-                    return Ok(Box::pin(Self { step, first, config }));
-                }
-                (Some(mut retry), AfterRejection::Wait(pending)) => {
-                    let renewal = Box::pin(Arc::clone(core).wait(pending));
-                    config.replay.pause(&mut retry.body);
-                    let step = Step::Renewing { renewal, retry, rejected: answer };
-                    return Ok(Box::pin(Self { step, first, config }));
-                }
-            },
-            insufficient => {
-                // The API knows the token well enough to say what it lacks.
-                core.accepted(first.generation, insufficient, &answer);
-                match insufficient {
-                    Verdict::InsufficientScope => NotRetried::InsufficientScope,
-                    _ => NotRetried::InsufficientUserAuthentication,
-                }
+        let next = after_answer(verdict, &answer, &sent);
+        let Sent { attempt: first, retry, config } = sent;
+        let step = match (next, retry) {
+            (Next::PassOn(why_not), _) => return Err(first.pass_on(answer, why_not)),
+            (_, None) => return Err(first.pass_on(answer, NotRetried::NotReplayable)),
+            (Next::Resend(token), Some(retry)) => resend(&*config, retry, token, answer, &first)?,
+            (Next::Renew(renewal), Some(mut retry)) => {
+                config.replay.pause(&mut retry.body);
+                Step::Renewing { renewal, retry, rejected: answer }
             }
         };
-        Err(first.pass_on(answer, why_not))
+        Ok(Box::pin(Self { step, first, config }))
     }
 }
 
@@ -136,11 +117,8 @@ where
                     else {
                         unreachable!("the step was just seen")
                     };
-                    let second = match renewed {
-                        Err(error) => Err(this.first.pass_on(rejected, NotRetried::RenewalFailed { error })),
-                        Ok(token) if token.generation() == this.first.generation => {
-                            Err(this.first.pass_on(rejected, NotRetried::SameToken))
-                        }
+                    let second = match after_renewal(renewed, this.first.generation) {
+                        Err(why_not) => Err(this.first.pass_on(rejected, why_not)),
                         Ok(token) => resend(&*this.config, retry, token, rejected, this.first),
                     };
                     match second {

@@ -19,6 +19,9 @@ use crate::{
     token::AccessToken,
 };
 
+/// The response to a first attempt, and what was sent.
+type First<S, B, R> = (<S as Service<Request<B>>>::Future, Sent<S, <R as Replay<B>>::Kept, R>);
+
 /// Waits for the token, and then for the service. Until the token is there, it holds nothing of the service's readiness.
 pub(crate) struct WaitForToken<S, B, R> {
     renewal: Renewal,
@@ -58,7 +61,7 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
     }
 
     /// Sends the first attempt.
-    pub(super) fn send(self, token: AccessToken) -> Result<(S::Future, Sent<S, R::Kept, R>), BoxError> {
+    pub(super) fn send(self, token: AccessToken) -> Result<First<S, B, R>, BoxError> {
         let Self { mut service, mut request, required, config, .. } = self;
         // The token may have expired while the service became ready.
         let token = config.cache.core.newest(token);

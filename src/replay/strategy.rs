@@ -10,7 +10,8 @@
     message = "`{Self}` cannot keep a request body of type `{B}` for the retry",
     label = "this cannot keep a `{B}` for the retry",
     note = "`CloneBody`, the default of `BearerAuthLayer`, needs a request body that is `Clone`",
-    note = "for a streaming body, call `.replay(Tee::new(..))` on the `BearerAuthLayer`: it keeps what was sent",
+    note = "for a boxed body whose error is `BoxError`: `.replay(Tee::new(|body| Body::new(body)))` on the `BearerAuthLayer`",
+    note = "for any other stream: `.replay(Tee::in_place())`, with `.map_request(|r: Request<_>| r.map(ReplayBody::new))` above the layer",
     note = "to send each request once, call `.without_retry()` on the `BearerAuthLayer`"
 )]
 pub trait Replay<B> {

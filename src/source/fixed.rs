@@ -22,14 +22,37 @@ impl FixedToken {
     /// Creates a source that always returns `token`.
     ///
     /// # Errors
-    /// As [`AccessToken::new`].
+    /// As [`AccessToken::new`]. It is a [setting](Error::is_config) that is wrong.
     pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
-        AccessToken::new(token).map(Self)
+        AccessToken::new(token).map(Self).map_err(|error| Error::config(error.to_string()))
     }
 }
 
 impl TokenSource for FixedToken {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
         AccessToken::new(self.0.secret())
+    }
+
+    async fn revoke(&self, _token: &AccessToken) -> Result<(), Error> {
+        Err(Error::config("this source cannot revoke; revoke the token where it was made"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_token_is_a_wrong_setting() {
+        let error = FixedToken::new("Bearer t").unwrap_err();
+        assert!(error.is_config() && error.is_terminal(), "{error:?}");
+        assert_eq!(error.to_string(), "the token is not usable: it contains a space; remove the `Bearer ` prefix");
+    }
+
+    #[tokio::test]
+    async fn it_says_where_to_revoke_the_token() {
+        let token = AccessToken::new("t").unwrap();
+        let error = FixedToken::new("t").unwrap().revoke(&token).await.unwrap_err();
+        assert_eq!(error.to_string(), "this source cannot revoke; revoke the token where it was made");
     }
 }

@@ -39,6 +39,10 @@ where
     fn obtain(&self, why: Reason) -> impl Future<Output = Result<AccessToken, Error>> + Send {
         (self.0)(why)
     }
+
+    async fn revoke(&self, _token: &AccessToken) -> Result<(), Error> {
+        Err(Error::config("this source cannot revoke; revoke the token where it was made"))
+    }
 }
 
 impl<F> fmt::Debug for FromFn<F> {

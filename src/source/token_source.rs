@@ -13,6 +13,8 @@ use crate::{
 /// An implementation asks its issuer once, and returns the token or why there is none. The cache adds single flight,
 /// backoff, a deadline and renewal. It never calls `obtain` twice at the same time.
 ///
+/// The trait is not dyn compatible. Instead of a `dyn TokenSource`, use a [`BoxTokenSource`].
+///
 /// ```
 /// use tower_bearer::{AccessToken, Error, Reason, TokenSource};
 ///
@@ -28,7 +30,9 @@ use crate::{
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token source",
-    note = "a token source implements `TokenSource`; `source::from_fn` makes one from an async closure"
+    note = "a token source implements `TokenSource`; `source::from_fn` makes one from an async closure",
+    note = "for the text of a token: `FixedToken::new`",
+    note = "a `TokenCache` goes into `BearerAuthLayer::with_cache`"
 )]
 pub trait TokenSource: Send + Sync + 'static {
     /// Asks the issuer for a token.
@@ -61,8 +65,8 @@ pub trait TokenSource: Send + Sync + 'static {
         None
     }
 
-    /// Tells the issuer that the token has served its purpose, and with it everything that brings another token without the
-    /// credentials (RFC 7009). Default: an error, so that nobody takes a token for revoked that is not.
+    /// Revokes the token at the issuer (RFC 7009), with its refresh token. Default: an error, so that nobody believes a token
+    /// was revoked when it was not.
     ///
     /// # Errors
     /// When the source cannot revoke, or the issuer refuses.
@@ -72,6 +76,19 @@ pub trait TokenSource: Send + Sync + 'static {
     fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
         let _ = token;
         async { Err(Error::config("this token source cannot revoke tokens: implement `TokenSource::revoke` for it")) }
+    }
+
+    /// Tells the issuer that what brings tokens without the credentials has served its purpose, before it brought one: a
+    /// refresh token that an earlier run of the program saved. [`TokenCache::revoke`](crate::TokenCache::revoke) calls it when
+    /// it has no token. Default: nothing, because most sources have nothing but their credentials.
+    ///
+    /// # Errors
+    /// As [`revoke`](Self::revoke).
+    ///
+    /// # Cancel safety
+    /// As [`revoke`](Self::revoke).
+    fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
     }
 
     /// Erases the type of the source.
@@ -107,6 +124,7 @@ trait DynTokenSource: Send + Sync {
     fn credentials_version(&self) -> u64;
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
+    fn revoke_unused(&self) -> BoxFuture<'_, ()>;
 }
 
 impl<T: TokenSource> DynTokenSource for T {
@@ -124,6 +142,10 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()> {
         Box::pin(TokenSource::revoke(self, token))
+    }
+
+    fn revoke_unused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(TokenSource::revoke_unused(self))
     }
 }
 
@@ -151,6 +173,10 @@ impl TokenSource for BoxTokenSource {
         self.0.revoke(token).await
     }
 
+    async fn revoke_unused(&self) -> Result<(), Error> {
+        self.0.revoke_unused().await
+    }
+
     fn boxed(self) -> BoxTokenSource {
         self
     }
@@ -174,6 +200,10 @@ macro_rules! forward_to_inner {
 
             fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
                 T::revoke(self, token)
+            }
+
+            fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
+                T::revoke_unused(self)
             }
         }
     };

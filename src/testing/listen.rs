@@ -64,7 +64,8 @@ impl IssuerServer {
         self.url("/token")
     }
 
-    /// Returns the URL of a path. The path may begin with a slash or not.
+    /// Returns the URL of a path, which may begin with a slash or not. The protected API is `/fhir` and every path below it,
+    /// such as `server.url("/fhir/Patient")`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{}", self.addr, path.trim_start_matches('/'))

@@ -69,10 +69,8 @@ impl AccessToken {
     pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
         let token: SecretString = token.into();
         let token = token.expose();
-        if !is_b64token(token) {
-            return Err(Error::unusable_token(
-                "it is empty or has characters that are not allowed in a header (RFC 6750 §2.1)",
-            ));
+        if let Some(why) = unusable_text(token) {
+            return Err(Error::unusable_token(why));
         }
         let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
         line.extend_from_slice(SCHEME.as_bytes());
@@ -222,6 +220,24 @@ fn header_value(line: Bytes) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// Returns why a text is not a token, and after a semicolon what to do if that is known.
+fn unusable_text(token: &str) -> Option<&'static str> {
+    let has = |bad: fn(char) -> bool| token.chars().any(bad);
+    if is_b64token(token) {
+        None
+    } else if token.is_empty() {
+        Some("it is empty")
+    } else if token.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+        Some("it contains a space; remove the `Bearer ` prefix")
+    } else if has(|c| c == '\n' || c == '\r') {
+        Some("it contains a line end; remove it")
+    } else if has(char::is_whitespace) {
+        Some("it contains a space")
+    } else {
+        Some("it has a character that is not allowed in a token (RFC 6750 §2.1)")
+    }
+}
+
 /// Returns whether a text is a `b64token` (RFC 6750 §2.1).
 fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
@@ -247,6 +263,22 @@ mod tests {
             assert!(AccessToken::new(bad).is_err(), "{bad:?}");
         }
         assert!(AccessToken::new("aZ09-._~+/==").is_ok());
+    }
+
+    #[test]
+    fn a_refused_token_says_what_to_do_and_not_what_it_is() {
+        for (bad, says) in [
+            ("", "it is empty; check"),
+            ("Bearer s3cret", "it contains a space; remove the `Bearer ` prefix"),
+            ("bearer s3cret\n", "it contains a space; remove the `Bearer ` prefix"),
+            ("s3cret\n", "it contains a line end; remove it"),
+            ("s3cret s3cret", "it contains a space; check"),
+            ("s3cret\"", "it has a character that is not allowed in a token"),
+            ("ääääs3cret", "it has a character that is not allowed in a token"),
+        ] {
+            let text = AccessToken::new(bad).unwrap_err().to_string();
+            assert!(text.contains(says) && !text.contains("s3cret"), "{bad:?}: {text}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tower_bearer::TokenCache;
 #[cfg(feature = "jwt")]
 use tower_bearer::grant::SigningKey;
 use tower_bearer::{
+    TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata},
     testing::{ClientAuthentication, Failure, Issuer},
 };
@@ -213,6 +214,42 @@ async fn what_one_grant_allows_of_a_shared_server_another_need_not() {
     assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
 }
 
+/// A remote server could send the secrets to a service of this machine.
+#[tokio::test]
+async fn an_endpoint_on_loopback_that_a_remote_server_names_is_allowed_only_with_plain_http() {
+    let document = json!({ "issuer": ISSUER, "token_endpoint": "http://127.0.0.1:1/token",
+        "revocation_endpoint": "http://127.0.0.1:1/revoke" });
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let token = r#"{"access_token":"t","token_type":"Bearer"}"#;
+        let body = if request.method() == "GET" { document.to_string() } else { token.to_owned() };
+        *count.lock().unwrap() += i32::from(request.method() == "POST");
+        let answer = Response::builder().header("content-type", "application/json");
+        async move { Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?) }
+    });
+    let server = AuthorizationServer::issuer(ISSUER);
+    let grant = |plain_http| {
+        let builder = ClientCredentials::builder(server.clone()).client_auth(ClientAuth::basic("client1", "s"));
+        builder.allow_plain_http(plain_http).build_with(http.clone()).unwrap()
+    };
+    let token = obtain(&grant(true)).await.unwrap();
+    let (strict, before) = (grant(false), *asked.lock().unwrap());
+    for error in [obtain(&strict).await.unwrap_err(), strict.revoke(&token).await.unwrap_err()] {
+        assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
+    }
+    assert_eq!(*asked.lock().unwrap(), before, "nothing was sent");
+}
+
+#[test]
+fn a_token_url_with_a_port_that_is_not_a_port_is_refused_before_anything_is_sent() {
+    for port in ["0", "65536", "99999", ""] {
+        let builder = ClientCredentials::builder(format!("https://issuer.test:{port}/token"));
+        let error = builder.client_auth(ClientAuth::none("c")).build_with(Issuer::new().service()).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("port"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_endpoint_that_is_gone_is_looked_up_again() {
     let issuer = Issuer::new();
@@ -320,4 +357,20 @@ async fn a_server_on_loopback_is_found_by_the_ready_made_client() {
         let source = ClientCredentials::builder(found).client_auth(ClientAuth::basic("client1", "client-secret"));
         TokenCache::new(source.build().unwrap()).token().await.unwrap();
     }
+}
+
+/// The ready-made client does not know which part of the server it asks.
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn a_deadline_of_the_ready_made_client_names_the_part_that_did_not_answer() {
+    use std::time::Duration;
+
+    use tower_bearer::grant::HttpClient;
+
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = HttpClient::builder().deadline(Duration::from_millis(100)).build().unwrap();
+    let error = Metadata::discover_with(client, url).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert!(error.to_string().starts_with("no answer from the metadata endpoint"), "{error}");
 }

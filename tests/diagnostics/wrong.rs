@@ -1,4 +1,4 @@
-//! Three mistakes. This file does not compile: `tests/diagnostics.rs` reads what the compiler says about it.
+//! Mistakes. This file does not compile: `tests/diagnostics.rs` reads what the compiler says about it.
 
 use std::{
     future::Ready,
@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::{BearerAuthLayer, FixedToken};
 
 fn main() {}
@@ -23,6 +23,28 @@ fn is_service<B>(_: impl Service<Request<B>>) {}
 fn a_body_that_is_not_clone() {
     let client = Client::builder(TokioExecutor::new()).build_http::<Incoming>();
     is_service::<Incoming>(BearerAuthLayer::new(source()).layer(client));
+}
+
+/// As users write it.
+async fn a_service_that_is_not_clone_and_is_called() {
+    struct OnlyReady;
+
+    impl Service<Request<String>> for OnlyReady {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = Ready<Result<Response<String>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<String>) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    let mut api = ServiceBuilder::new().layer(BearerAuthLayer::new(source())).service(OnlyReady);
+    let _ = api.ready().await.unwrap().call(Request::new(String::new())).await;
 }
 
 fn a_service_that_is_not_clone() {

@@ -36,7 +36,7 @@ pub enum SigningAlgorithm {
 }
 
 impl PrivateKey {
-    /// Reads a key from PEM text (RFC 7468): PKCS#8, or PKCS#1 for RSA. ring requires RSA keys of 2048 to 4096 bits, and EC
+    /// Reads a key from PEM text (RFC 7468): PKCS#8, or PKCS#1 for RSA. ring requires RSA keys of 2048, 3072 or 4096 bits, and EC
     /// keys with their public key.
     pub(super) fn from_pem(pem: &str) -> Option<Self> {
         let rng = SystemRandom::new();

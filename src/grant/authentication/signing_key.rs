@@ -18,7 +18,8 @@ const MIN_SECRET: usize = 32;
 /// A private key that signs assertions, with its algorithm and its `kid`.
 ///
 /// The key is PEM text: PKCS#8 (`PRIVATE KEY`) for RSA, P-256, P-384 and Ed25519, or PKCS#1 (`RSA PRIVATE KEY`). RSA keys
-/// have 2048 to 4096 bits. EC keys contain their public key, as OpenSSL writes them.
+/// have 2048, 3072 or 4096 bits, and a public exponent of 65537 or more. EC keys name their curve and contain their public key,
+/// as OpenSSL writes them.
 ///
 /// A key that is given as text is checked when the grant is built. A [file](Secret::file) is read and checked for each
 /// signature, so a new key needs no restart.
@@ -163,7 +164,7 @@ fn check_form(pem: &str) -> Result<(), Error> {
 
 fn unusable_key() -> Error {
     Error::config(
-        "the private key cannot be used: give an unencrypted PEM key that is RSA with at least 2048 bits (and at most 4096), \
+        "the private key cannot be used: give an unencrypted PEM key that is RSA with 2048, 3072 or 4096 bits, \
          P-256 or P-384 with its public key in it, or Ed25519",
     )
 }

@@ -16,7 +16,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower_service::Service;
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, DeadlineElapsed};
 
 /// An HTTPS client for token requests, made of hyper-util and rustls. It uses HTTP/1.1, and also HTTP/2 with the feature
 /// `http2`.
@@ -44,7 +44,7 @@ impl Service<Request<Full<Bytes>>> for HttpClient {
         let deadline = self.deadline;
         let response = tokio::time::timeout(deadline, self.client.request(request));
         Box::pin(async move {
-            let response = response.await.map_err(|_| Error::timeout(deadline))??;
+            let response = response.await.map_err(|_| DeadlineElapsed(deadline))??;
             Ok(response.map(HttpClientBody))
         })
     }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 
 use crate::{
     error::Error,
-    grant::exchange::{
-        http_service::HttpService,
-        reply::{SentSecrets, ServerReply},
+    grant::{
+        exchange::{http_service::HttpService, reply::ServerReply, sent_secrets::SentSecrets},
+        server::url::server_name,
     },
     recursion::Renewing,
 };
@@ -35,7 +35,37 @@ impl<C: HttpService> HttpExchange<C> {
         sent: Option<SentSecrets>,
     ) -> Result<ServerReply, Error> {
         Renewing::mark(request.extensions_mut());
+        let server = shown_server(request.uri(), sent.as_ref());
         let response = timeout(self.deadline, self.http.send_request(request)).await;
-        ServerReply::new(response.map_err(|_| Error::timeout(self.deadline))??, sent)
+        let response = response.unwrap_or_else(|_| Err(Error::timeout(self.deadline)));
+        ServerReply::new(response.map_err(|error| error.about(&server))?, server, sent)
+    }
+}
+
+/// Returns how errors name the server. Metadata says where an endpoint is, and a server could repeat a secret there.
+fn shown_server(uri: &Uri, sent: Option<&SentSecrets>) -> String {
+    let server = server_name(uri);
+    if sent.is_some_and(|sent| sent.are_repeated_in(&server)) { "a host that contains a secret".into() } else { server }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::exchange::form::Form;
+
+    #[test]
+    fn errors_name_scheme_host_and_port_and_no_secret() {
+        let mut form = Form::new();
+        form.append("password", "s3cret");
+        let sent = SentSecrets { form, client_secret: Some("cl1ent".into()), authorization: None };
+        for (url, shown) in [
+            ("https://auth.example.org/tenant/token?key=hidden", "https://auth.example.org"),
+            ("http://user:hidden@127.0.0.1:8080/token", "http://127.0.0.1:8080"),
+            ("https://[::1]:8443/token", "https://[::1]:8443"),
+            ("https://s3cret.example.org/token", "a host that contains a secret"),
+            ("https://cl1ent.example.org/token", "a host that contains a secret"),
+        ] {
+            assert_eq!(shown_server(&url.parse().unwrap(), Some(&sent)), shown);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,10 +17,9 @@ use crate::{
     clock,
     error::Error,
     grant::{
-        exchange::{form::Form, http_service::CollectedBody, lenient},
+        exchange::{http_service::CollectedBody, lenient, sent_secrets::SentSecrets},
         server::url::redacted,
     },
-    secret_string::SecretString,
 };
 
 /// The codes of RFC 6749 §5.2 and RFC 7009 §2.2.1. They are shown even if a secret that was sent is the same text.
@@ -37,18 +36,13 @@ const REGISTERED_CODES: [&str; 7] = [
 /// The deepest nesting of JSON that is read.
 const MAX_DEPTH: u32 = 64;
 
-/// The secrets of a request. They must not come back in an error.
-pub(crate) struct SentSecrets {
-    pub(crate) form: Form,
-    /// The client secret, if it was sent in a header.
-    pub(crate) client_secret: Option<SecretString>,
-}
-
 /// A whole reply to a request.
 pub(crate) struct ServerReply {
     pub(crate) status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// How errors name the server.
+    server: String,
     sent: Option<SentSecrets>,
 }
 
@@ -66,18 +60,24 @@ impl ServerReply {
     ///
     /// # Errors
     /// When it is a redirect. Redirects are not followed: the credentials would go to another server.
-    pub(crate) fn new(response: Response<CollectedBody>, sent: Option<SentSecrets>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        response: Response<CollectedBody>,
+        server: String,
+        sent: Option<SentSecrets>,
+    ) -> Result<Self, Error> {
         let (head, CollectedBody(body)) = response.into_parts();
-        let reply = Self { status: head.status, headers: head.headers, body, sent };
+        let reply = Self { status: head.status, headers: head.headers, body, server, sent };
         if !reply.status.is_redirection() {
             return Ok(reply);
         }
-        let target = redirect_target(&reply.headers);
-        Err(Error::redirected(if reply.repeats_secret(&target) {
-            "not shown, because it contains a secret".into()
-        } else {
-            target
-        }))
+        let shown = match redirect_target(&reply.headers) {
+            None => "the reply does not say where".to_owned(),
+            Some(target) if reply.repeats_secret(&without_query(&target)) => {
+                "not shown, because it contains a secret".to_owned()
+            }
+            Some(target) => redacted(&target),
+        };
+        Err(Error::redirected(shown).about(&reply.server))
     }
 
     /// Reads the JSON object in the body, or says why there is none. It takes the body: call it once. The memory of the body
@@ -109,11 +109,12 @@ impl ServerReply {
         let Refusal { code, description } = refusal;
         let is_safe = REGISTERED_CODES.contains(&code.as_str()) || (is_code(&code) && !self.repeats_secret(&code));
         let code = if is_safe { code } else { "an unreadable error code".to_owned() };
-        self.with_retry_after(Error::refused(self.status, code, description.filter(|_| show_description)))
+        self.complete(Error::refused(self.status, code, description.filter(|_| show_description)))
     }
 
-    /// Adds the wait that the server asked for to an error.
-    pub(crate) fn with_retry_after(&self, error: Error) -> Error {
+    /// Adds to an error which server it is about, and the wait that the server asked for.
+    pub(crate) fn complete(&self, error: Error) -> Error {
+        let error = error.about(&self.server);
         match retry_after(&self.headers) {
             Some(wait) => error.with_retry_after(wait),
             None => error,
@@ -126,14 +127,7 @@ impl ServerReply {
     }
 
     fn repeats_secret(&self, text: &str) -> bool {
-        self.sent.as_ref().is_some_and(|sent| sent.has_secret_in(text))
-    }
-}
-
-impl SentSecrets {
-    fn has_secret_in(&self, text: &str) -> bool {
-        let secret = self.client_secret.as_ref().map_or("", SecretString::expose);
-        self.form.has_secret_in(text) || (!secret.is_empty() && text.contains(secret))
+        self.sent.as_ref().is_some_and(|sent| sent.are_repeated_in(text))
     }
 }
 
@@ -194,10 +188,13 @@ fn is_code(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-fn redirect_target(headers: &HeaderMap) -> String {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let target = location.and_then(|value| value.parse().ok());
-    target.map_or("the reply does not say where".to_owned(), |uri| redacted(&uri))
+fn redirect_target(headers: &HeaderMap) -> Option<Uri> {
+    headers.get(LOCATION)?.to_str().ok()?.parse().ok()
+}
+
+/// Returns all of a URL that may be shown, in its whole length.
+fn without_query(uri: &Uri) -> String {
+    format!("{}{}", uri.authority().map_or("", |authority| authority.as_str()), uri.path())
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

@@ -29,6 +29,8 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
+///
+/// With `build()`, the type is `ClientCredentials<HttpClient>`, for example in a field of a struct.
 pub type ClientCredentials<C> = Grant<ClientCredentialsFlow, C>;
 
 /// Settings of [`ClientCredentials`]; each method states its default.

@@ -28,6 +28,8 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
+///
+/// With `build()`, the type is `JwtBearer<HttpClient>`, for example in a field of a struct.
 pub type JwtBearer<C> = Grant<JwtBearerFlow, C>;
 
 /// Settings of a [`JwtBearer`]; each method states its default.

@@ -26,6 +26,8 @@ use crate::{
 /// # }
 /// # Ok(()) }
 /// ```
+///
+/// With `build()`, the type is `TokenExchange<HttpClient>`, for example in a field of a struct.
 pub type TokenExchange<C> = Grant<TokenExchangeFlow, C>;
 
 /// Settings of a [`TokenExchange`]; each method states its default.

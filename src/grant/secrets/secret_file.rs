@@ -39,7 +39,12 @@ impl SecretFile {
         let file = Arc::clone(&self);
         let reading = tokio::task::spawn_blocking(move || read_file(&file.path)).await;
         let read = reading.map_err(|_| Error::no_runtime())?;
-        read.map_err(|error| Error::unreadable(format!("the file {} cannot be read ({error})", self.path.display())))
+        read.map_err(|error| {
+            Error::unreadable(format!(
+                "the file {} cannot be read ({error}); check the path and its permissions",
+                self.path.display()
+            ))
+        })
     }
 
     /// Returns a number that changes when the file changes. It costs one `stat`, which follows symbolic links.

@@ -8,7 +8,7 @@ use crate::{
         exchange::{http_exchange::HttpExchange, http_service::HttpService},
         server::{
             metadata::{Metadata, MetadataDocument},
-            url::{Url, redacted},
+            url::{Url, redacted, server_name},
         },
     },
 };
@@ -69,16 +69,17 @@ pub(crate) async fn discover_issuer<C: HttpService>(
         // A server that is unreachable or busy would be so at the other URL too.
         found => found,
     };
-    let document = found.map_err(|error| error.at(METADATA))?;
+    let document = found.map_err(at(&url))?;
     if document.issuer.as_deref() != Some(issuer) {
         let named = document.issuer.as_deref().and_then(|named| named.parse().ok());
         let named = named.map_or("no issuer".to_owned(), |named| redacted(&named));
         return Err(Error::unusable_response(format!(
             "it is the metadata of {named}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)"
         ))
-        .at(METADATA));
+        .at(METADATA)
+        .about(&server_name(&url.uri)));
     }
-    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(|error| error.at(METADATA))
+    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(&url))
 }
 
 /// Finds the metadata of a FHIR server's authorization server. Its `issuer`, if it has one, is not the FHIR server.
@@ -89,9 +90,12 @@ pub(crate) async fn discover_smart<C: HttpService>(
     let base = check_fhir_base(fhir_base, exchange.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
     let document = fetch(exchange, &url).await;
-    document
-        .and_then(|document| Metadata::from_document(document, &base, exchange.plain_http, true))
-        .map_err(|error| error.at(METADATA))
+    document.and_then(|document| Metadata::from_document(document, &base, exchange.plain_http, true)).map_err(at(&base))
+}
+
+/// Says where an error happened.
+fn at(location: &Url) -> impl Fn(Error) -> Error {
+    |error| error.at(METADATA).about(&server_name(&location.uri))
 }
 
 async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<MetadataDocument, Error> {
@@ -101,7 +105,7 @@ async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut reply = exchange.send(request, None).await?;
     if !reply.status.is_success() {
-        return Err(reply.with_retry_after(Error::unexplained_status(reply.status)));
+        return Err(reply.complete(Error::unexplained_status(reply.status)));
     }
     reply.json().map_err(Error::unusable_response)
 }

@@ -1,0 +1,67 @@
+//! Whether a request is sent again after its first answer.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use crate::{
+    cache::AfterRejection,
+    error::Error,
+    extensions::NotRetried,
+    future::attempt::{Renewal, Sent},
+    replay::Replay,
+    token::AccessToken,
+    verdict::Verdict,
+};
+
+/// What follows a first answer that was not accepted.
+pub(super) enum Next {
+    /// The answer goes to the caller. The request is not sent again, for this reason.
+    PassOn(NotRetried),
+    /// The request is sent again with this token.
+    Resend(AccessToken),
+    /// The request is sent again when this renewal brings another token.
+    Renew(Renewal),
+}
+
+/// Decides what follows. The questions, in this order: is the answer a rejection, can the request be sent again, is the token
+/// still the newest one, may it be renewed.
+pub(super) fn after_answer<S, B, ResB, R: Replay<B>>(
+    verdict: Verdict,
+    answer: &Response<ResB>,
+    first: &Sent<S, R::Kept, R>,
+) -> Next {
+    let core = &first.config.cache.core;
+    let generation = first.attempt.generation;
+    Next::PassOn(match verdict {
+        Verdict::Rejected => match (core.rejected(generation), &first.retry) {
+            // The token is renewed all the same, for the next request.
+            (_, None) => NotRetried::NotReplayable,
+            (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
+            (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
+            (AfterRejection::Newer(token), Some(_)) => return Next::Resend(token),
+            (AfterRejection::Wait(pending), Some(_)) => return Next::Renew(Box::pin(Arc::clone(core).wait(pending))),
+        },
+        insufficient => {
+            // The API knows the token well enough to say what it lacks.
+            core.accepted(generation, insufficient, answer);
+            match insufficient {
+                Verdict::InsufficientScope => NotRetried::InsufficientScope,
+                _ => NotRetried::InsufficientUserAuthentication,
+            }
+        }
+    })
+}
+
+/// Decides whether the renewal brought a token to send the request again with. `rejected` is the generation that was
+/// rejected.
+///
+/// # Errors
+/// Returns why the request is not sent again.
+pub(super) fn after_renewal(renewed: Result<AccessToken, Error>, rejected: u64) -> Result<AccessToken, NotRetried> {
+    match renewed {
+        Err(error) => Err(NotRetried::RenewalFailed { error }),
+        Ok(token) if token.generation() == rejected => Err(NotRetried::SameToken),
+        Ok(token) => Ok(token),
+    }
+}
