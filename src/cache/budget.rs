@@ -89,16 +89,24 @@ pub(crate) struct BudgetState {
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
-    /// Whether a retry was accepted.
-    proven: bool,
-    /// Whether any request was accepted, as far as acceptances are watched.
-    accepted: bool,
+    proof: Proof,
     /// Whether its first rejection was taken for a revocation, where no retry was accepted.
     believed_revoked: Option<bool>,
     struck: bool,
     /// Since when it lacks an acceptance. If its predecessor was accepted, that is its issue: it may be revoked before the
     /// first acceptance.
     unaccepted_since: Option<Instant>,
+}
+
+/// What shows that the newest token's renewal helped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Proof {
+    #[default]
+    Missing,
+    /// A request was accepted, other than a retry.
+    Accepted,
+    /// A retry was accepted.
+    Retried,
 }
 
 /// Renewals while limited: when the last one was, and how long the next one has to wait.
@@ -173,7 +181,7 @@ impl BudgetState {
     /// Notes whether a retry with the newest token was accepted.
     pub(crate) fn retried(&mut self, accepted: bool, now: Instant) {
         if accepted {
-            self.newest.proven = true;
+            self.newest.proof = Proof::Retried;
             self.early.interval = Duration::ZERO;
         } else {
             self.last_rejection = Some(now);
@@ -183,13 +191,14 @@ impl BudgetState {
 
     /// Notes that a request with the newest token was accepted, other than a retry.
     pub(crate) fn accepted(&mut self) {
-        self.newest.accepted = true;
+        if self.newest.proof == Proof::Missing {
+            self.newest.proof = Proof::Accepted;
+        }
     }
 
     /// Returns whether a rejection caused the renewal that brought the newest token, and nothing has shown yet that it helped.
     pub(crate) fn wants_proof(&self) -> bool {
-        let NewestToken { by_rejection, proven, accepted, .. } = self.newest;
-        by_rejection && !proven && !accepted
+        self.newest.by_rejection && self.newest.proof == Proof::Missing
     }
 
     /// Returns whether renewals are held back.
@@ -238,11 +247,10 @@ impl BudgetState {
 
     /// Returns whether the rejection of the newest token is taken for a revocation, because it was proven before.
     fn is_believed_revoked(&mut self, now: Instant) -> bool {
-        if self.newest.proven {
-            return self.dies_old_or_seldom(self.budget.first / 2, now);
-        }
-        if !self.newest.accepted {
-            return false;
+        match self.newest.proof {
+            Proof::Missing => return false,
+            Proof::Retried => return self.dies_old_or_seldom(self.budget.first / 2, now),
+            Proof::Accepted => {}
         }
         // At its first rejection: a bad endpoint goes on rejecting it until it is old.
         if self.newest.believed_revoked.is_none() {

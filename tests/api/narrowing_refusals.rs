@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, advance, sleep};
@@ -113,6 +114,23 @@ async fn ten_scopes_at_once_with_good_credentials_wait_for_the_first_and_no_more
     futures::future::join_all(all).await;
     assert_eq!(asked.load(SeqCst), 10);
     assert!(start.elapsed() < SECOND / 5, "{:?}", start.elapsed());
+}
+
+/// Its runtime is not driven any more.
+#[test]
+fn a_try_of_the_credentials_that_nobody_drives_does_not_hold_back_the_others() {
+    let runtime =
+        |paused| tokio::runtime::Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap();
+    let (source, asked) = scripted(|n| Ok(AccessToken::new(format!("t{n}"))?.with_expires_in(HOUR)));
+    let cache = TokenCache::new(source);
+    let (idle, driven) = (runtime(false), runtime(true));
+    idle.block_on(async {
+        assert!(cache.narrowed(&scope(0)).unwrap().token().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    });
+    assert_eq!(asked.load(SeqCst), 1);
+    driven.block_on(cache.narrowed(&scope(1)).unwrap().token()).unwrap();
+    driven.block_on(cache.token()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
