@@ -44,8 +44,14 @@ mod renewal;
 mod renewal_ages;
 #[path = "api/renewal_failures.rs"]
 mod renewal_failures;
+#[path = "api/renewal_kept.rs"]
+mod renewal_kept;
+#[path = "api/renewal_late.rs"]
+mod renewal_late;
 #[path = "api/renewal_placement.rs"]
 mod renewal_placement;
+#[path = "api/renewal_proof.rs"]
+mod renewal_proof;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
 #[path = "api/replay.rs"]

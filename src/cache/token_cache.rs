@@ -94,7 +94,8 @@ impl TokenCache {
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
     ///
     /// The cache stops serving the newest token, and begins its renewal in the background, both within the
-    /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
+    /// [`RejectionBudget`](crate::cache::RejectionBudget). If the renewal fails, the token is served again. The rejection of an
+    /// older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
     #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
@@ -112,11 +113,11 @@ impl TokenCache {
 
     /// Forgets the token and every failure, so that the next request asks the source.
     ///
-    /// It is for an operator who has corrected what was wrong. A renewal in progress goes on. The caches that this one was
-    /// [narrowed](Self::narrowed) to are reset too.
+    /// It is for an operator who has corrected what was wrong. A renewal in progress no longer counts: neither its token nor
+    /// its failure is used. Requests that wait for it wait for the next one, which begins when it has ended. The caches that
+    /// this one was [narrowed](Self::narrowed) to are reset too.
     pub fn reset(&self) {
-        self.core.change(|state| state.reset(&self.core.settings));
-        self.core.refusal.set(None);
+        self.core.reset();
         self.narrowed.all().iter().for_each(Self::reset);
     }
 
