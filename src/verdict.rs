@@ -76,6 +76,24 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// Returns whether an answer with this verdict proves that the API accepted the token.
+    ///
+    /// Only an answer that comes from behind authentication does: a success, a 304, or the statement that the token is not
+    /// sufficient. Any other may come from a proxy, a rate limit or a router that did not check the token. A failed gRPC call
+    /// has the status 200.
+    pub(crate) fn proves_token(self, status: StatusCode, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Rejected => false,
+            Self::InsufficientScope | Self::InsufficientUserAuthentication => true,
+            Self::Accepted => {
+                (status.is_success() || status == StatusCode::NOT_MODIFIED)
+                    && headers.get("grpc-status").is_none_or(|code| code == "0")
+            }
+        }
+    }
+}
+
 /// The rule that a layer uses.
 #[derive(Clone)]
 pub(crate) enum VerdictRule {
@@ -166,6 +184,26 @@ mod tests {
         for status in [200, 400, 404, 419, 500] {
             assert_eq!(verdict(status, "Bearer error=insufficient_scope"), Verdict::Accepted, "{status}");
         }
+    }
+
+    #[test]
+    fn only_an_answer_from_behind_authentication_proves_the_token() {
+        let proves = |verdict: Verdict, status: u16, grpc: &'static str| {
+            let mut headers = HeaderMap::new();
+            if !grpc.is_empty() {
+                headers.insert("grpc-status", grpc.parse().unwrap());
+            }
+            verdict.proves_token(StatusCode::from_u16(status).unwrap(), &headers)
+        };
+        for status in [200, 201, 204, 206, 304] {
+            assert!(proves(Verdict::Accepted, status, ""), "{status}");
+        }
+        for status in [302, 400, 403, 404, 408, 409, 421, 425, 429, 500, 503] {
+            assert!(!proves(Verdict::Accepted, status, ""), "{status}");
+        }
+        assert!(proves(Verdict::Accepted, 200, "0"));
+        assert!(!proves(Verdict::Accepted, 200, "14") && !proves(Verdict::Accepted, 200, "8"));
+        assert!(proves(Verdict::InsufficientScope, 403, "") && !proves(Verdict::Rejected, 200, "16"));
     }
 
     #[test]

@@ -44,8 +44,14 @@ mod renewal;
 mod renewal_ages;
 #[path = "api/renewal_failures.rs"]
 mod renewal_failures;
+#[path = "api/renewal_kept.rs"]
+mod renewal_kept;
+#[path = "api/renewal_late.rs"]
+mod renewal_late;
 #[path = "api/renewal_placement.rs"]
 mod renewal_placement;
+#[path = "api/renewal_proof.rs"]
+mod renewal_proof;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
 #[path = "api/replay.rs"]
@@ -58,6 +64,8 @@ mod required_scopes;
 mod retry;
 #[path = "api/revocation.rs"]
 mod revocation;
+#[path = "api/rotation.rs"]
+mod rotation;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[path = "api/scopes_model.rs"]
@@ -70,6 +78,8 @@ mod secret_places;
 mod secrets;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stopped_runtimes.rs"]
+mod stopped_runtimes;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

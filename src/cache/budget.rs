@@ -9,6 +9,10 @@
 //! A token whose *retry* was accepted has proved that its renewal helped. Its later rejection is a new revocation and not a
 //! strike, unless tokens keep dying young (`YOUNG_DEATHS`).
 //!
+//! Without a retry (it is switched off, the body is too large, the caller is gone), the first request that is accepted with the
+//! new token proves it. Such a proof is weaker, because another endpoint may have rejected the old token. So a token counts as
+//! dying young for longer (`YOUNG_WITHOUT_RETRY`). An answer that does not show that somebody checked the token proves nothing.
+//!
 //! While limited, the budget must not hide a real revocation behind one bad endpoint. It is told when the token is accepted
 //! anywhere. A token that was accepted, and then was not accepted for `silence` although requests carry it, is renewed at
 //! once, if the rejections in a row are three times as many as usual between two acceptances. These early renewals have an
@@ -26,6 +30,10 @@ use crate::cache::backoff::LONGEST;
 /// How many tokens in a row may be accepted once and then rejected within half the first interval, before the next counts as
 /// a strike. An API that accepts each token only once would otherwise cost a renewal a request.
 const YOUNG_DEATHS: u32 = 8;
+
+/// A token without an accepted retry dies young before this part of the longest interval: 15 s by default. One bad endpoint
+/// that is never retried looks like a revocation each time that it is called.
+const YOUNG_WITHOUT_RETRY: u32 = 8;
 
 /// The bound on renewals that rejections cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +89,12 @@ pub(crate) struct BudgetState {
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
+    /// Whether a retry was accepted.
     proven: bool,
+    /// Whether any request was accepted, as far as acceptances are watched.
+    accepted: bool,
+    /// Whether its first rejection was taken for a revocation, where no retry was accepted.
+    believed_revoked: Option<bool>,
     struck: bool,
     /// Since when it lacks an acceptance. If its predecessor was accepted, that is its issue: it may be revoked before the
     /// first acceptance.
@@ -128,10 +141,10 @@ impl BudgetState {
         self.newest = NewestToken { at: Some(now), by_rejection, unaccepted_since, ..NewestToken::default() };
     }
 
-    /// Notes that the newest token was rejected on a first attempt, and returns whether it may be renewed because of that.
+    /// Notes that the newest token was rejected on a first attempt.
     ///
     /// `accepted` is when it was last accepted, which is watched while limited.
-    pub(crate) fn may_renew(&mut self, accepted: Option<Instant>, now: Instant) -> bool {
+    pub(crate) fn rejected(&mut self, accepted: Option<Instant>, now: Instant) {
         self.recover_when_quiet(now);
         if accepted > self.last_rejection && self.run.end() {
             self.early.interval = Duration::ZERO;
@@ -139,9 +152,14 @@ impl BudgetState {
         self.run.now = self.run.now.saturating_add(1);
         self.last_rejection = Some(now);
         self.accepted |= accepted.is_some();
-        if self.newest.by_rejection && !(self.newest.proven && self.is_believed_revoked(now)) {
+        if self.newest.by_rejection && !self.is_believed_revoked(now) {
             self.strike(now);
         }
+    }
+
+    /// Does the same, and returns whether the token may be renewed because of that.
+    pub(crate) fn may_renew(&mut self, accepted: Option<Instant>, now: Instant) -> bool {
+        self.rejected(accepted, now);
         let Some(not_before) = self.not_before else { return true };
         if now >= not_before {
             self.not_before = Some(now + self.interval());
@@ -163,9 +181,25 @@ impl BudgetState {
         }
     }
 
+    /// Notes that a request with the newest token was accepted, other than a retry.
+    pub(crate) fn accepted(&mut self) {
+        self.newest.accepted = true;
+    }
+
+    /// Returns whether a rejection caused the renewal that brought the newest token, and nothing has shown yet that it helped.
+    pub(crate) fn wants_proof(&self) -> bool {
+        let NewestToken { by_rejection, proven, accepted, .. } = self.newest;
+        by_rejection && !proven && !accepted
+    }
+
     /// Returns whether renewals are held back.
     pub(crate) fn is_limited(&self) -> bool {
         self.not_before.is_some()
+    }
+
+    /// Returns whether renewals are held back, and there was a rejection recently.
+    pub(crate) fn holds_back(&self, now: Instant) -> bool {
+        self.is_limited() && !self.is_quiet(now)
     }
 
     /// Returns how long it takes until a rejection may cause a renewal, while renewals are held back.
@@ -193,14 +227,33 @@ impl BudgetState {
     /// Forgets what was seen when there was no rejection for twice the longest interval. Not sooner, because an endpoint that
     /// is called every few seconds would get a free renewal each time.
     fn recover_when_quiet(&mut self, now: Instant) {
-        if self.last_rejection.is_some_and(|at| now.duration_since(at) > 2 * self.budget.max) {
+        if self.is_quiet(now) {
             *self = Self { newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
         }
     }
 
-    /// Returns whether the rejection of a proven token is taken for a revocation.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.last_rejection.is_some_and(|at| now.duration_since(at) > 2 * self.budget.max)
+    }
+
+    /// Returns whether the rejection of the newest token is taken for a revocation, because it was proven before.
     fn is_believed_revoked(&mut self, now: Instant) -> bool {
-        let young = self.newest.at.is_some_and(|at| now.duration_since(at) < self.budget.first / 2);
+        if self.newest.proven {
+            return self.dies_old_or_seldom(self.budget.first / 2, now);
+        }
+        if !self.newest.accepted {
+            return false;
+        }
+        // At its first rejection: a bad endpoint goes on rejecting it until it is old.
+        if self.newest.believed_revoked.is_none() {
+            self.newest.believed_revoked = Some(self.dies_old_or_seldom(self.budget.max / YOUNG_WITHOUT_RETRY, now));
+        }
+        self.newest.believed_revoked == Some(true)
+    }
+
+    /// Notes the death of a token. Returns `false` if too many in a row died before the age of `youth`.
+    fn dies_old_or_seldom(&mut self, youth: Duration, now: Instant) -> bool {
+        let young = self.newest.at.is_some_and(|at| now.duration_since(at) < youth);
         self.young_deaths = if young { self.young_deaths + 1 } else { 0 };
         self.young_deaths < YOUNG_DEATHS
     }
@@ -267,6 +320,41 @@ mod tests {
             assert!(state.may_renew(None, now), "revocation {second}");
             state.issued(true, now);
             state.retried(true, now);
+        }
+    }
+
+    /// Plays an hour without retries, in which the newest token is accepted, and then rejected, each `period`. Returns how many
+    /// renewals there were, and how many rejections were passed on.
+    fn without_retries(period: Duration) -> (u32, u32) {
+        let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        state.issued(false, start);
+        let (mut renewals, mut passed_on) = (0, 0);
+        for n in 1..=3600 / u32::try_from(period.as_secs()).unwrap() {
+            let now = start + period * n;
+            if state.may_renew(None, now) {
+                renewals += 1;
+                state.issued(true, now);
+                assert!(state.wants_proof());
+            } else {
+                passed_on += 1;
+            }
+            state.accepted();
+        }
+        (renewals, passed_on)
+    }
+
+    #[test]
+    fn without_retries_a_token_that_was_accepted_is_renewed_at_once_each_time_it_is_revoked() {
+        for seconds in [16, 30, 60, 100, 119, 200] {
+            assert_eq!(without_retries(seconds * SECOND), (3600 / seconds, 0), "each {seconds} s");
+        }
+    }
+
+    #[test]
+    fn without_retries_one_bad_endpoint_that_is_called_often_is_limited() {
+        for seconds in [1, 2, 5] {
+            let (renewals, passed_on) = without_retries(seconds * SECOND);
+            assert!(renewals <= 37 + YOUNG_DEATHS && passed_on > 600, "{renewals} each {seconds} s");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         failure_streak::SharedRefusal,
         published::Published,
         settings::Settings,
-        single_flight::{Joined, Leader, SingleFlight},
+        single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
     },
     error::Error,
@@ -51,6 +51,15 @@ impl CacheCore {
         })
     }
 
+    /// Forgets the token and every failure. A renewal in progress no longer counts.
+    pub(crate) fn reset(&self) {
+        self.flight.supersede(|state| {
+            state.reset(&self.settings);
+            self.published.publish(state);
+        });
+        self.refusal.set(None);
+    }
+
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
     pub(crate) fn decide(
         &self,
@@ -67,12 +76,21 @@ impl CacheCore {
         })
     }
 
-    /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought.
-    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) {
+    /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought. Returns
+    /// `false` if it changed nothing, because it no longer counts.
+    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) -> bool {
         self.flight.complete(leader, |state| {
             let renewed = change(state);
             self.published.publish(state);
             renewed
+        })
+    }
+
+    /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
+    pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
+        self.flight.abandon(waiter, |state| {
+            state.keep_rejected();
+            self.published.publish(state);
         });
     }
 

@@ -60,7 +60,7 @@ impl CacheState {
 
     /// Decides what a request does that found no fresh token.
     pub(crate) fn decide_lookup(&self, at: &Conditions) -> Decision {
-        match self.usable(at) {
+        match self.usable(at.now, at.wall) {
             Some(token) => {
                 let renew = token.is_stale(at.now) && !at.renewing && self.backing_off(at).is_none();
                 Decision::Serve { token: Arc::clone(token), renew }
@@ -73,28 +73,33 @@ impl CacheState {
     pub(crate) fn decide_rejection(&mut self, generation: u64, at: &Conditions) -> Decision {
         if generation != self.generation() {
             // A late rejection of a token that was replaced since.
-            return match self.usable(at) {
+            return match self.usable(at.now, at.wall) {
                 Some(token) => Decision::Serve { token: Arc::clone(token), renew: false },
                 None => self.renew(at),
             };
         }
         let was_limited = self.budget.is_limited();
-        if !at.renewing && !self.is_rejected() {
+        // Otherwise this renewal was granted to an earlier rejection, and was dropped with its runtime.
+        if !at.renewing && !matches!(self.standing, Standing::Doubted | Standing::Rejected) {
             let accepted = self.served().and_then(|served| served.accepted_at());
+            if let Some(error) = self.backing_off(at) {
+                self.budget.rejected(accepted, at.now);
+                if self.standing == Standing::Good {
+                    self.standing = Standing::Kept;
+                }
+                return Decision::Fail(error);
+            }
             if !self.budget.may_renew(accepted, at.now) {
                 return Decision::BudgetSpent;
             }
         }
         self.standing = match self.standing {
-            Standing::Good | Standing::Doubted if was_limited => Standing::Doubted,
-            _ => Standing::Rejected,
+            Standing::Good if was_limited => Standing::Doubted,
+            Standing::Good => Standing::Rejected,
+            Standing::Kept => Standing::Doubted,
+            unchanged @ (Standing::Doubted | Standing::Rejected | Standing::Forgotten) => unchanged,
         };
         self.renew(at)
-    }
-
-    /// Returns the token that is served, unless it has expired.
-    fn usable(&self, at: &Conditions) -> Option<&Arc<ServedToken>> {
-        self.served().filter(|served| !served.is_expired(at.now, at.wall))
     }
 
     /// Decides what a request does that needs a new token.
@@ -321,11 +326,53 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_renewal_after_a_rejection_fails_the_requests_that_follow() {
+    fn when_its_renewal_fails_a_rejected_token_is_served_again_and_each_rejection_tries_again_after_the_wait() {
         let mut played = Played::issued();
         assert_eq!(played.rejected(1), "wait");
         played.fail(&refused());
-        assert_eq!((played.lookup(), played.rejected(1)), ("fail Terminal".into(), "fail Terminal".into()));
+        assert_eq!((played.lookup(), played.rejected(1)), ("serve t1".into(), "fail Terminal".into()));
+        assert!(matches!(played.state.reason(), Reason::Rejected { .. }));
+        played.pass(60 * SECOND);
+        assert_eq!(played.lookup(), "serve t1", "only a rejection tries again");
+        assert_eq!(played.rejected(1), "wait");
+        played.at.renewing = true;
+        assert_eq!((played.lookup(), played.rejected(1)), ("serve t1".into(), "wait".into()));
+        played.at.renewing = false;
+        played.fail(&refused());
+        assert_eq!((played.lookup(), played.rejected(1)), ("serve t1".into(), "fail Terminal".into()));
+        played.pass(3600 * SECOND);
+        assert_eq!(played.lookup(), "wait", "it has expired");
+    }
+
+    #[test]
+    fn a_token_that_is_rejected_while_the_source_is_not_asked_goes_on_being_served() {
+        let mut played = Played::issued();
+        played.fail(&refused());
+        assert_eq!((played.rejected(1), played.lookup()), ("fail Terminal".into(), "serve t1".into()));
+        assert!(played.state.is_watched());
+    }
+
+    #[test]
+    fn a_forgotten_token_is_not_served_after_a_failure_either() {
+        let mut played = Played::issued();
+        played.state.forget();
+        assert_eq!(played.rejected(1), "wait");
+        played.fail(&refused());
+        assert_eq!(played.lookup(), "fail Terminal");
+    }
+
+    #[test]
+    fn rejections_while_the_source_is_not_asked_are_not_a_quiet_time() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        played.issue("t2");
+        played.state.retried(2, false, played.at.now);
+        played.fail(&refused().with_retry_after(600 * SECOND));
+        for _ in 0..6 {
+            assert_eq!(played.rejected(2), "fail Terminal");
+            played.pass(90 * SECOND);
+        }
+        assert!(played.state.is_limited());
     }
 
     #[test]

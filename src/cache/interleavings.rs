@@ -17,6 +17,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use http::Response;
 use shuttle::{
     Config, Runner,
     future::{block_on, yield_now},
@@ -30,6 +31,7 @@ use crate::{
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,
+    verdict::Verdict,
 };
 
 /// How many schedules each test tries, of each of two kinds.
@@ -78,13 +80,16 @@ struct Subject {
     log: Arc<Log>,
     /// Whether the second attempt of a request is accepted.
     is_retry_accepted: bool,
+    never_fails: bool,
 }
 
 impl Subject {
     fn new(budget: RejectionBudget, fails_every: u64) -> Self {
         let log = Arc::new(Log::default());
         let source = LoggingSource { log: Arc::clone(&log), fails_every };
-        Self { cache: TokenCache::builder(source).rejection_budget(budget).build(), log, is_retry_accepted: true }
+        let (cache, never_fails) =
+            (TokenCache::builder(source).rejection_budget(budget).build(), fails_every == u64::MAX);
+        Self { cache, log, is_retry_accepted: true, never_fails }
     }
 
     /// Looks up a token as a request does, and checks that it is not one that was rejected or forgotten before.
@@ -114,13 +119,14 @@ impl Subject {
         self.note_rejection(token);
         if let Ok(next) = next {
             assert!(next.generation() > token.generation(), "a rejected token came back");
-            core.retried(next.generation(), self.is_retry_accepted);
+            let verdict = if self.is_retry_accepted { Verdict::Accepted } else { Verdict::Rejected };
+            core.retried(next.generation(), verdict, &Response::new(()));
         }
     }
 
     fn note_rejection(&self, token: &AccessToken) {
-        // While limited, a rejected token is served during its renewal.
-        if !self.cache.core.published.is_limited() {
+        // While limited, and after a renewal that failed, a rejected token is served.
+        if !self.cache.core.flight.look(|state, _| state.is_limited()) && self.never_fails {
             self.log.rejected.fetch_max(token.generation(), SeqCst);
         }
     }
@@ -139,7 +145,7 @@ impl Subject {
             assert!(!renewing, "a renewal was left in progress");
             let served = core.published.served().as_ref().map(|served| served.token.generation());
             assert_eq!(served, state.served().map(|served| served.token.generation()), "another token is published");
-            assert_eq!(core.published.is_limited(), state.is_limited(), "another flag is published");
+            assert_eq!(core.published.is_watched(), state.is_watched(), "another flag is published");
         });
         assert!(!log.requests_overlapped.load(SeqCst), "two renewals were in progress at once");
     }
@@ -177,7 +183,7 @@ fn run(subject: &Subject, acts: &[fn(&Subject)]) {
 fn accepted(subject: &Subject) {
     for _ in 0..2 {
         if let Ok(token) = subject.look_up() {
-            subject.cache.core.accepted(token.generation());
+            subject.cache.core.accepted(token.generation(), Verdict::Accepted, &Response::new(()));
         }
         advance(LEASE).now_or_never();
     }

@@ -9,6 +9,7 @@ use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
         decision::{Conditions, Decision},
+        rejection::AfterRejection,
         renewal::{PendingRenewal, Waited},
         served_token::ServedToken,
         state::CacheState,
@@ -17,7 +18,7 @@ use crate::{
     token::AccessToken,
 };
 
-/// How often in a row one caller looks again because the renewal's task was dropped.
+/// How often in a row one caller looks again because the renewal's task was dropped or no longer counts.
 const MAX_LOST: u32 = 8;
 
 /// What a request finds.
@@ -59,8 +60,8 @@ impl CacheCore {
         let published = self.published.served();
         if let Some(served) = &*published
             && served.is_leased(Instant::now(), &self.settings.wall_clock)
-            // While limited, a rejected token is served during its own renewal, but not to that renewal.
-            && !(self.published.is_limited() && self.is_renewed_here())
+            // While watched, a rejected token may be served during its own renewal, but not to that renewal.
+            && !(self.published.is_watched() && self.is_renewed_here())
         {
             return Some(Found(published));
         }
@@ -71,7 +72,7 @@ impl CacheCore {
     #[cold]
     pub(crate) fn lookup_under_lock(self: &Arc<Self>) -> Result<Lookup, Error> {
         let is_renewed_here = self.is_renewed_here();
-        if !(is_renewed_here && self.published.is_limited()) {
+        if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();
             // First, because a fresh token needs nothing of its source. The lock is taken only for one that can be leased.
             let is_fresh = |served: &Arc<ServedToken>| served.is_fresh(Instant::now(), wall);
@@ -85,7 +86,7 @@ impl CacheCore {
             return Err(Error::recursion());
         }
         let (decision, joined) = self.decide(|state: &mut CacheState, at: &Conditions| state.decide_lookup(at));
-        let pending = joined.map(|joined| self.start(joined));
+        let pending = joined.map(|joined| self.start(joined, None));
         match (decision, pending) {
             // Also where the renewal could not be started, outside a runtime.
             (Decision::Serve { token, .. }, _) => Ok(Lookup::Hit(token.into())),
@@ -95,20 +96,41 @@ impl CacheCore {
         }
     }
 
-    /// Waits for a renewal. If its task is dropped with its runtime, looks again and begins another one. This has a limit,
-    /// because the runtime in which it is polled may itself be shutting down.
+    /// Waits for a renewal. If its task is dropped with its runtime, or no longer counts, looks again and begins another one.
+    /// This has a limit, because the runtime in which it is polled may itself be shutting down.
+    ///
+    /// If the renewal fails, a token that is still served is better than the error, but not for a request whose first
+    /// attempt it was rejected with.
     pub(crate) async fn wait(self: Arc<Self>, mut pending: PendingRenewal) -> Renewed {
         for _ in 0..MAX_LOST {
             match pending.wait(&self).await {
-                Waited::Renewed(renewed) => return renewed,
+                Waited::Renewed(Ok(token)) => return Ok(token),
+                Waited::Renewed(Err(error)) => return self.usable_despite(error, pending.rejected()),
                 Waited::LeaderLost => {}
             }
-            match self.lookup_under_lock()? {
-                Lookup::Hit(found) => return Ok(found.token.clone()),
-                Lookup::Wait(next) => pending = next,
-            }
+            pending = match pending.rejected() {
+                None => match self.lookup_under_lock()? {
+                    Lookup::Hit(found) => return Ok(found.token.clone()),
+                    Lookup::Wait(next) => next,
+                },
+                Some(generation) => match self.rejected(generation) {
+                    AfterRejection::Newer(token) => return Ok(token),
+                    AfterRejection::Wait(next) => next,
+                    AfterRejection::Failed(error) => return Err(error),
+                    AfterRejection::BudgetSpent => return Err(Error::no_runtime()),
+                },
+            };
         }
         Err(Error::no_runtime())
+    }
+
+    /// Returns the token that is served although a renewal failed, unless it is the one that was rejected.
+    fn usable_despite(&self, error: Error, rejected: Option<u64>) -> Renewed {
+        let wall = self.wall_now();
+        self.flight.look(|state, _| {
+            let usable = state.usable(Instant::now(), wall).map(|served| &served.token);
+            usable.filter(|token| Some(token.generation()) != rejected).cloned().ok_or(error)
+        })
     }
 
     /// Returns the token to send in the place of one that was waited for, if a newer one has come since.

@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     served: ArcSwapOption<ServedToken>,
-    /// Whether the rejection budget is limited, so that acceptances are noted.
-    limited: AtomicBool,
+    /// Whether the answers to requests are watched.
+    watched: AtomicBool,
 }
 
 impl Published {
@@ -28,8 +28,8 @@ impl Published {
             self.served.store(served.cloned());
         }
         // Written only when it changes, because every hit reads it.
-        if self.is_limited() != state.is_limited() {
-            self.limited.store(state.is_limited(), Relaxed);
+        if self.is_watched() != state.is_watched() {
+            self.watched.store(state.is_watched(), Relaxed);
         }
     }
 
@@ -39,9 +39,9 @@ impl Published {
         self.served.load()
     }
 
-    /// Returns whether the rejection budget is limited.
+    /// Returns whether the answers to requests are watched; see [`CacheState::is_watched`].
     #[inline]
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limited.load(Relaxed)
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Relaxed)
     }
 }

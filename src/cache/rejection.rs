@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
     cache::{cache_core::CacheCore, decision::Decision, renewal::PendingRenewal},
     error::Error,
     token::AccessToken,
+    verdict::Verdict,
 };
 
 /// What a rejected request is to do.
@@ -30,7 +31,7 @@ impl CacheCore {
             return AfterRejection::Failed(Error::recursion());
         }
         let (decision, joined) = self.decide(|state, at| state.decide_rejection(generation, at));
-        match (decision, joined.map(|joined| self.start(joined))) {
+        match (decision, joined.map(|joined| self.start(joined, Some(generation)))) {
             (_, Some(Err(error))) | (Decision::Fail(error), _) => AfterRejection::Failed(error),
             (Decision::Serve { token, .. }, _) => AfterRejection::Newer(token.token.clone()),
             (Decision::Wait, Some(Ok(pending))) => AfterRejection::Wait(pending),
@@ -38,26 +39,38 @@ impl CacheCore {
         }
     }
 
-    /// Notes that a second attempt with the token of `generation` was accepted or rejected.
-    pub(crate) fn retried(&self, generation: u64, accepted: bool) {
-        self.change(|state| state.retried(generation, accepted, Instant::now()));
+    /// Notes the answer to a second attempt with the token of `generation`, unless it neither rejects nor proves the token.
+    pub(crate) fn retried<B>(&self, generation: u64, verdict: Verdict, answer: &Response<B>) {
+        let proves = verdict.proves_token(answer.status(), answer.headers());
+        if proves || verdict == Verdict::Rejected {
+            self.change(|state| state.retried(generation, proves, Instant::now()));
+        }
+        self.accepted(generation, verdict, answer);
     }
 
-    /// Notes that an API accepted the token of `generation`. Only reads a flag unless the budget is limited. A server error
-    /// does not show that the token was accepted.
+    /// Notes an answer that did not reject the token of `generation`, if it proves that an API accepted the token. Only reads a
+    /// flag unless acceptances are watched.
     #[inline]
-    pub(crate) fn accepted(&self, generation: u64, status: StatusCode) {
-        if self.published.is_limited() && !status.is_server_error() {
-            self.note_accepted(generation);
+    pub(crate) fn accepted<B>(&self, generation: u64, verdict: Verdict, answer: &Response<B>) {
+        if self.published.is_watched() {
+            self.note_answer(generation, verdict, answer.status(), answer.headers());
         }
     }
 
     #[cold]
-    fn note_accepted(&self, generation: u64) {
+    fn note_answer(&self, generation: u64, verdict: Verdict, status: StatusCode, headers: &HeaderMap) {
+        if verdict.proves_token(status, headers) {
+            self.note_accepted(generation);
+        }
+    }
+
+    /// Notes that an API accepted the token of `generation`. The first acceptance of a token is noted in the state as well.
+    pub(crate) fn note_accepted(&self, generation: u64) {
         if let Some(served) = &*self.published.served()
             && served.token.generation() == generation
+            && served.note_accepted(Instant::now())
         {
-            served.note_accepted(Instant::now());
+            self.change(|state| state.accepted(generation));
         }
     }
 }

@@ -24,26 +24,34 @@ use crate::{
 
 /// A renewal that is in progress in a task of its own.
 #[derive(Debug)]
-pub(crate) struct PendingRenewal(Waiter<Renewed>);
+pub(crate) struct PendingRenewal {
+    waiter: Waiter<Renewed>,
+    rejected: Option<u64>,
+}
 
 /// How the wait for a renewal ended.
 pub(crate) enum Waited {
     Renewed(Renewed),
-    /// The renewal's task was dropped with its runtime: look again.
+    /// The renewal's task was dropped with its runtime, or the renewal no longer counts: look again.
     LeaderLost,
 }
 
 impl PendingRenewal {
+    /// Returns the generation of the token that the first attempt of the waiting request was rejected with, if it was.
+    pub(crate) fn rejected(&self) -> Option<u64> {
+        self.rejected
+    }
+
     /// Waits for the renewal to end.
     ///
     /// The renewal has a deadline itself, but nobody may be driving the runtime that it runs in. So the wait has one too, a
     /// second later, and then abandons the renewal.
     pub(crate) async fn wait(&mut self, core: &CacheCore) -> Waited {
-        match bounded(core, self.0.wait()).await {
+        match bounded(core, self.waiter.wait()).await {
             Some(Some(renewed)) => Waited::Renewed(renewed),
             Some(None) => Waited::LeaderLost,
             None => {
-                core.flight.abandon(&self.0);
+                core.abandon(&self.waiter);
                 Waited::Renewed(Err(Error::source_timeout(core.settings.renewal_deadline)))
             }
         }
@@ -60,13 +68,18 @@ async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
 }
 
 impl CacheCore {
-    /// Starts the task of a renewal that the caller leads, or waits for the one in progress.
+    /// Starts the task of a renewal that the caller leads, or waits for the one in progress. `rejected` is the generation of
+    /// the token that the caller's first attempt was rejected with.
     ///
     /// # Errors
     /// When the caller leads, and calls from outside a Tokio runtime, where the task cannot be spawned.
-    pub(crate) fn start(self: &Arc<Self>, joined: Joined<Renewed>) -> Result<PendingRenewal, Error> {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        joined: Joined<Renewed>,
+        rejected: Option<u64>,
+    ) -> Result<PendingRenewal, Error> {
         let (waiter, leader) = match joined {
-            Joined::Waiting(waiter) => return Ok(PendingRenewal(waiter)),
+            Joined::Waiting(waiter) => return Ok(PendingRenewal { waiter, rejected }),
             Joined::Leading(waiter, leader) => (waiter, leader),
         };
         let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
@@ -75,7 +88,7 @@ impl CacheCore {
         let span = tracing::debug_span!(parent: None, "renew token");
         span.follows_from(tracing::Span::current());
         sync::spawn(&runtime, renewal.instrument(span));
-        Ok(PendingRenewal(waiter))
+        Ok(PendingRenewal { waiter, rejected })
     }
 
     /// Waits for the renewal in progress to end, if there is one.
@@ -110,19 +123,26 @@ impl CacheCore {
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let mut generation = 0;
-        self.complete(leader, |state| {
+        let counted = self.complete(leader, |state| {
             let token = state.issued(issued, now);
             generation = token.generation();
             self.refusal.set(None);
             Ok(token)
         });
+        if !counted {
+            return tracing::info!(?took, "token not used, because it was requested before a reset or a newer request");
+        }
         tracing::info!(generation, ?expires_in, ?took, "token issued");
     }
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, credentials_version: u64, took: Duration) {
+        // They may have changed after the first question and before they were sent.
+        let changed = self.credentials_version();
+        let credentials_version =
+            if error.credentials_version() == Some(changed) { changed } else { credentials_version };
         let now = Instant::now();
         let mut wait = Duration::ZERO;
-        self.complete(leader, |state| {
+        let counted = self.complete(leader, |state| {
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             if streak.refuses_credentials() {
@@ -130,6 +150,9 @@ impl CacheCore {
             }
             Err(error.clone())
         });
+        if !counted {
+            return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
+        }
         tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "token request failed");
     }
 }

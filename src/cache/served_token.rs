@@ -93,10 +93,10 @@ impl ServedToken {
         self.expires_at.saturating_duration_since(now).min(by_wall)
     }
 
-    /// Notes that an API accepted the token.
-    pub(crate) fn note_accepted(&self, now: Instant) {
+    /// Notes that an API accepted the token, and returns whether that is the first time that is noted.
+    pub(crate) fn note_accepted(&self, now: Instant) -> bool {
         let nanos = now.saturating_duration_since(self.token.issued_at()).as_nanos();
-        self.accepted.store(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1), Relaxed);
+        self.accepted.swap(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1), Relaxed) == 0
     }
 
     /// Returns when an API last accepted the token, if that was noted.

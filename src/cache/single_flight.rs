@@ -11,6 +11,12 @@
 //! runtime has ended), its channel closes. The waiters then get `None` and join again, and the next caller to join finds no
 //! flight in progress. A flight whose leader lives but makes no progress can be [abandoned](SingleFlight::abandon).
 //!
+//! # Why an old flight changes nothing
+//!
+//! Flights are numbered in the order in which they begin. Only the newest one changes the state. A flight that was abandoned
+//! still counts until another one begins. A flight that was [superseded](SingleFlight::supersede) no longer counts, but is
+//! still the one in progress. When a flight that does not count completes, its leader is dropped, and its waiters join again.
+//!
 //! Nothing here knows what a flight brings.
 
 use std::sync::PoisonError;
@@ -28,12 +34,17 @@ pub(crate) struct SingleFlight<S, T> {
 #[derive(Debug)]
 struct Locked<S, T> {
     state: S,
+    /// The number of the flight that counts.
+    counts: u64,
     in_progress: Option<watch::Receiver<Option<T>>>,
 }
 
 /// The one task that brings what the waiters wait for. It must call [`SingleFlight::complete`].
 #[derive(Debug)]
-pub(crate) struct Leader<T>(watch::Sender<Option<T>>);
+pub(crate) struct Leader<T> {
+    number: u64,
+    sender: watch::Sender<Option<T>>,
+}
 
 /// A caller that waits for what the leader brings.
 #[derive(Debug)]
@@ -50,7 +61,7 @@ pub(crate) enum Joined<T> {
 
 impl<S, T: Clone> SingleFlight<S, T> {
     pub(crate) fn new(state: S) -> Self {
-        Self { locked: Mutex::new(Locked { state, in_progress: None }) }
+        Self { locked: Mutex::new(Locked { state, counts: 0, in_progress: None }) }
     }
 
     /// Reads or changes the state. `look` is told whether a flight is in progress.
@@ -63,7 +74,7 @@ impl<S, T: Clone> SingleFlight<S, T> {
     /// Decides by the state, and joins the flight in progress or begins one if `decide` says `true` beside its answer.
     pub(crate) fn join<A>(&self, decide: impl FnOnce(&mut S, bool) -> (A, bool)) -> (A, Option<Joined<T>>) {
         let mut locked = self.lock();
-        let Locked { state, in_progress } = &mut *locked;
+        let Locked { state, counts, in_progress } = &mut *locked;
         let (answer, joins) = decide(state, in_progress.is_some());
         if !joins {
             return (answer, None);
@@ -73,25 +84,42 @@ impl<S, T: Clone> SingleFlight<S, T> {
         }
         let (sender, receiver) = watch::channel(None);
         *in_progress = Some(receiver.clone());
-        (answer, Some(Joined::Leading(Waiter(receiver), Leader(sender))))
+        *counts += 1;
+        (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
-    /// Ends a flight: changes the state, and then gives what the flight brought to every waiter.
-    pub(crate) fn complete(&self, leader: Leader<T>, change: impl FnOnce(&mut S) -> T) {
+    /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
+    ///
+    /// If it does not count, the state stays as it is, and the waiters join again.
+    pub(crate) fn complete(&self, leader: Leader<T>, change: impl FnOnce(&mut S) -> T) -> bool {
+        let Leader { number, sender } = leader;
         let brought = {
             let mut locked = self.lock();
-            // Not if this flight was abandoned and another one is in progress.
-            locked.in_progress.take_if(|receiver| receiver.same_channel(&leader.0.subscribe()));
-            change(&mut locked.state)
+            locked.in_progress.take_if(|receiver| receiver.same_channel(&sender.subscribe()));
+            (number == locked.counts).then(|| change(&mut locked.state))
         };
         // Outside the lock, because it may wake many tasks.
-        let Leader(sender) = leader;
-        sender.send_replace(Some(brought));
+        let counted = brought.is_some();
+        if counted {
+            sender.send_replace(brought);
+        }
+        counted
     }
 
-    /// Abandons a flight whose leader lives but makes no progress: the next caller to join begins another one.
-    pub(crate) fn abandon(&self, waiter: &Waiter<T>) {
-        self.lock().in_progress.take_if(|receiver| receiver.same_channel(&waiter.0));
+    /// Abandons a flight whose leader lives but makes no progress, and changes the state: the next caller to join begins
+    /// another one. Does nothing if the flight is no longer in progress.
+    pub(crate) fn abandon(&self, waiter: &Waiter<T>, change: impl FnOnce(&mut S)) {
+        let mut locked = self.lock();
+        if locked.in_progress.take_if(|receiver| receiver.same_channel(&waiter.0)).is_some() {
+            change(&mut locked.state);
+        }
+    }
+
+    /// Changes the state so that the flight in progress no longer counts. The next one begins when that has ended.
+    pub(crate) fn supersede<A>(&self, change: impl FnOnce(&mut S) -> A) -> A {
+        let mut locked = self.lock();
+        locked.counts += 1;
+        change(&mut locked.state)
     }
 
     /// Locks the state, and forgets a flight whose leader was dropped.
@@ -156,12 +184,42 @@ mod tests {
     async fn an_abandoned_flight_does_not_end_the_next_one() {
         let flight = SingleFlight::new(0);
         let Joined::Leading(first, late) = join(&flight) else { panic!("nothing was in progress") };
-        flight.abandon(&first);
+        flight.abandon(&first, |_| {});
         let Joined::Leading(mut second, leader) = join(&flight) else { panic!("it was abandoned") };
         flight.complete(late, |_| 1);
         assert!(matches!(join(&flight), Joined::Waiting(_)), "the second is still in progress");
         flight.complete(leader, |_| 2);
         assert_eq!(second.wait().await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_flight_counts_until_another_one_begins() {
+        for another_begins in [false, true] {
+            let flight = SingleFlight::new(0);
+            let Joined::Leading(mut first, late) = join(&flight) else { panic!("nothing was in progress") };
+            flight.abandon(&first, |_| {});
+            if another_begins {
+                let Joined::Leading(_, newer) = join(&flight) else { panic!("it was abandoned") };
+                assert!(flight.complete(newer, |state| std::mem::replace(state, 2)));
+            }
+            let counted = flight.complete(late, |state| std::mem::replace(state, 1));
+            assert_eq!(counted, !another_begins);
+            assert_eq!(flight.look(|state, _| *state), if another_begins { 2 } else { 1 });
+            assert_eq!(first.wait().await.is_some(), counted, "otherwise it joins again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_superseded_flight_changes_nothing_and_ends_before_the_next_one_begins() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(mut first, old) = join(&flight) else { panic!("nothing was in progress") };
+        flight.supersede(|state| *state = 1);
+        let Joined::Waiting(mut second) = join(&flight) else { panic!("one flight at a time") };
+        assert!(!flight.complete(old, |state| std::mem::replace(state, 2)));
+        assert_eq!((first.wait().await, second.wait().await), (None, None), "both join again");
+        let Joined::Leading(_, leader) = join(&flight) else { panic!("the old one has ended") };
+        assert!(flight.complete(leader, |state| *state));
+        assert_eq!(flight.look(|state, _| *state), 1);
     }
 
     #[test]

@@ -33,10 +33,13 @@ pub(crate) struct CacheState {
 pub(super) enum Standing {
     /// It is served until it expires.
     Good,
-    /// It was rejected while the budget was limited. It is served during its renewal, because other endpoints may accept it.
+    /// It was rejected, and is served during its renewal, because other endpoints may accept it: the budget is limited, or
+    /// an earlier renewal failed.
     Doubted,
-    /// It was rejected and is not served.
+    /// It was rejected, and is not served during its renewal.
     Rejected,
+    /// It was rejected, and no renewal is possible or the last one failed. It is served until there is a newer one.
+    Kept,
     /// It was forgotten by a reset or a revocation, and is not served.
     Forgotten,
 }
@@ -54,12 +57,22 @@ impl CacheState {
 
     /// Returns the token that is served, whatever its age.
     pub(crate) fn served(&self) -> Option<&Arc<ServedToken>> {
-        self.newest.as_ref().filter(|_| matches!(self.standing, Standing::Good | Standing::Doubted))
+        self.newest.as_ref().filter(|_| matches!(self.standing, Standing::Good | Standing::Doubted | Standing::Kept))
     }
 
-    /// Returns whether rejections are held back, so that acceptances have to be noted.
+    /// Returns the token that is served, unless it has expired.
+    pub(crate) fn usable(&self, now: Instant, wall: SystemTime) -> Option<&Arc<ServedToken>> {
+        self.served().filter(|served| !served.is_expired(now, wall))
+    }
+
+    /// Returns whether rejections are held back.
     pub(crate) fn is_limited(&self) -> bool {
         self.budget.is_limited()
+    }
+
+    /// Returns whether the answers to requests have to be watched: acceptances are noted, and a rejected token may be served.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_limited() || self.is_rejected() || self.budget.wants_proof()
     }
 
     /// Returns the newest token, even after it was rejected.
@@ -88,6 +101,13 @@ impl CacheState {
         }
     }
 
+    /// Notes the first acceptance of the token of `generation` that was watched.
+    pub(crate) fn accepted(&mut self, generation: u64) {
+        if generation == self.generation() {
+            self.budget.accepted();
+        }
+    }
+
     /// Notes a new token, and returns it with its generation.
     pub(crate) fn issued(&mut self, issued: ServedToken, now: Instant) -> AccessToken {
         let is_same = self.newest().is_some_and(|newest| newest.secret() == issued.token.secret());
@@ -109,8 +129,16 @@ impl CacheState {
         now: Instant,
         settings: &Settings,
     ) -> &FailureStreak {
+        self.keep_rejected();
         let streak = FailureStreak::after(self.failing.take(), error, credentials_version, now, settings);
         self.failing.insert(streak)
+    }
+
+    /// Serves a rejected token again: its renewal failed, so there is no better one.
+    pub(crate) fn keep_rejected(&mut self) {
+        if self.is_rejected() {
+            self.standing = Standing::Kept;
+        }
     }
 
     /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so
@@ -150,6 +178,6 @@ impl CacheState {
     }
 
     pub(super) fn is_rejected(&self) -> bool {
-        matches!(self.standing, Standing::Doubted | Standing::Rejected)
+        matches!(self.standing, Standing::Doubted | Standing::Rejected | Standing::Kept)
     }
 }

@@ -42,7 +42,7 @@ impl CacheStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Age {
-    /// The cache has no token: it was not requested yet, or it was rejected.
+    /// The cache has no token: it was not requested yet, it is renewed because it was rejected, or it was forgotten.
     Missing,
     /// The token is served.
     Fresh,

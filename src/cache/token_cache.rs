@@ -94,7 +94,8 @@ impl TokenCache {
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
     ///
     /// The cache stops serving the newest token, and begins its renewal in the background, both within the
-    /// [`RejectionBudget`](crate::cache::RejectionBudget). The rejection of an older token changes nothing.
+    /// [`RejectionBudget`](crate::cache::RejectionBudget). If the renewal fails, the token is served again. The rejection of an
+    /// older token changes nothing.
     ///
     /// The layer does this by itself on a 401.
     #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
@@ -112,18 +113,19 @@ impl TokenCache {
 
     /// Forgets the token and every failure, so that the next request asks the source.
     ///
-    /// It is for an operator who has corrected what was wrong. A renewal in progress goes on. The caches that this one was
-    /// [narrowed](Self::narrowed) to are reset too.
+    /// It is for an operator who has corrected what was wrong. A renewal in progress no longer counts: neither its token nor
+    /// its failure is used. Requests that wait for it wait for the next one, which begins when it has ended. The caches that
+    /// this one was [narrowed](Self::narrowed) to are reset too.
     pub fn reset(&self) {
-        self.core.change(|state| state.reset(&self.core.settings));
-        self.core.refusal.set(None);
+        self.core.reset();
         self.narrowed.all().iter().for_each(Self::reset);
     }
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
-    /// A grant revokes its refresh token as well, and the cache revokes the tokens that it was [narrowed](Self::narrowed)
-    /// to. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
+    /// A grant revokes its refresh token as well, also one that an earlier run saved and this one has not used. The cache
+    /// revokes the tokens that it was [narrowed](Self::narrowed) to, except those of narrowed caches that made room for
+    /// others: these live on until they expire, or end with their refresh token. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
     /// token, so stop the traffic before:
     ///
     /// ```no_run
@@ -166,9 +168,14 @@ impl TokenCache {
             state.forget();
             state.newest().cloned()
         });
-        let Some(token) = newest else { return Ok(()) };
+        let revocation = async {
+            match &newest {
+                Some(token) => core.source.revoke(token).await,
+                None => core.source.revoke_unused().await,
+            }
+        };
         // Marked as a renewal is: the client that revokes must not have this cache's layer either.
-        let revocation = Renewing::scope(core.id(), core.source.revoke(&token));
+        let revocation = Renewing::scope(core.id(), revocation);
         let deadline = core.settings.renewal_deadline;
         timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::source_timeout(deadline)))
     }

@@ -41,6 +41,8 @@ pub(super) struct ErrorData {
     /// The authorization server that failed: scheme, host and port.
     pub(super) server: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
+    /// The version of the credentials that were sent, if the source knows it.
+    credentials_version: Option<u64>,
     /// An `Arc`, so that the data can be cloned.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -227,7 +229,25 @@ impl Error {
     }
 
     pub(super) fn build(kind: Kind, class: FailureClass) -> Self {
-        Self(Arc::new(ErrorData { kind, class, part: None, server: None, retry_after: None, source: None }))
+        Self(Arc::new(ErrorData {
+            kind,
+            class,
+            part: None,
+            server: None,
+            retry_after: None,
+            credentials_version: None,
+            source: None,
+        }))
+    }
+
+    /// Notes which credentials were sent. They may have changed since the cache asked for their version.
+    pub(crate) fn with_credentials_version(mut self, version: u64) -> Self {
+        self.data_mut().credentials_version = Some(version);
+        self
+    }
+
+    pub(crate) fn credentials_version(&self) -> Option<u64> {
+        self.failure().credentials_version
     }
 
     pub(super) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {

@@ -93,7 +93,7 @@ where
                 this.response.set(None);
                 let Some(sent) = this.sent else { return Poll::Ready(Ok(answer)) };
                 if sent.is_hit(answer.status()) {
-                    sent.config.cache.core.accepted(sent.attempt.generation, answer.status());
+                    sent.config.cache.core.accepted(sent.attempt.generation, Verdict::Accepted, &answer);
                     // Drops the saved request.
                     sent.retry = None;
                     return Poll::Ready(Ok(answer));
@@ -137,7 +137,7 @@ where
     let Sent { attempt, config, .. } = &sent;
     match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
         Verdict::Accepted => {
-            config.cache.core.accepted(attempt.generation, answer.status());
+            config.cache.core.accepted(attempt.generation, Verdict::Accepted, &answer);
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
         verdict => SecondAttempt::after(verdict, answer, sent),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::Response;
 
 use crate::{
     cache::AfterRejection,
@@ -26,9 +26,9 @@ pub(super) enum Next {
 
 /// Decides what follows. The questions, in this order: is the answer a rejection, can the request be sent again, is the token
 /// still the newest one, may it be renewed.
-pub(super) fn after_answer<S, B, R: Replay<B>>(
+pub(super) fn after_answer<S, B, ResB, R: Replay<B>>(
     verdict: Verdict,
-    status: StatusCode,
+    answer: &Response<ResB>,
     first: &Sent<S, R::Kept, R>,
 ) -> Next {
     let core = &first.config.cache.core;
@@ -44,7 +44,7 @@ pub(super) fn after_answer<S, B, R: Replay<B>>(
         },
         insufficient => {
             // The API knows the token well enough to say what it lacks.
-            core.accepted(generation, status);
+            core.accepted(generation, insufficient, answer);
             match insufficient {
                 Verdict::InsufficientScope => NotRetried::InsufficientScope,
                 _ => NotRetried::InsufficientUserAuthentication,

@@ -83,7 +83,7 @@ where
         answer: Response<ResB>,
         sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
-        let next = after_answer(verdict, answer.status(), &sent);
+        let next = after_answer(verdict, &answer, &sent);
         let Sent { attempt: first, retry, config } = sent;
         let step = match (next, retry) {
             (Next::PassOn(why_not), _) => return Err(first.pass_on(answer, why_not)),
@@ -152,14 +152,8 @@ where
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
-                    match judge(this.config, &mut answer, generation, this.first.required.as_ref()) {
-                        Verdict::Rejected => core.retried(generation, false),
-                        _ if answer.status().is_server_error() => {}
-                        _ => {
-                            core.retried(generation, true);
-                            core.accepted(generation, answer.status());
-                        }
-                    }
+                    let verdict = judge(this.config, &mut answer, generation, this.first.required.as_ref());
+                    core.retried(generation, verdict, &answer);
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));
                     return Poll::Ready(Ok(answer));
                 }

@@ -56,9 +56,11 @@ mod builder; // what users set
 mod exchange; // one HTTP request, and what its response holds
 pub mod flow; // what each grant alone sends: a new grant goes here
 mod refresh_state; // the refresh token that a grant holds
+mod saver; // saves refresh tokens, without delaying anything
 mod secrets; // where secrets are kept: text, files, variables, functions
 mod server; // token URL, metadata, discovery
 mod token_grant; // a grant as a token source: refresh token first
+mod turn; // one exchange of a refresh token at a time
 
 pub use authentication::client_auth::ClientAuth;
 #[cfg(feature = "jwt")]

@@ -1,57 +1,175 @@
-//! The refresh token that a grant holds, and whether it is saved.
+//! The refresh token that a grant holds.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     error::Error,
-    grant::flow::behavior::{Flow, RefreshPolicy},
+    grant::{
+        flow::behavior::{Flow, RefreshPolicy},
+        saver::Saver,
+        turn::{Turn, Turns},
+    },
     secret_string::SecretString,
 };
 
+/// A refresh token that exchanges use in turn.
+///
+/// An exchange takes the refresh token out and does not hold a lock while it waits for the server. What it brings is kept only
+/// if no other exchange has kept something since: an exchange that [lost its turn](Turns) may end at any time.
+#[derive(Default)]
+pub(crate) struct SharedRefreshToken {
+    turns: Turns,
+    state: Mutex<RefreshState>,
+    saver: Saver,
+}
+
 /// A refresh token, and the credentials that it belongs to.
 #[derive(Default)]
-pub(crate) struct RefreshState {
-    pub(crate) current: Option<SecretString>,
-    is_saved: bool,
+struct RefreshState {
+    current: Option<SecretString>,
     is_refused: bool,
     /// The refresh token that the user gave.
     initial: Option<SecretString>,
     /// The version of the user's credentials.
     version: u64,
+    /// Counts the changes of the current refresh token.
+    revision: u64,
+    /// Counts the failed revocations.
+    failed_revocations: u64,
+    last_revocation_error: Option<Error>,
 }
 
-impl RefreshState {
+/// What an exchange takes out.
+pub(crate) struct TakenRefreshToken {
+    pub(crate) token: Option<SecretString>,
+    /// The version of the user's credentials that it belongs to.
+    pub(crate) version: u64,
+    revision: u64,
+}
+
+impl SharedRefreshToken {
+    /// Waits until no other exchange uses the refresh token.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.turns.take().await
+    }
+
     /// Starts again from the user's refresh token if the credentials have changed or the current one was refused.
-    pub(crate) async fn reload_changed_credentials<F: Flow>(&mut self, flow: &F) -> Result<(), Error> {
+    pub(crate) async fn reload_changed_credentials<F: Flow>(&self, flow: &F) -> Result<(), Error> {
         let version = flow.version();
-        let is_new = F::REFRESH == RefreshPolicy::Only && self.initial.is_none();
-        if is_new || self.is_refused || self.version != version {
+        if self.state().must_reload::<F>(version) {
             let initial = flow.initial_refresh_token().await?;
-            // If it is the same one as before, it is used up. A second use would look like theft.
-            if initial.is_none() || !is_same(self.initial.as_ref(), initial.as_ref()) {
-                *self = Self { current: initial.clone(), is_saved: true, initial, ..Self::default() };
+            if self.state().reload(initial, version) {
+                // The user has saved another one.
+                self.saver.forget();
             }
-            (self.is_refused, self.version) = (false, version);
         }
         Ok(())
     }
 
-    /// Notes that the server refused the current refresh token.
-    pub(crate) fn set_refused(&mut self, is_refused: bool) {
-        self.is_refused = is_refused;
+    /// Returns whether the user's refresh token was never read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.state().initial.is_none()
     }
 
-    /// Replaces the refresh token and saves the new one.
-    pub(crate) async fn replace<F: Flow>(&mut self, new: SecretString, flow: &F) {
-        self.is_saved = self.is_saved && is_same(self.current.as_ref(), Some(&new));
-        // It is stored before it is saved: the deadline of the renewal may end the saving.
-        self.current = Some(new);
-        self.save(flow).await;
+    /// Takes out the refresh token, for one exchange.
+    pub(crate) fn take(&self) -> TakenRefreshToken {
+        let state = self.state();
+        TakenRefreshToken { token: state.current.clone(), version: state.version, revision: state.revision }
     }
 
-    /// Saves the refresh token if it is not saved yet.
-    pub(crate) async fn save<F: Flow>(&mut self, flow: &F) {
-        if let Some(refresh_token) = self.current.as_ref().filter(|_| !self.is_saved) {
-            self.is_saved = flow.save(refresh_token).await;
+    /// Notes whether the server refused the refresh token.
+    pub(crate) fn set_refused(&self, taken: &TakenRefreshToken, is_refused: bool) {
+        if let Some(mut state) = self.state_of(taken) {
+            state.is_refused = is_refused;
         }
+    }
+
+    /// Drops a refresh token that can no longer be used.
+    pub(crate) fn forget(&self, taken: &TakenRefreshToken) {
+        if let Some(mut state) = self.state_of(taken) {
+            state.current = None;
+        }
+    }
+
+    /// Replaces the refresh token by the one that it brought, and saves that.
+    pub(crate) async fn replace<F: Flow>(&self, taken: &TakenRefreshToken, new: SecretString, flow: &F) {
+        let is_new = self.state_of(taken).is_some_and(|mut state| state.replace(new.clone()));
+        if is_new {
+            self.saver.save(new, flow).await;
+        }
+    }
+
+    /// Starts to save a refresh token that could not be saved before.
+    pub(crate) fn retry_saving<F: Flow>(&self, flow: &F) {
+        self.saver.retry(flow);
+    }
+
+    /// Notes that the server has revoked the refresh token. The user's own one is not used again either, if it is the same or
+    /// the one that this came from.
+    pub(crate) fn set_revoked(&self, taken: &TakenRefreshToken) {
+        if let Some(mut state) = self.state_of(taken) {
+            state.set_current(None);
+            state.is_refused = true;
+            self.saver.forget();
+        }
+    }
+
+    /// Returns how many revocations have failed.
+    pub(crate) fn failed_revocations(&self) -> u64 {
+        self.state().failed_revocations
+    }
+
+    /// Returns the error of the last revocation that failed, if there were more than `before`.
+    pub(crate) fn revocation_failed_since(&self, before: u64) -> Option<Error> {
+        let state = self.state();
+        state.last_revocation_error.clone().filter(|_| state.failed_revocations > before)
+    }
+
+    pub(crate) fn set_revocation_failed(&self, error: &Error) {
+        let mut state = self.state();
+        state.failed_revocations += 1;
+        state.last_revocation_error = Some(error.clone());
+    }
+
+    /// Returns the state, if nothing was kept since the refresh token was taken out.
+    fn state_of(&self, taken: &TakenRefreshToken) -> Option<MutexGuard<'_, RefreshState>> {
+        Some(self.state()).filter(|state| state.revision == taken.revision)
+    }
+
+    fn state(&self) -> MutexGuard<'_, RefreshState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RefreshState {
+    fn must_reload<F: Flow>(&self, version: u64) -> bool {
+        // There is none before the first use, and after a revocation.
+        let is_missing = F::REFRESH == RefreshPolicy::Only && self.current.is_none();
+        is_missing || self.is_refused || self.version != version
+    }
+
+    /// Returns whether the user's refresh token is another one.
+    fn reload(&mut self, initial: Option<SecretString>, version: u64) -> bool {
+        (self.is_refused, self.version) = (false, version);
+        // If it is the same one as before, it is used up. A second use would look like theft.
+        let is_other = initial.is_none() || !is_same(self.initial.as_ref(), initial.as_ref());
+        if is_other {
+            self.set_current(initial.clone());
+            self.initial = initial;
+        }
+        is_other
+    }
+
+    /// Returns whether the new refresh token is another one.
+    fn replace(&mut self, new: SecretString) -> bool {
+        let is_new = !is_same(self.current.as_ref(), Some(&new));
+        self.set_current(Some(new));
+        is_new
+    }
+
+    fn set_current(&mut self, current: Option<SecretString>) {
+        self.current = current;
+        self.revision += 1;
     }
 }
 

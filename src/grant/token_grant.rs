@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Mutex;
-
 use crate::{
     error::Error,
     grant::{
@@ -16,12 +14,16 @@ use crate::{
             token_response::Granted,
         },
         flow::behavior::{Flow, RefreshPolicy},
-        refresh_state::RefreshState,
+        refresh_state::{SharedRefreshToken, TakenRefreshToken},
+        turn::Turn,
     },
     secret_string::SecretString,
     source::{BoxTokenSource, Narrowing, Reason, TokenSource},
     token::AccessToken,
 };
+
+/// How often credentials that change meanwhile are read for one request.
+const MAX_READINGS: u32 = 8;
 
 /// A grant at an authorization server, with the HTTP client `C`. Each kind has a name, such as
 /// [`ClientCredentials`](crate::grant::ClientCredentials).
@@ -29,8 +31,7 @@ pub struct Grant<F, C> {
     endpoint: Endpoint<C>,
     flow: F,
     params: Params,
-    /// It is locked for a whole exchange. To a server that rotates refresh tokens, two simultaneous uses look like theft.
-    refresh: Arc<Mutex<RefreshState>>,
+    refresh: Arc<SharedRefreshToken>,
 }
 
 impl<F: Flow, C: HttpService> Grant<F, C> {
@@ -38,42 +39,96 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         Self { endpoint, flow, params, refresh: Arc::default() }
     }
 
-    async fn request_token(&self, refresh: &mut RefreshState) -> Result<Granted, Error> {
+    async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {
+        self.refresh.reload_changed_credentials(&self.flow).await?;
+        self.refresh.retry_saving(&self.flow);
+        let taken = self.refresh.take();
+        let granted = self.request_token(turn, &taken).await?;
+        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
+            self.refresh.replace(&taken, new, &self.flow).await;
+        }
+        Ok(granted.token)
+    }
+
+    async fn request_token(&self, turn: &Turn<'_>, taken: &TakenRefreshToken) -> Result<Granted, Error> {
         let server = self.endpoint.metadata().await?;
         let context = self.endpoint.context(&server);
-        if let Some(refresh_token) = &refresh.current {
-            match self.request_with_refresh_token(refresh_token, &context).await {
+        if taken.token.is_some() {
+            // Nobody may have driven this exchange since it took the refresh token out, and another one has used it then.
+            if !turn.is_held() {
+                return Err(Error::transient(
+                    "it was not driven for so long that a later token request took its place",
+                ));
+            }
+            match self.send(Some(taken), &context).await {
                 Ok(granted) => return Ok(granted),
                 Err(error) if F::REFRESH == RefreshPolicy::Only => {
-                    refresh.set_refused(error.oauth_code() == Some("invalid_grant"));
+                    self.refresh.set_refused(taken, error.oauth_code() == Some("invalid_grant"));
                     return Err(error);
                 }
                 Err(error) if !invalidates_refresh_token(&error) => return Err(error),
                 Err(error) => {
-                    refresh.current = None;
+                    self.refresh.forget(taken);
                     tracing::debug!(%error, "the refresh token was refused; the grant itself is used");
                 }
             }
         }
-        let mut form = self.form(F::GRANT_TYPE, |_| true);
-        self.flow.append_to(&mut form, &context).await?;
-        let granted = self.endpoint.request_token(form, &context).await?;
+        if F::REFRESH == RefreshPolicy::Only {
+            return Err(Error::terminal(
+                "its refresh token was revoked: ask the user to sign in again, and save the new refresh token in its place",
+            ));
+        }
+        let granted = self.send(None, &context).await?;
         if F::REQUIRES_TOKEN_TYPE && granted.issued_token_type.is_none() {
             return Err(Error::unusable_response("it has no issued_token_type (RFC 8693 §2.2.1)"));
         }
         Ok(granted)
     }
 
-    async fn request_with_refresh_token(
-        &self,
-        refresh_token: &SecretString,
-        context: &RequestContext<'_>,
-    ) -> Result<Granted, Error> {
+    /// Makes a token request, with a refresh token or with the grant itself.
+    ///
+    /// Its error says which credentials were sent. They may change while they are read, so they are then read again. Otherwise
+    /// a refused password would count for the credentials before it, and would be sent again.
+    async fn send(&self, refresh: Option<&TakenRefreshToken>, context: &RequestContext<'_>) -> Result<Granted, Error> {
+        let version = || match refresh {
+            Some(taken) => self.version(taken.version),
+            None => self.version(self.flow.version()),
+        };
+        let (mut sent, mut readings) = (version(), 1);
+        loop {
+            let form = match refresh.and_then(|taken| taken.token.as_ref()) {
+                Some(refresh_token) => self.refresh_form(refresh_token),
+                None => self.grant_form(context).await?,
+            };
+            let request = self.endpoint.token_request(form, context).await?;
+            let before = std::mem::replace(&mut sent, version());
+            if before == sent || readings == MAX_READINGS {
+                let granted = self.endpoint.send_token_request(request).await;
+                return granted.map_err(|error| error.with_credentials_version(sent));
+            }
+            readings += 1;
+        }
+    }
+
+    async fn grant_form(&self, context: &RequestContext<'_>) -> Result<Form, Error> {
+        let mut form = self.form(F::GRANT_TYPE, |_| true);
+        self.flow.append_to(&mut form, context).await?;
+        Ok(form)
+    }
+
+    fn refresh_form(&self, refresh_token: &SecretString) -> Form {
         // Without a scope, the request means the scope that was granted. That may be less than the scope that was asked for
         // (RFC 6749 §6).
         let mut form = self.form("refresh_token", |name| name != "scope" || F::REFRESH == RefreshPolicy::Only);
         form.append("refresh_token", refresh_token.expose());
-        self.endpoint.request_token(form, context).await
+        form
+    }
+
+    /// Returns the version of all credentials, with this version of the user's own.
+    fn version(&self, of_flow: u64) -> u64 {
+        let mut hash = DefaultHasher::new();
+        (of_flow, self.endpoint.auth.version()).hash(&mut hash);
+        hash.finish()
     }
 
     fn form(&self, grant_type: &str, is_wanted: impl Fn(&str) -> bool) -> Form {
@@ -83,40 +138,58 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         form
     }
 
-    async fn revoke_tokens(&self, token: &AccessToken) -> Result<(), Error> {
-        let mut refresh = self.refresh.lock().await;
+    async fn revoke_access_token(&self, token: &AccessToken) -> Result<(), Error> {
         let server = self.endpoint.metadata().await?;
-        // Both are tried: a server that does not revoke one of them may revoke the other.
-        let access = self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.context(&server)).await;
-        let refresh_token = match &refresh.current {
-            Some(refresh_token) => Some(refresh_token.clone()),
-            None => self.flow.initial_refresh_token().await?,
-        };
-        if let Some(refresh_token) = refresh_token {
-            let context = self.endpoint.context(&server);
-            self.endpoint.revoke(refresh_token.expose(), "refresh_token", &context).await?;
-            refresh.current = None;
+        self.endpoint.revoke(token.secret(), "access_token", &self.endpoint.context(&server)).await
+    }
+
+    /// Revokes the refresh token, if there is one that was not revoked yet.
+    ///
+    /// Narrowed sources share a refresh token and are revoked at the same time. One of them sends it, and the others
+    /// do not send it again, even if that failed.
+    ///
+    /// `failed` is how many of these attempts had failed when the revocation began.
+    async fn revoke_refresh_token(&self, failed: u64) -> Result<(), Error> {
+        let turn = self.refresh.turn().await;
+        if let Some(error) = self.refresh.revocation_failed_since(failed) {
+            return Err(error);
         }
-        access
+        let revoked = turn.drive(self.revoke_refresh_tokens()).await;
+        revoked.inspect_err(|error| self.refresh.set_revocation_failed(error))
+    }
+
+    async fn revoke_refresh_tokens(&self) -> Result<(), Error> {
+        self.revoke_current_refresh_token().await?;
+        if F::REFRESH != RefreshPolicy::Only {
+            return Ok(());
+        }
+        // The one that the user saved is not used yet, or is another one than before.
+        match self.refresh.reload_changed_credentials(&self.flow).await {
+            Ok(()) => self.revoke_current_refresh_token().await,
+            Err(error) if self.refresh.is_unread() => Err(error),
+            // What was used is revoked, and its place is empty.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn revoke_current_refresh_token(&self) -> Result<(), Error> {
+        let taken = self.refresh.take();
+        let Some(refresh_token) = &taken.token else { return Ok(()) };
+        let server = self.endpoint.metadata().await?;
+        self.endpoint.revoke(refresh_token.expose(), "refresh_token", &self.endpoint.context(&server)).await?;
+        self.refresh.set_revoked(&taken);
+        Ok(())
     }
 }
 
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
-        let mut refresh = self.refresh.lock().await;
-        refresh.reload_changed_credentials(&self.flow).await?;
-        refresh.save(&self.flow).await;
-        let granted = self.request_token(&mut refresh).await?;
-        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
-            refresh.replace(new, &self.flow).await;
-        }
-        Ok(granted.token)
+        let turn = self.refresh.turn().await;
+        turn.drive(self.exchange(&turn)).await
     }
 
     fn credentials_version(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
-        (self.flow.version(), self.endpoint.auth.version()).hash(&mut hash);
-        hash.finish()
+        self.version(self.flow.version())
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
@@ -131,7 +204,15 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
-        self.revoke_tokens(token).await
+        let failed = self.refresh.failed_revocations();
+        // Both are tried: a server that does not revoke one of them may revoke the other.
+        let access = self.revoke_access_token(token).await;
+        self.revoke_refresh_token(failed).await?;
+        access
+    }
+
+    async fn revoke_unused(&self) -> Result<(), Error> {
+        self.revoke_refresh_token(self.refresh.failed_revocations()).await
     }
 }
 

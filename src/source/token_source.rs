@@ -78,6 +78,19 @@ pub trait TokenSource: Send + Sync + 'static {
         async { Err(Error::config("this token source cannot revoke tokens: implement `TokenSource::revoke` for it")) }
     }
 
+    /// Tells the issuer that what brings tokens without the credentials has served its purpose, before it brought one: a
+    /// refresh token that an earlier run of the program saved. [`TokenCache::revoke`](crate::TokenCache::revoke) calls it when
+    /// it has no token. Default: nothing, because most sources have nothing but their credentials.
+    ///
+    /// # Errors
+    /// As [`revoke`](Self::revoke).
+    ///
+    /// # Cancel safety
+    /// As [`revoke`](Self::revoke).
+    fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Erases the type of the source.
     fn boxed(self) -> BoxTokenSource
     where
@@ -111,6 +124,7 @@ trait DynTokenSource: Send + Sync {
     fn credentials_version(&self) -> u64;
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
+    fn revoke_unused(&self) -> BoxFuture<'_, ()>;
 }
 
 impl<T: TokenSource> DynTokenSource for T {
@@ -128,6 +142,10 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()> {
         Box::pin(TokenSource::revoke(self, token))
+    }
+
+    fn revoke_unused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(TokenSource::revoke_unused(self))
     }
 }
 
@@ -155,6 +173,10 @@ impl TokenSource for BoxTokenSource {
         self.0.revoke(token).await
     }
 
+    async fn revoke_unused(&self) -> Result<(), Error> {
+        self.0.revoke_unused().await
+    }
+
     fn boxed(self) -> BoxTokenSource {
         self
     }
@@ -178,6 +200,10 @@ macro_rules! forward_to_inner {
 
             fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
                 T::revoke(self, token)
+            }
+
+            fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
+                T::revoke_unused(self)
             }
         }
     };

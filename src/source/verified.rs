@@ -108,6 +108,10 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
     fn revoke(&self, token: &AccessToken) -> impl Future<Output = Result<(), Error>> + Send {
         self.source.revoke(token)
     }
+
+    fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        self.source.revoke_unused()
+    }
 }
 
 impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {

@@ -18,8 +18,8 @@ use tower::{BoxError, Layer, service_fn};
 #[cfg(feature = "client")]
 use tower_bearer::grant::HttpClient;
 use tower_bearer::{
-    BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant,
-    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder},
+    BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, TokenSource,
+    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder, Secret},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -340,6 +340,41 @@ async fn other_credentials_do_not_use_the_refresh_token_of_the_first() {
     }
 }
 
+/// A closure has no version of its own, and it is not called while there is a refresh token.
+#[tokio::test]
+async fn a_closure_says_by_a_version_that_the_user_is_another_one() {
+    let issuer = Issuer::builder().user("day", "p").user("night", "p").refresh_tokens(RefreshTokens::Kept).build();
+    let shift = Arc::new(AtomicUsize::new(0));
+    let number = |shift: &Arc<AtomicUsize>| {
+        let shift = Arc::clone(shift);
+        move || shift.load(SeqCst)
+    };
+    let (user, version) = (number(&shift), number(&shift));
+    let closure = builder(URL)
+        .credentials_from(move || {
+            let user = ["day", "night"][user() % 2];
+            async move { Ok(Credentials::new(user, "p")) }
+        })
+        .credentials_version(move || version() as u64);
+    let (name, version) = (number(&shift), number(&shift));
+    let name = Secret::from_fn(move || {
+        let name = ["day", "night"][name() % 2];
+        async move { Ok(name.into()) }
+    });
+    let secret = builder(URL).credentials(name.with_version(move || version() as u64), "p");
+    for grant in [closure, secret].map(|builder| builder.build_with(issuer.service()).unwrap()) {
+        for (now, grant_type) in [(0, "password"), (0, "refresh_token"), (1, "password"), (1, "refresh_token")] {
+            let before = grant.credentials_version();
+            let is_changed = shift.swap(now, SeqCst) != now;
+            assert_eq!(grant.credentials_version() != before, is_changed);
+            obtain(&grant).await.unwrap();
+            let request = issuer.last_request().unwrap();
+            assert_eq!(request.grant_type(), Some(grant_type));
+            assert!(grant_type != "password" || request.param("username") == Some(["day", "night"][now]));
+        }
+    }
+}
+
 /// The lifetime of the token for each form of `expires_in`, valid or not.
 #[tokio::test]
 async fn each_expires_in_has_its_outcome() {
@@ -538,6 +573,33 @@ async fn a_redirect_is_not_followed_and_named_without_its_query() {
         assert!(error.is_redirect() && !error.is_unusable(), "{shown}");
         assert!(shown.len() < 1000, "{}", shown.len());
     }
+}
+
+/// The same secret has many encodings in a URL.
+#[tokio::test]
+async fn a_redirect_that_repeats_a_secret_in_any_encoding_is_not_named() {
+    for (password, secret) in [("pass word!~@", "client~secret!"), ("100%41+x/y", "p@ss w\u{f6}rd")] {
+        for sent in [password, secret] {
+            let (form, percent) = (form_encoded(sent), form_encoded(sent).replace('+', "%20"));
+            let plain = percent.replace("%21", "!").replace("%7E", "~").replace("%40", "@");
+            for repeated in [&form, &percent, &plain, &form_encoded(&percent), &percent.to_ascii_lowercase()] {
+                for location in [format!("/login/{repeated}"), format!("https://b.test/{repeated}/x?y")] {
+                    let issuer = Issuer::builder().user("user1", password).build();
+                    issuer.fail_next(1, Failure::Redirect(location.clone()));
+                    let auth = ClientAuth::basic("client1", secret);
+                    let grant = builder(URL).client_auth(auth).credentials("user1", password);
+                    let error = obtain(&grant.build_with(issuer.service()).unwrap()).await.unwrap_err();
+                    assert!(error.is_redirect() && error.to_string().contains("not shown"), "{location}: {error}");
+                }
+            }
+        }
+    }
+    let error = failure(Failure::Redirect("https://b.test/login/a%2Cb/c".to_owned())).await;
+    assert!(error.to_string().contains("https://b.test/login/…/c"), "{error}");
+}
+
+fn form_encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(feature = "client")]

@@ -15,6 +15,7 @@ use tower_bearer::TokenCache;
 #[cfg(feature = "jwt")]
 use tower_bearer::grant::SigningKey;
 use tower_bearer::{
+    TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata},
     testing::{ClientAuthentication, Failure, Issuer},
 };
@@ -211,6 +212,42 @@ async fn what_one_grant_allows_of_a_shared_server_another_need_not() {
     assert!(obtain(&grant(true)).await.unwrap_err().to_string().contains("access_token"), "it was asked");
     let error = obtain(&grant(false)).await.unwrap_err();
     assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
+}
+
+/// A remote server could send the secrets to a service of this machine.
+#[tokio::test]
+async fn an_endpoint_on_loopback_that_a_remote_server_names_is_allowed_only_with_plain_http() {
+    let document = json!({ "issuer": ISSUER, "token_endpoint": "http://127.0.0.1:1/token",
+        "revocation_endpoint": "http://127.0.0.1:1/revoke" });
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let token = r#"{"access_token":"t","token_type":"Bearer"}"#;
+        let body = if request.method() == "GET" { document.to_string() } else { token.to_owned() };
+        *count.lock().unwrap() += i32::from(request.method() == "POST");
+        let answer = Response::builder().header("content-type", "application/json");
+        async move { Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?) }
+    });
+    let server = AuthorizationServer::issuer(ISSUER);
+    let grant = |plain_http| {
+        let builder = ClientCredentials::builder(server.clone()).client_auth(ClientAuth::basic("client1", "s"));
+        builder.allow_plain_http(plain_http).build_with(http.clone()).unwrap()
+    };
+    let token = obtain(&grant(true)).await.unwrap();
+    let (strict, before) = (grant(false), *asked.lock().unwrap());
+    for error in [obtain(&strict).await.unwrap_err(), strict.revoke(&token).await.unwrap_err()] {
+        assert!(error.is_config() && error.to_string().contains("`allow_plain_http`"), "{error}");
+    }
+    assert_eq!(*asked.lock().unwrap(), before, "nothing was sent");
+}
+
+#[test]
+fn a_token_url_with_a_port_that_is_not_a_port_is_refused_before_anything_is_sent() {
+    for port in ["0", "65536", "99999", ""] {
+        let builder = ClientCredentials::builder(format!("https://issuer.test:{port}/token"));
+        let error = builder.client_auth(ClientAuth::none("c")).build_with(Issuer::new().service()).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("port"), "{error}");
+    }
 }
 
 #[tokio::test]

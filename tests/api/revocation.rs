@@ -11,7 +11,8 @@ use http_body_util::{BodyExt, Full};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_bearer::{
     AccessToken, BoxTokenSource, FixedToken, PasswordGrant, TokenCache,
-    grant::{AuthorizationServer, ClientAuth, HttpService, PasswordGrantBuilder, RefreshToken},
+    grant::{AuthorizationServer, ClientAuth, HttpService, PasswordGrantBuilder, RefreshToken, Secret},
+    source::Narrowing,
     testing::{Issuer, IssuerService, RefreshTokens},
 };
 
@@ -49,6 +50,7 @@ fn revoking(issuer: &Issuer, answer: Option<(u16, &'static str, &'static str)>) 
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             log.lock().unwrap().push(String::from_utf8(body.to_vec())?);
+            tokio::task::yield_now().await;
             match answer {
                 None => issuer.oneshot(Request::from_parts(head, Full::from(body))).await.map_err(BoxError::from),
                 Some((status, body, header)) => Ok(Response::builder()
@@ -137,6 +139,100 @@ async fn a_configured_refresh_token_is_revoked_whether_it_was_used_or_not() {
     let token = AccessToken::new("t").unwrap();
     tower_bearer::TokenSource::revoke(&source, &token).await.unwrap();
     assert!(asked.lock().unwrap()[1].contains("the-first-one"));
+}
+
+fn refresh<C: HttpService>(place: impl Into<Secret>, http: C) -> TokenCache {
+    let builder = RefreshToken::builder(TOKEN).client_auth(ClientAuth::basic("client1", "client-secret"));
+    TokenCache::new(builder.refresh_token(place).revocation_url(REVOKE).build_with(http).unwrap())
+}
+
+/// Lets the next token requests bring the access tokens `t1`, `t2`... and the refresh tokens `r1`, `r2`...
+fn rotating(issuer: &Issuer, requests: usize) {
+    for n in 1..=requests {
+        issuer.answer_next(serde_json::json!({ "access_token": format!("t{n}"), "token_type": "Bearer",
+            "refresh_token": format!("r{n}"), "expires_in": 3600 }));
+    }
+}
+
+/// Returns the tokens that were sent to the revocation endpoint.
+fn sent(asked: &Asked) -> Vec<String> {
+    let asked = asked.lock().unwrap();
+    let tokens = asked.iter().map(|form| form.split(['=', '&']).nth(1).unwrap().to_owned());
+    tokens.collect()
+}
+
+#[tokio::test]
+async fn before_the_first_token_the_saved_refresh_token_is_revoked() {
+    let issuer = issuer();
+    let (http, asked) = revoking(&issuer, None);
+    let cache = refresh("saved", http);
+    cache.revoke().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert_eq!(sent(&asked), ["saved"], "once");
+    let error = cache.token().await.unwrap_err();
+    assert!(error.is_terminal() && issuer.counts().token_requests == 0, "{error}");
+}
+
+#[tokio::test]
+async fn a_saved_refresh_token_that_cannot_be_read_is_not_taken_for_revoked() {
+    let cache = refresh(Secret::from_fn(async || Err("the vault is sealed".into())), issuer().service());
+    assert!(cache.revoke().await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_was_rotated_away_is_never_sent_again() {
+    let issuer = issuer();
+    let (http, asked) = revoking(&issuer, None);
+    let cache = refresh("r0", http);
+    rotating(&issuer, 2);
+    cache.token().await.unwrap();
+    cache.reset();
+    cache.token().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert_eq!(sent(&asked), ["t2", "r2"]);
+    cache.revoke().await.unwrap();
+    assert_eq!(sent(&asked), ["t2", "r2", "t2"]);
+    assert!(cache.token().await.unwrap_err().is_terminal());
+    assert_eq!(issuer.counts().token_requests, 2);
+}
+
+#[tokio::test]
+async fn after_a_revocation_a_new_sign_in_is_used() {
+    let issuer = issuer();
+    let vault = Arc::new(Mutex::new("r0".to_owned()));
+    let opened = Arc::clone(&vault);
+    let place = Secret::from_fn(move || {
+        let kept = opened.lock().unwrap().clone();
+        async { Ok(kept.into()) }
+    });
+    let cache = refresh(place, issuer.service());
+    rotating(&issuer, 2);
+    cache.token().await.unwrap();
+    cache.revoke().await.unwrap();
+    assert!(cache.token().await.is_err());
+    "other".clone_into(&mut vault.lock().unwrap());
+    cache.reset();
+    assert_eq!(cache.token().await.unwrap().secret(), "t2");
+    assert_eq!(issuer.last_request().unwrap().param("refresh_token"), Some("other"));
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_narrowed_tokens_share_is_revoked_once() {
+    for answer in [None, Some((503, "", "7"))] {
+        let issuer = issuer();
+        let (http, asked) = revoking(&issuer, answer);
+        let cache = refresh("r0", http);
+        rotating(&issuer, 61);
+        cache.token().await.unwrap();
+        for n in 0..60 {
+            let to = Narrowing::new().with_scope(&format!("scope{n}")).unwrap();
+            cache.narrowed(&to).unwrap().token().await.unwrap();
+        }
+        assert_eq!(cache.revoke().await.is_ok(), answer.is_none());
+        let sent = sent(&asked);
+        assert_eq!(sent.iter().filter(|token| token.starts_with('r')).collect::<Vec<_>>(), ["r61"]);
+        assert_eq!(sent.iter().filter(|token| token.starts_with('t')).count(), 61);
+    }
 }
 
 #[tokio::test]

@@ -147,6 +147,50 @@ async fn an_environment_variable_is_read() {
     grant(&issuer, Secret::env("CARGO_PKG_NAME")).obtain(Reason::First).await.unwrap();
 }
 
+/// The cache asks for the version before the grant reads the file. Here the file changes in between, to another wrong password.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_secret_that_changes_before_it_is_read_is_tried_once() {
+    let issuer = Issuer::new();
+    let (file, changing) = (scratch("password"), Arc::new(AtomicUsize::new(0)));
+    fs::write(&file, "wrong").unwrap();
+    let (path, count) = (file.clone(), Arc::clone(&changing));
+    // The name is read before the password.
+    let name = Secret::from_fn(move || {
+        if count.fetch_add(1, SeqCst) == 0 {
+            fs::write(path.with_extension("new"), "another wrong one").unwrap();
+            fs::rename(path.with_extension("new"), &path).unwrap();
+        }
+        async { Ok("user1".into()) }
+    });
+    let source = builder("".into()).credentials(name, Secret::file(&file)).build_with(issuer.service()).unwrap();
+    let cache = TokenCache::new(source);
+    assert_eq!(cache.token().await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    assert_eq!(issuer.last_request().unwrap().param("password"), Some("another wrong one"));
+    for _ in 0..10 {
+        assert!(cache.token().await.unwrap_err().is_backing_off());
+    }
+    assert_eq!(issuer.counts().password, 1);
+    fs::write(&file, "user-password").unwrap();
+    cache.token().await.unwrap();
+}
+
+/// A right password that replaces the wrong one while that is refused does not wait.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changes_after_it_was_sent_ends_the_wait() {
+    let issuer = Issuer::new();
+    let file = scratch("password");
+    fs::write(&file, "wrong").unwrap();
+    let cache = TokenCache::new(grant(&issuer, Secret::file(&file)));
+    let gate = issuer.hold();
+    let (refused, ()) = futures::join!(cache.token(), async {
+        gate.waiting(1).await;
+        fs::write(&file, "user-password").unwrap();
+        gate.release();
+    });
+    assert_eq!(refused.unwrap_err().oauth_code(), Some("invalid_grant"));
+    cache.token().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_function_is_asked_for_each_token_request() {
     let asked = Arc::new(AtomicUsize::new(0));

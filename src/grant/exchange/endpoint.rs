@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
+use http_body_util::Full;
 
 use crate::{
     clock::WallClock,
@@ -16,13 +18,13 @@ use crate::{
             form::Form,
             http_exchange::HttpExchange,
             http_service::HttpService,
-            reply::{Refusal, SentSecrets, ServerReply},
+            reply::Refusal,
             request_context::RequestContext,
+            sent_secrets::SentSecrets,
             token_response::{Granted, TokenResponse},
         },
         server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
     },
-    transport,
 };
 
 /// An authorization server, and how the client authenticates there.
@@ -34,6 +36,12 @@ pub(crate) struct Endpoint<C> {
     pub(crate) revocation_url: Option<Url>,
     pub(crate) show_description: bool,
     pub(crate) wall_clock: WallClock,
+}
+
+/// A request that is ready to be sent, and the secrets in it.
+pub(crate) struct SecretRequest {
+    request: Request<Full<Bytes>>,
+    sent: SentSecrets,
 }
 
 impl<C: HttpService> Endpoint<C> {
@@ -49,14 +57,19 @@ impl<C: HttpService> Endpoint<C> {
         RequestContext { server, now: self.wall_clock.now() }
     }
 
-    /// Makes one token request (RFC 6749 §3.2).
-    pub(crate) async fn request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let granted = self.try_request_token(form, context).await;
+    /// Prepares a token request (RFC 6749 §3.2). All secrets are read here.
+    pub(crate) async fn token_request(&self, form: Form, context: &RequestContext<'_>) -> Result<SecretRequest, Error> {
+        self.request(context.server.token_url(self.exchange.plain_http)?, form, context).await
+    }
+
+    /// Makes a token request.
+    pub(crate) async fn send_token_request(&self, request: SecretRequest) -> Result<Granted, Error> {
+        let granted = self.try_send_token_request(request).await;
         granted.inspect_err(|error| self.server.forget_if_moved(error))
     }
 
-    async fn try_request_token(&self, form: Form, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let mut reply = self.post(context.server.token_url(), form, context).await?;
+    async fn try_send_token_request(&self, SecretRequest { request, sent }: SecretRequest) -> Result<Granted, Error> {
+        let mut reply = self.exchange.send(request, Some(sent)).await?;
         match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
             Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
             _ if !reply.status.is_success() => Err(reply.complete(Error::unexplained_status(reply.status))),
@@ -67,7 +80,11 @@ impl<C: HttpService> Endpoint<C> {
 
     /// Revokes one token (RFC 7009 §2.1). A token that the server does not know counts as revoked (§2.2).
     pub(crate) async fn revoke(&self, token: &str, kind: &str, context: &RequestContext<'_>) -> Result<(), Error> {
-        let url = self.revocation_url.as_ref().or_else(|| context.server.revocation_url()).ok_or_else(|| {
+        let url = match &self.revocation_url {
+            Some(url) => Some(url),
+            None => context.server.revocation_url(self.exchange.plain_http)?,
+        };
+        let url = url.ok_or_else(|| {
             Error::config("the revocation URL is not known: set `revocation_url`, or name the server by its issuer")
         })?;
         let mut form = Form::new();
@@ -77,7 +94,8 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     async fn try_revoke(&self, url: &Url, form: Form, context: &RequestContext<'_>) -> Result<(), Error> {
-        let mut reply = self.post(url, form, context).await?;
+        let SecretRequest { request, sent } = self.request(url, form, context).await?;
+        let mut reply = self.exchange.send(request, Some(sent)).await?;
         if reply.status.is_success() {
             return Ok(());
         }
@@ -87,17 +105,10 @@ impl<C: HttpService> Endpoint<C> {
         })
     }
 
-    async fn post(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<ServerReply, Error> {
-        // Metadata can be shared: another grant, which allows plain http, may have found it.
-        if !self.exchange.plain_http && !transport::is_secure(&url.uri) {
-            return Err(Error::config(
-                "the authorization server's endpoint is plain http, which would send secrets unencrypted: use https, or \
-                 `allow_plain_http` if the network is protected by other means",
-            ));
-        }
+    async fn request(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<SecretRequest, Error> {
         let header = self.auth.apply(&mut form, context).await?;
         let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
-        let sent = SentSecrets { form: form.clone(), client_secret };
+        let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization.clone() };
         let mut request = Request::new(form.into_body());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.uri.clone();
@@ -107,7 +118,7 @@ impl<C: HttpService> Endpoint<C> {
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }
-        self.exchange.send(request, Some(sent)).await
+        Ok(SecretRequest { request, sent })
     }
 }
 

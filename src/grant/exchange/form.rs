@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use zeroize::Zeroizing;
 
+use crate::secret_string::SecretString;
+
 /// The parameters whose values are secrets.
 const SECRET_PARAMETERS: [&str; 8] = [
     "password",
@@ -41,13 +43,11 @@ impl Form {
         self.0.extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
-    /// Returns whether a server's text contains one of the secrets in this form.
-    pub(crate) fn has_secret_in(&self, text: &str) -> bool {
-        // Only encoded values are compared: the characters that form-encoding changes are not shown in an error code.
-        self.0
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .any(|(name, value)| SECRET_PARAMETERS.contains(&name) && !value.is_empty() && text.contains(value))
+    /// Returns the secrets in this form, as they were before the encoding.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretString> {
+        let pairs = form_urlencoded::parse(self.0.as_bytes());
+        let secrets = pairs.filter(|(name, value)| SECRET_PARAMETERS.contains(&&**name) && !value.is_empty());
+        secrets.map(|(_, value)| value.into_owned().into())
     }
 
     pub(crate) fn into_body(mut self) -> Full<Bytes> {

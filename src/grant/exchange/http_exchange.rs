@@ -10,10 +10,7 @@ use tokio::time::timeout;
 use crate::{
     error::Error,
     grant::{
-        exchange::{
-            http_service::HttpService,
-            reply::{SentSecrets, ServerReply},
-        },
+        exchange::{http_service::HttpService, reply::ServerReply, sent_secrets::SentSecrets},
         server::url::server_name,
     },
     recursion::Renewing,
@@ -48,7 +45,7 @@ impl<C: HttpService> HttpExchange<C> {
 /// Returns how errors name the server. Metadata says where an endpoint is, and a server could repeat a secret there.
 fn shown_server(uri: &Uri, sent: Option<&SentSecrets>) -> String {
     let server = server_name(uri);
-    if sent.is_some_and(|sent| sent.has_secret_in(&server)) { "a host that contains a secret".into() } else { server }
+    if sent.is_some_and(|sent| sent.are_repeated_in(&server)) { "a host that contains a secret".into() } else { server }
 }
 
 #[cfg(test)]
@@ -60,7 +57,7 @@ mod tests {
     fn errors_name_scheme_host_and_port_and_no_secret() {
         let mut form = Form::new();
         form.append("password", "s3cret");
-        let sent = SentSecrets { form, client_secret: Some("cl1ent".into()) };
+        let sent = SentSecrets { form, client_secret: Some("cl1ent".into()), authorization: None };
         for (url, shown) in [
             ("https://auth.example.org/tenant/token?key=hidden", "https://auth.example.org"),
             ("http://user:hidden@127.0.0.1:8080/token", "http://127.0.0.1:8080"),

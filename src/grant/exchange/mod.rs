@@ -12,4 +12,5 @@ mod lenient; // JSON members in unusual forms: `expires_in` as text, `scope` as 
 pub(super) mod params; // parameters that are in each request
 mod reply; // status, headers and body, as hostile input; JSON by its content type
 pub(super) mod request_context; // the server and the time
+mod sent_secrets; // the secrets of a request, which are not shown if the server repeats them
 pub(super) mod token_response; // a token response's members, and the token in it

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -17,10 +17,9 @@ use crate::{
     clock,
     error::Error,
     grant::{
-        exchange::{form::Form, http_service::CollectedBody, lenient},
+        exchange::{http_service::CollectedBody, lenient, sent_secrets::SentSecrets},
         server::url::redacted,
     },
-    secret_string::SecretString,
 };
 
 /// The codes of RFC 6749 §5.2 and RFC 7009 §2.2.1. They are shown even if a secret that was sent is the same text.
@@ -36,13 +35,6 @@ const REGISTERED_CODES: [&str; 7] = [
 
 /// The deepest nesting of JSON that is read.
 const MAX_DEPTH: u32 = 64;
-
-/// The secrets of a request. They must not come back in an error.
-pub(crate) struct SentSecrets {
-    pub(crate) form: Form,
-    /// The client secret, if it was sent in a header.
-    pub(crate) client_secret: Option<SecretString>,
-}
 
 /// A whole reply to a request.
 pub(crate) struct ServerReply {
@@ -78,9 +70,13 @@ impl ServerReply {
         if !reply.status.is_redirection() {
             return Ok(reply);
         }
-        let target = redirect_target(&reply.headers);
-        let shown =
-            if reply.repeats_secret(&target) { "not shown, because it contains a secret".into() } else { target };
+        let shown = match redirect_target(&reply.headers) {
+            None => "the reply does not say where".to_owned(),
+            Some(target) if reply.repeats_secret(&without_query(&target)) => {
+                "not shown, because it contains a secret".to_owned()
+            }
+            Some(target) => redacted(&target),
+        };
         Err(Error::redirected(shown).about(&reply.server))
     }
 
@@ -131,14 +127,7 @@ impl ServerReply {
     }
 
     fn repeats_secret(&self, text: &str) -> bool {
-        self.sent.as_ref().is_some_and(|sent| sent.has_secret_in(text))
-    }
-}
-
-impl SentSecrets {
-    pub(crate) fn has_secret_in(&self, text: &str) -> bool {
-        let secret = self.client_secret.as_ref().map_or("", SecretString::expose);
-        self.form.has_secret_in(text) || (!secret.is_empty() && text.contains(secret))
+        self.sent.as_ref().is_some_and(|sent| sent.are_repeated_in(text))
     }
 }
 
@@ -199,10 +188,13 @@ fn is_code(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-fn redirect_target(headers: &HeaderMap) -> String {
-    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-    let target = location.and_then(|value| value.parse().ok());
-    target.map_or("the reply does not say where".to_owned(), |uri| redacted(&uri))
+fn redirect_target(headers: &HeaderMap) -> Option<Uri> {
+    headers.get(LOCATION)?.to_str().ok()?.parse().ok()
+}
+
+/// Returns all of a URL that may be shown, in its whole length.
+fn without_query(uri: &Uri) -> String {
+    format!("{}{}", uri.authority().map_or("", |authority| authority.as_str()), uri.path())
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

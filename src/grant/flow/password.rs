@@ -1,5 +1,11 @@
 //! The resource owner password credentials grant (RFC 6749 §4.3).
 
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
 use crate::{
     error::{BoxError, Error},
     grant::{
@@ -8,7 +14,7 @@ use crate::{
         flow::behavior::FlowBehavior,
         secrets::{
             credentials::{BoxCredentialsProvider, Credentials, CredentialsProvider},
-            secret::Secret,
+            secret::{Secret, VersionFn},
         },
         token_grant::Grant,
     },
@@ -43,9 +49,10 @@ pub type PasswordGrant<C> = Grant<PasswordFlow, C>;
 pub type PasswordGrantBuilder = GrantBuilder<PasswordFlow>;
 
 /// The flow of [`PasswordGrant`]. It sends a user's name and password.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct PasswordFlow {
     credentials: Option<BoxCredentialsProvider>,
+    version: Option<VersionFn>,
 }
 
 impl PasswordFlow {
@@ -71,7 +78,10 @@ impl FlowBehavior for PasswordFlow {
     }
 
     fn version(&self) -> u64 {
-        self.credentials.as_ref().map_or(0, BoxCredentialsProvider::version)
+        match (&self.version, &self.credentials) {
+            (Some(version), _) => version(),
+            (None, credentials) => credentials.as_ref().map_or(0, BoxCredentialsProvider::version),
+        }
     }
 }
 
@@ -84,11 +94,32 @@ impl GrantBuilder<PasswordFlow> {
 
     /// Sets a provider of the user's name and password: an async closure, or your own [`CredentialsProvider`]. It is called
     /// only when no refresh token can be used. Required, unless [`credentials`](Self::credentials) is called.
+    ///
+    /// If it may provide another user later, say when by [`credentials_version`](Self::credentials_version) or
+    /// [`CredentialsProvider::version`]. Without that, the first user's refresh token is used as long as the server accepts it,
+    /// because the provider is not called meanwhile.
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
         self.flow.credentials = Some(BoxCredentialsProvider::new(provider));
         self
     }
+
+    /// Sets a function that returns a number that changes when the credentials change. A change ends the backoff after a
+    /// refusal, and the refresh token of the earlier credentials is not used. Default: the provider's own
+    /// [version](CredentialsProvider::version); that of a closure is always 0.
+    pub fn credentials_version(mut self, version: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.flow.version = Some(Arc::new(version));
+        self
+    }
 }
+
+impl fmt::Debug for PasswordFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordFlow").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+/// How often the name and the password are read if they change meanwhile.
+const MAX_READINGS: u32 = 8;
 
 /// A username and a password that are kept separately.
 struct SecretCredentials {
@@ -100,17 +131,20 @@ impl CredentialsProvider for SecretCredentials {
     /// Reads both again if one of them changed meanwhile: an old name and a new password do not belong together.
     async fn credentials(&self) -> Result<Credentials, BoxError> {
         let mut version = self.version();
+        let mut readings = 1;
         loop {
             let (username, password) = (self.username.read().await?, self.password.read().await?);
             let before = std::mem::replace(&mut version, self.version());
-            if before == version {
+            if before == version || readings == MAX_READINGS {
                 return Ok(Credentials::new(username.expose(), password));
             }
+            readings += 1;
         }
     }
 
     fn version(&self) -> u64 {
-        // Both versions are hashes, so their combination is one too.
-        self.username.version().rotate_left(1) ^ self.password.version()
+        let mut hash = DefaultHasher::new();
+        (self.username.version(), self.password.version()).hash(&mut hash);
+        hash.finish()
     }
 }

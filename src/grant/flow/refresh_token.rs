@@ -1,6 +1,6 @@
 //! The refresh token grant (RFC 6749 §6), with a refresh token that was received elsewhere.
 
-use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use crate::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
         flow::behavior::{FlowBehavior, RefreshPolicy},
+        saver::SAVE_DEADLINE,
         secrets::secret::Secret,
         token_grant::Grant,
     },
@@ -52,10 +53,6 @@ pub struct RefreshTokenFlow {
     initial: Option<Secret>,
     on_rotation: Option<OnRotation>,
 }
-
-/// How long saving a refresh token may take. It is a part of a renewal's deadline, so that the token request before or after
-/// it has time as well.
-const SAVE_DEADLINE: Duration = Duration::from_secs(3);
 
 type OnRotation = Arc<dyn Fn(SecretString) -> SaveFuture + Send + Sync>;
 type SaveFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -110,8 +107,13 @@ impl GrantBuilder<RefreshTokenFlow> {
     /// Sets a function that saves a refresh token that replaces the one before. Default: none, so the new one is kept in
     /// memory only.
     ///
-    /// It is called before the access token that was received with it is used, and it has 3 s. If it fails, the access token
-    /// is used nevertheless, and the function is called again at the next token request.
+    /// It is called before the access token that was received with it is used. That token waits for it for 100 ms at most,
+    /// which is enough for a local file. Saving then goes on in a task of its own, for up to 10 s. If it fails, the function
+    /// is called again at the next token request. It never runs twice at the same time, and it gets the newest refresh
+    /// token.
+    ///
+    /// A program that ends earlier than saving does loses the refresh token. Let such a program save without `await`, or
+    /// wait for its own save before it ends.
     pub fn on_rotation<F, Fut>(mut self, save: F) -> Self
     where
         F: Fn(SecretString) -> Fut + Send + Sync + 'static,

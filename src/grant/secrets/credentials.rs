@@ -29,8 +29,9 @@ pub trait CredentialsProvider: Send + Sync + 'static {
     /// Any error. It counts as transient.
     fn credentials(&self) -> impl Future<Output = Result<Credentials, BoxError>> + Send;
 
-    /// Returns a number that changes when the credentials change. A change ends the backoff after a refusal. Default:
-    /// always 0.
+    /// Returns a number that changes when the credentials change. A change ends the backoff after a refusal, and the refresh
+    /// token of the earlier credentials is not used. Default: always 0. For a closure, set
+    /// [`credentials_version`](crate::grant::PasswordGrantBuilder::credentials_version).
     fn version(&self) -> u64 {
         0
     }

@@ -23,7 +23,13 @@ use crate::{
 /// assert!(!format!("{:?}", Secret::from("s3cret")).contains("s3cret"));
 /// ```
 #[derive(Clone)]
-pub struct Secret(Location);
+pub struct Secret {
+    location: Location,
+    version: Option<VersionFn>,
+}
+
+/// Returns a number that changes when the credentials change.
+pub(in crate::grant) type VersionFn = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 #[derive(Clone)]
 enum Location {
@@ -39,7 +45,7 @@ impl Secret {
     /// Names an environment variable that holds the secret. If it is not set, requests for a token fail with an error that
     /// names it.
     pub fn env(name: impl Into<String>) -> Self {
-        Self(Location::Variable(name.into().into()))
+        Self::at(Location::Variable(name.into().into()))
     }
 
     /// Names a file that holds the secret. One line end at the end of the file (`\n` or `\r\n`) is not part of it.
@@ -48,20 +54,36 @@ impl Secret {
     /// backoff after a refusal ([`TokenSource::credentials_version`](crate::TokenSource::credentials_version)). A symbolic
     /// link that points to another file counts as a change: Kubernetes rotates mounted secrets this way.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Location::File(Arc::new(SecretFile::new(path.into()))))
+        Self::at(Location::File(Arc::new(SecretFile::new(path.into()))))
     }
 
-    /// Gets the secret from an async function, such as the client of a vault. Its errors count as transient.
+    /// Gets the secret from an async function, such as the client of a vault. Its errors count as transient. If the secret can
+    /// change to that of another user, say when by [`with_version`](Self::with_version).
     pub fn from_fn<F, Fut>(read: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<SecretString, BoxError>> + Send + 'static,
     {
-        Self(Location::Function(Arc::new(move || Box::pin(read()))))
+        Self::at(Location::Function(Arc::new(move || Box::pin(read()))))
+    }
+
+    /// Sets a function that returns a number that changes when the secret changes, such as the version that a vault gives it.
+    /// It is called often, so it should be as cheap as reading a field. Default: a file has its own, and every other secret
+    /// always has 0.
+    ///
+    /// A change ends the backoff after a refusal. After a change of a user's credentials, the refresh token that came with the
+    /// earlier ones is not used.
+    #[must_use]
+    pub fn with_version(self, version: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { version: Some(Arc::new(version)), ..self }
+    }
+
+    fn at(location: Location) -> Self {
+        Self { location, version: None }
     }
 
     pub(crate) async fn read(&self) -> Result<SecretString, Error> {
-        match &self.0 {
+        match &self.location {
             Location::Memory(secret) => Ok(secret.clone()),
             Location::Variable(name) => env::var(&**name).map(SecretString::from).map_err(|error| {
                 let why = if matches!(error, env::VarError::NotPresent) { "is not set" } else { "is not UTF-8" };
@@ -72,9 +94,12 @@ impl Secret {
         }
     }
 
-    /// Returns a number that changes when the file changes.
+    /// Returns a number that changes when the secret changes, as far as is known.
     pub(crate) fn version(&self) -> u64 {
-        match &self.0 {
+        if let Some(version) = &self.version {
+            return version();
+        }
+        match &self.location {
             Location::File(file) => file.version(),
             _ => 0,
         }
@@ -83,7 +108,7 @@ impl Secret {
     /// Returns the secret if it is in memory, so that it can be checked before it is needed.
     #[cfg(feature = "jwt")]
     pub(crate) fn in_memory(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.location {
             Location::Memory(secret) => Some(secret.expose()),
             _ => None,
         }
@@ -92,7 +117,7 @@ impl Secret {
 
 impl From<SecretString> for Secret {
     fn from(secret: SecretString) -> Self {
-        Self(Location::Memory(secret))
+        Self::at(Location::Memory(secret))
     }
 }
 
@@ -116,7 +141,7 @@ impl From<&str> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.location {
             Location::Memory(_) => f.write_str("[redacted]"),
             Location::Variable(name) => write!(f, "env({name})"),
             Location::File(file) => write!(f, "file({})", file.path().display()),

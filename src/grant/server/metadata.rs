@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{error::Error, grant::server::url::Url};
+use crate::{error::Error, grant::server::url::Url, transport};
 
 /// The method that an absent list of authentication methods means (RFC 8414 §2).
 const DEFAULT_METHOD: &str = "client_secret_basic";
@@ -48,6 +48,8 @@ struct ServerMetadata {
     document: MetadataDocument,
     /// What an absent list of authentication methods means.
     default_method: Option<&'static str>,
+    /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
+    is_found_by_https: bool,
 }
 
 /// The members of the document that are used. Others are ignored.
@@ -68,6 +70,7 @@ impl Metadata {
     /// Creates the metadata of a server of which only the token URL is known.
     pub(crate) fn from_token_url(token_endpoint: Url) -> Self {
         Self(Arc::new(ServerMetadata {
+            is_found_by_https: token_endpoint.is_https(),
             token_endpoint,
             revocation_endpoint: None,
             document: MetadataDocument::default(),
@@ -100,7 +103,13 @@ impl Metadata {
         }
         // SMART App Launch has no default for it.
         let default_method = (!is_smart).then_some(DEFAULT_METHOD);
-        Ok(Self(Arc::new(ServerMetadata { token_endpoint, revocation_endpoint, document, default_method })))
+        Ok(Self(Arc::new(ServerMetadata {
+            token_endpoint,
+            revocation_endpoint,
+            document,
+            default_method,
+            is_found_by_https: location.is_https(),
+        })))
     }
 
     /// Returns the identifier of the issuer, if the metadata contains it.
@@ -147,12 +156,31 @@ impl Metadata {
         &self.0.document.scopes_supported
     }
 
-    pub(crate) fn token_url(&self) -> &Url {
-        &self.0.token_endpoint
+    /// Returns the token URL.
+    ///
+    /// # Errors
+    /// As [`revocation_url`](Self::revocation_url).
+    pub(crate) fn token_url(&self, plain_http: bool) -> Result<&Url, Error> {
+        self.allowed(&self.0.token_endpoint, plain_http)
     }
 
-    pub(crate) fn revocation_url(&self) -> Option<&Url> {
-        self.0.revocation_endpoint.as_ref()
+    /// Returns the revocation URL, if the server has one.
+    ///
+    /// # Errors
+    /// When the grant that uses it may not send secrets to it. Metadata can be shared: another grant, which allows plain http,
+    /// may have found it.
+    pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
+        self.0.revocation_endpoint.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
+    }
+
+    fn allowed<'a>(&self, url: &'a Url, plain_http: bool) -> Result<&'a Url, Error> {
+        if plain_http || url.is_https() || (!self.0.is_found_by_https && transport::is_secure(&url.uri)) {
+            return Ok(url);
+        }
+        Err(Error::config(
+            "the authorization server's endpoint is plain http, which would send secrets unencrypted or to this machine: use \
+             https, or `allow_plain_http` if the network is protected by other means",
+        ))
     }
 
     /// Returns whether clients may authenticate by this method, as far as is known.

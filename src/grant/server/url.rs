@@ -31,6 +31,9 @@ impl Url {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("contains a username, which belongs in `ClientAuth`");
         }
+        if !has_valid_port(&uri) {
+            return Err("has a port that is not a number from 1 to 65535");
+        }
         // A fragment is never sent, and RFC 6749 §3.2 does not allow one.
         if text.contains('#') {
             return Err("has a fragment, which is not allowed");
@@ -58,14 +61,26 @@ impl Url {
     }
 }
 
-/// Returns the URL without the parts that may be secret: user, query, and path parameters.
+fn has_valid_port(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else { return true };
+    authority.as_str() == authority.host() || authority.port_u16().is_some_and(|port| port > 0)
+}
+
+/// Returns the URL without the parts that may be secret: user, query, path parameters, and path segments with unusual
+/// characters. An ellipsis takes the place of such a segment.
 pub(crate) fn redacted(uri: &Uri) -> String {
     let host = uri.authority().map_or_else(String::new, |authority| {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         format!("{}://{host}", uri.scheme_str().unwrap_or("https"))
     });
     let path = uri.path().split(';').next().unwrap_or_default();
-    host.chars().chain(path.chars()).take(MAX_SHOWN).collect()
+    let segments: Vec<_> = path.split('/').map(|it| if is_harmless(it) { it } else { "…" }).collect();
+    host.chars().chain(segments.join("/").chars()).take(MAX_SHOWN).collect()
+}
+
+/// Returns whether a path segment looks like a name that a person has chosen.
+fn is_harmless(segment: &str) -> bool {
+    segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 /// Returns a URL's scheme, host and port, for errors.
@@ -79,5 +94,31 @@ pub(crate) fn server_name(uri: &Uri) -> String {
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redacted(&self.uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_a_number_from_1_to_65535() {
+        for text in [
+            "https://a.test:0/",
+            "https://a.test:65536/",
+            "https://a.test:99999/",
+            "https://a.test:/",
+            "https://a.test:x/",
+            "https://[::1]:0/",
+            "https://a.test:-1/",
+            "https://[::1]:99999/x",
+        ] {
+            assert!(Url::new(text, false).is_err(), "{text}");
+        }
+        for text in
+            ["https://a.test/", "https://a.test:1/", "https://a.test:65535", "https://[::1]:1/", "https://[::1]/"]
+        {
+            assert!(Url::new(text, false).is_ok(), "{text}");
+        }
     }
 }
