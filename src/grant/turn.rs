@@ -135,7 +135,7 @@ mod tests {
         let turn = turns.take().await;
         let exchange = Box::pin(turn.drive(sleep(Duration::from_secs(60))));
         let next = pin!(turns.take());
-        let Either::Left((_, next)) = select(exchange, next).await else { panic!("the turn was lost") };
+        let Either::Left(((), next)) = select(exchange, next).await else { panic!("the turn was lost") };
         assert!(turn.is_held());
         drop(turn);
         assert!(next.await.is_held());

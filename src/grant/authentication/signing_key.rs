@@ -164,7 +164,7 @@ fn check_form(pem: &str) -> Result<(), Error> {
 
 fn unusable_key() -> Error {
     Error::config(
-        "the private key cannot be used: give an unencrypted PEM key that is RSA with 2048, 3072 or 4096 bits, \
+        "the private key cannot be used: give an unencrypted PEM key that is RSA with 2048 bits, 3072 or 4096 bits, \
          P-256 or P-384 with its public key in it, or Ed25519",
     )
 }

@@ -29,7 +29,7 @@ pub struct Secret {
 }
 
 /// Returns a number that changes when the credentials change.
-pub(in crate::grant) type VersionFn = Arc<dyn Fn() -> u64 + Send + Sync>;
+pub(crate) type VersionFn = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 #[derive(Clone)]
 enum Location {
