@@ -86,7 +86,6 @@ pub(crate) struct BudgetState {
 
 /// What the budget knows of the newest token.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
