@@ -26,21 +26,22 @@ use crate::{
 ///
 /// # What it decides, in this order
 /// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged.
-/// 2. The layer owns `Authorization`. It replaces what the caller put there, because a gateway must not pass on an end user's
-///    credentials ([`keep_existing`](Self::keep_existing) changes that).
+/// 2. The layer replaces an `Authorization` header that the caller set, because a gateway must not pass on an end
+///    user's credentials ([`keep_existing`](Self::keep_existing) changes that).
 /// 3. The token goes only where it belongs. With [`origins`](Self::origins), a request to any other origin is passed on
 ///    unchanged. A request that would carry the token over anything but https, or http to loopback, gets an
 ///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). Where a URI has no host,
 ///    the connection below decides where the request goes.
-/// 4. A current token is attached at once. While there is none, the layer gives back the readiness of the inner service, and
-///    waits for it again afterwards. So the token's own request may use the same limits.
+/// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
+///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
+///    limits.
 /// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) causes a renewal, if
 ///    the token is still the newest. The request is then sent again with the new token. The second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why.
 ///
 /// # Examples
-/// Any service works whose requests can be cloned. Here it is a closure:
+/// Any service works that is `Clone` and whose request bodies are `Clone`. Here it is a closure:
 ///
 /// ```
 /// use http::{Request, Response};
@@ -98,8 +99,8 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.keep_existing = keep)
     }
 
-    /// Sets the origins whose requests carry the token, by base URLs. Scheme, host and port count; paths are ignored. Default:
-    /// every request carries the token.
+    /// Sets the origins to which the token is sent, as base URLs. Scheme, host and port count; paths are ignored.
+    /// Default: every request carries the token.
     ///
     /// A request to any other origin is passed on unchanged, without a token and without a retry, and keeps the
     /// `Authorization` that the caller gave it. So with a list, a redirect that is followed above the layer takes no token to
@@ -145,11 +146,11 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.destinations.plain_http = allow)
     }
 
-    /// Sets whether a request is refused whose token lacks the scopes that the request declares by
+    /// Sets whether the layer refuses a request if its token lacks the scopes that the request declares with
     /// [`RequiredScopes`](crate::RequiredScopes). Default: `false`.
     ///
-    /// Such a request gets an [error](crate::Error::missing_scope) at once instead of a 403 later. A token that does not say
-    /// what it was granted is sent.
+    /// Such a request gets an [error](crate::Error::missing_scope) at once instead of a 403 later. A request is sent if
+    /// the scopes of its token are not known.
     #[must_use]
     pub fn check_scopes(self, check: bool) -> Self {
         self.with(|config| config.check_scopes = check)

@@ -21,10 +21,11 @@ use crate::{
     replay::{CloneBody, Replay},
 };
 
-/// A service whose requests carry a token. [`BearerAuthLayer`](crate::BearerAuthLayer) makes it, and documents what it does.
+/// A service that attaches a token to each request. [`BearerAuthLayer`](crate::BearerAuthLayer) creates it, and its
+/// documentation says what the service does.
 ///
 /// Requests and responses keep their types. Its error is [`BoxError`]: the inner service's own error, or an
-/// [`Error`](crate::Error) when there was no token and the request was not sent.
+/// [`Error`](crate::Error) when the layer did not send the request.
 ///
 /// # When the compiler says that trait bounds were not satisfied
 /// "The method `ready` exists for struct `BearerAuth<…>`, but its trait bounds were not satisfied" means that this type is not

@@ -20,7 +20,8 @@ impl Backoff {
         Self { first, max, jitter: false }
     }
 
-    /// Draws each wait at random between zero and its full length, so that many machines do not try again at the same time.
+    /// Makes each wait random, between zero and its full length, so that many machines do not try again at the same
+    /// time.
     #[must_use]
     pub const fn with_full_jitter(mut self) -> Self {
         self.jitter = true;

@@ -6,12 +6,13 @@
 //! **limited**: the next renewal waits until an interval has passed since the issue of the newest token, and each further
 //! strike doubles the interval. Until then a rejection is passed on to the caller.
 //!
-//! A token whose *retry* was accepted has proved that its renewal helped. Its later rejection is a new revocation and not a
-//! strike, unless tokens keep dying young (`YOUNG_DEATHS`).
+//! A token whose *retry* was accepted has proved that its renewal helped. Its later rejection is a new revocation and
+//! not a strike, unless many tokens in a row "die young": they are rejected soon after their issue (`YOUNG_DEATHS`).
 //!
-//! Without a retry (it is switched off, the body is too large, the caller is gone), the first request that is accepted with the
-//! new token proves it. Such a proof is weaker, because another endpoint may have rejected the old token. So a token counts as
-//! dying young for longer (`YOUNG_WITHOUT_RETRY`). An answer that does not show that somebody checked the token proves nothing.
+//! Without a retry (it is switched off, the body is too large, the caller is gone), the first request that is accepted
+//! with the new token proves it. Such a proof is weaker, because another endpoint may have rejected the old token. So a
+//! token counts as dying young for longer (`YOUNG_WITHOUT_RETRY`). An answer proves nothing if it does not show that
+//! the token was checked.
 //!
 //! While limited, the budget must not hide a real revocation behind one bad endpoint. It is told when the token is accepted
 //! anywhere. A token that was accepted, and then was not accepted for `silence` although requests carry it, is renewed at
@@ -19,7 +20,7 @@
 //! interval of their own. It doubles until one of them is seen to help: a retry is accepted, or the new token is accepted
 //! after no more rejections than usual. An API that is called seldom looks much the same, and must not cost more than others.
 //!
-//! Nothing here knows tokens: instants come in, a yes or a no goes out.
+//! This module does not know tokens: it takes instants, and returns whether a renewal is allowed.
 
 use std::time::Duration;
 
@@ -45,22 +46,22 @@ pub struct RejectionBudget {
 }
 
 impl Default for RejectionBudget {
-    /// Returns one free renewal, then 1 s doubling to 2 min. A revocation is detected after 1 s.
+    /// Returns a budget of one free renewal, then one after 1 s, doubling to 2 min. A revocation is detected after 1 s.
     fn default() -> Self {
         Self::new(1, Duration::from_secs(1), Duration::from_secs(120))
     }
 }
 
 impl RejectionBudget {
-    /// Creates a budget of `free` renewals at once (at least one) while new tokens are rejected. The next one comes after
-    /// `first`, and this interval doubles up to `max`.
+    /// Creates a budget that allows `free` renewals (at least one) without a wait while new tokens are rejected. The
+    /// next renewal is allowed after `first`, and this interval doubles up to `max`.
     #[must_use]
     pub const fn new(free: u32, first: Duration, max: Duration) -> Self {
         Self { free, first, max, silence: Duration::from_secs(1) }
     }
 
-    /// Sets how long a previously accepted token must go without an acceptance before it is renewed even though the budget is
-    /// spent. Default: 1 s.
+    /// Sets how long a token that was accepted before must be without an acceptance to count as revoked. It is then
+    /// renewed although the budget is spent. Default: 1 s.
     #[must_use]
     pub const fn detect_revocation_after(mut self, silence: Duration) -> Self {
         self.silence = silence;

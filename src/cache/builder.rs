@@ -45,8 +45,9 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Makes a token stale later by a random part of that margin, at most this share; one draw per token. So many machines do
-    /// not renew at the same time. Default: 0.10.
+    /// Makes each token stale later by a random part of the margin of
+    /// [`stale_before_expiry`](Self::stale_before_expiry), at most this share of it. This way, the machines of a fleet
+    /// do not all renew at the same time. Default: 0.10.
     pub fn stale_jitter(mut self, share: f64) -> Self {
         self.settings.stale_jitter = share_within_bounds(share);
         self
@@ -102,8 +103,8 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets where the time of day comes from. It ends a token that expired while the machine slept. Default: the system's
-    /// clock, read ten times a second.
+    /// Sets the clock that gives the time of day. With it, the cache notices that a token expired while the machine
+    /// slept. Default: the system's clock, read ten times a second.
     ///
     /// A clock that is set here is read for each request. It is for tests, and for hosts with a better clock.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
@@ -111,9 +112,11 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how many [narrowed](TokenCache::narrowed) caches are kept at most. When there are more, the least recently used
-    /// one is dropped. One that is being renewed, or had a failure or a rejection recently, stays, so that its backoff and its
-    /// budget are not forgotten; up to sixteen times this number. Default: 64.
+    /// Sets how many [narrowed](TokenCache::narrowed) caches are kept at most. Default: 64.
+    ///
+    /// When there are more, the least recently used one is dropped. A cache that is being renewed, or had a failure or
+    /// a rejection recently, is kept, so that its backoff and its budget are not forgotten. For such caches, the limit
+    /// is sixteen times this number.
     pub fn max_narrowed(mut self, max: usize) -> Self {
         self.settings.max_narrowed = max;
         self

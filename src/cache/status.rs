@@ -22,7 +22,7 @@ pub struct CacheStatus {
     pub failures: u32,
     /// The last failure, until a renewal succeeds.
     pub last_error: Option<Error>,
-    /// How long the source is still not asked because of that failure.
+    /// How long it takes until the source may be asked again after that failure.
     pub retry_in: Option<Duration>,
     /// Whether rejections have used up the [`RejectionBudget`](crate::cache::RejectionBudget), so that 401s are passed on.
     pub rejections_limited: bool,
@@ -42,7 +42,8 @@ impl CacheStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Age {
-    /// The cache has no token: it was not requested yet, it is renewed because it was rejected, or it was forgotten.
+    /// There is no token to serve: none was issued yet, the last one was rejected and is being renewed, or it was
+    /// forgotten.
     Missing,
     /// The token is served.
     Fresh,

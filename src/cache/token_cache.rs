@@ -48,7 +48,7 @@ impl TokenCache {
         Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
     }
 
-    /// Returns the token to use now: the current one, or the next one once it is there.
+    /// Returns the token to use now. If there is none, waits for the next one.
     ///
     /// It is for what the layer does not reach: the first message of a WebSocket, a library with its own HTTP client, a
     /// warm-up at start.
@@ -65,14 +65,14 @@ impl TokenCache {
         }
     }
 
-    /// Returns the cache of a narrowed token of the same source: for this scope, for these resources (RFC 8707).
+    /// Returns a cache whose tokens have less scope, or are for certain resources (RFC 8707), from the same source.
     ///
-    /// It has a token of its own and the same settings. All who narrow this cache, or a clone of it, in the same way share
-    /// it. A request that carries a [`Narrowing`] in its extensions gets its token from here.
+    /// It has its own token and the same settings. Narrowing this cache, or a clone of it, in the same way returns the
+    /// same cache. A request that carries a [`Narrowing`] in its extensions gets its token from here.
     ///
     /// The number of narrowed caches is [bounded](crate::cache::TokenCacheBuilder::max_narrowed). Credentials that were
-    /// refused for one are not tried for another, unless its own last renewal succeeded with them. Otherwise each fails and
-    /// recovers by itself.
+    /// refused for one cache are not tried for another, unless the last renewal of the other succeeded with them. A
+    /// refusal of the client holds back all of them. In all other cases, each cache fails and recovers by itself.
     ///
     /// ```
     /// use tower_bearer::{Error, TokenCache, source::Narrowing};
@@ -132,10 +132,11 @@ impl TokenCache {
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
-    /// A grant revokes its refresh token as well, also one that an earlier run saved and this one has not used. The cache
-    /// revokes the tokens that it was [narrowed](Self::narrowed) to, except those of narrowed caches that made room for
-    /// others: these live on until they expire, or end with their refresh token. A renewal in progress is waited for first, because it brings another token. A request that comes later gets a new
-    /// token, so stop the traffic before:
+    /// A grant revokes its refresh token as well, also one that an earlier run saved and this one has not used. The
+    /// cache also revokes the tokens of the caches that it was [narrowed](Self::narrowed) to. It cannot revoke those of
+    /// narrowed caches that it dropped to make room for others: these stay valid until they expire or their refresh
+    /// token is revoked. If a renewal is in progress, it is waited for first, because it brings another token. A
+    /// request that comes later gets a new token, so stop the traffic first:
     ///
     /// ```no_run
     /// # async fn serve_until_ctrl_c() {}
@@ -147,12 +148,13 @@ impl TokenCache {
     /// # }
     /// ```
     ///
-    /// Nothing is revoked when the last clone is dropped. That would need a task, which nobody runs at the end of a program.
+    /// Nothing is revoked when the last clone is dropped. That would need a task, and no runtime would run it at the
+    /// end of a program.
     ///
     /// # Errors
     /// When the source cannot revoke, when the issuer refuses, or outside a Tokio runtime.
-    /// [`retry_in`](Error::retry_in) returns when a busy issuer accepts another try. The token is forgotten all the same, and
-    /// another call tries again.
+    /// [`retry_in`](Error::retry_in) returns how long to wait when the issuer is busy. The token is forgotten all the
+    /// same, and another call tries again.
     ///
     /// # Cancel safety
     /// If this future is dropped before it ends, the token is forgotten and may be revoked or not.

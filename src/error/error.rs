@@ -9,7 +9,8 @@ use crate::error::class::FailureClass;
 /// Any error: the error type of the middleware and of the services below it. The same type as `tower::BoxError`.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why a request was not sent: there was no token, or the token must not go to the request's destination.
+/// The error of this crate: a request was not sent, because there was no token or because the token must not go to its
+/// destination; a setting is wrong; or a token could not be obtained or revoked.
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL query
 /// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the target of
@@ -77,17 +78,19 @@ pub(super) enum Kind {
 }
 
 impl Error {
-    /// Returns a failure that may be over soon, for the author of a [`TokenSource`](crate::TokenSource).
+    /// Creates an error for a failure that may be over soon. It is for authors of a
+    /// [`TokenSource`](crate::TokenSource).
     pub fn transient(source: impl Into<BoxError>) -> Self {
         Self::build(Kind::Source, FailureClass::Transient).caused_by(source)
     }
 
-    /// Returns a refusal without a reason. It may be a wrong password, so the next attempts come at growing intervals.
+    /// Creates an error for a refusal without a reason. It may be a wrong password, so the next attempts come at
+    /// growing intervals.
     pub fn unexplained(source: impl Into<BoxError>) -> Self {
         Self::build(Kind::Source, FailureClass::Unexplained).caused_by(source)
     }
 
-    /// Returns a refusal that stays until a person changes the credentials or the configuration.
+    /// Creates an error for a refusal that stays until a person changes the credentials or the configuration.
     pub fn terminal(source: impl Into<BoxError>) -> Self {
         Self::build(Kind::Source, FailureClass::Terminal).caused_by(source)
     }
@@ -142,16 +145,15 @@ impl Error {
         matches!(self.failure().kind, Kind::Redirected(_))
     }
 
-    /// Returns whether an answer came that is not a usable token or not usable metadata: for example a page of HTML, JSON
-    /// without an `access_token`, an answer that ended early, or a token that failed a check. A
-    /// [redirect](Self::is_redirect), an error [status](Self::status) and a refusal with an
-    /// [error code](Self::oauth_code) are not included.
+    /// Returns whether the answer had no usable token or metadata: for example, it was a page of HTML, JSON without an
+    /// `access_token`, an answer that ended early, or a token that failed a check. A [redirect](Self::is_redirect), an
+    /// error [status](Self::status) and a refusal with an [error code](Self::oauth_code) are not included.
     #[must_use]
     pub fn is_unusable(&self) -> bool {
         matches!(self.failure().kind, Kind::UnusableResponse(_) | Kind::UnusableToken(_))
     }
 
-    /// Returns whether a setting is wrong. Nothing was sent.
+    /// Returns whether a setting is wrong. The request that needs this setting was not sent.
     #[must_use]
     pub fn is_config(&self) -> bool {
         matches!(self.failure().kind, Kind::Config(_))
@@ -170,8 +172,9 @@ impl Error {
         matches!(self.0.kind, Kind::Insecure(_))
     }
 
-    /// Returns the scopes that a request [declares](crate::RequiredScopes) and its token was not granted, separated by
-    /// spaces, where the layer [checks](crate::BearerAuthLayer::check_scopes) that. The request was not sent.
+    /// Returns the scopes that a request [declares](crate::RequiredScopes) and its token lacks, separated by spaces. It
+    /// is `None` unless the layer [checks](crate::BearerAuthLayer::check_scopes) the scopes and did not send the
+    /// request because of that.
     #[must_use]
     pub fn missing_scope(&self) -> Option<&str> {
         match &self.0.kind {
@@ -193,15 +196,15 @@ impl Error {
     }
 
     /// Returns whether the issuer was not asked this time, because of an earlier failure. [`retry_in`](Self::retry_in)
-    /// returns when it will be.
+    /// returns how long that lasts.
     #[must_use]
     pub fn is_backing_off(&self) -> bool {
         matches!(self.0.kind, Kind::BackingOff { .. })
     }
 
-    /// Returns how long until the issuer may be asked again. During the [backoff](Self::is_backing_off) this is exact; in
-    /// the failure itself it is what the issuer's `Retry-After` said, if there was one. It can be the `Retry-After` of
-    /// your own answer.
+    /// Returns how long it takes until the issuer may be asked again. During the [backoff](Self::is_backing_off) this
+    /// is exact; in the failure itself it is what the issuer's `Retry-After` said, if there was one. You can use it as
+    /// the `Retry-After` of your own response.
     #[must_use]
     pub fn retry_in(&self) -> Option<Duration> {
         match self.0.kind {

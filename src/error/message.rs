@@ -13,7 +13,7 @@ impl fmt::Display for Error {
         let place = Place { part, server: data.server.as_deref() };
         match &data.kind {
             Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
-            Kind::Source => f.write_str("the token source failed; its own error, the source of this one, says why"),
+            Kind::Source => f.write_str("the token source failed; read its own error, the `source()` of this one"),
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
                 if let Some(cause) = self.network_cause() {
@@ -195,7 +195,7 @@ fn code_advice(code: &str) -> &'static str {
         "unauthorized_client" => "ask its operator to allow this grant for this client",
         "unsupported_grant_type" => "use a grant that it offers, or the URL where it offers this one",
         "unsupported_token_type" => {
-            "it does not revoke tokens of this kind, such as JWTs, which stay valid until they expire"
+            "tokens of this kind, such as JWTs, cannot be revoked there: wait until they expire"
         }
         "temporarily_unavailable" | "server_error" | "slow_down" => "try later",
         _ => "ask its operator what that means",

@@ -48,8 +48,8 @@ impl InsufficientScope {
         self.granted.as_ref()
     }
 
-    /// Returns what is required and was not granted, if both are known. It is empty where the token has every scope, and the user
-    /// or the client lacks the permission.
+    /// Returns the scopes that are required and were not granted, if both are known. It is empty if the token has every
+    /// scope, but the user or the client lacks the permission.
     #[must_use]
     pub fn missing(&self) -> Option<Scopes> {
         let required: Scopes = self.required.as_ref()?.parse().ok()?;
@@ -90,12 +90,13 @@ impl InsufficientUserAuthentication {
         }
     }
 
-    /// Returns the authentication context classes of which the API wants one, the most preferred first.
+    /// Returns the authentication context classes that the API accepts, the most preferred first. One of them is
+    /// enough.
     pub fn acr_values(&self) -> impl Iterator<Item = &str> {
         self.acr_values.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
 
-    /// Returns how long ago the user may have authenticated at most.
+    /// Returns the longest time that may have passed since the user authenticated.
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         self.max_age

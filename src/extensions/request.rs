@@ -35,7 +35,7 @@ pub struct SkipBearerAuth;
 pub struct RequiredScopes(Arc<Scopes>);
 
 impl RequiredScopes {
-    /// Creates the requirement of all these scopes. Keep it for all requests of one kind: it is cheap to clone.
+    /// Creates a requirement of all these scopes. It is cheap to clone: create it once for all requests of one kind.
     #[must_use]
     pub fn new(scopes: Scopes) -> Self {
         Self(Arc::new(scopes))

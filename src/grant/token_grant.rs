@@ -54,10 +54,11 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         let server = self.endpoint.metadata().await?;
         let context = self.endpoint.context(&server);
         if taken.token.is_some() {
-            // Nobody may have driven this exchange since it took the refresh token out, and another one has used it then.
+            // This exchange may have stopped since it took the refresh token out, and then another one has used that
+            // token.
             if !turn.is_held() {
                 return Err(Error::transient(
-                    "it was not driven for so long that a later token request took its place",
+                    "this token request stopped, and a later one replaced it: keep the Tokio runtime running",
                 ));
             }
             match self.send(Some(taken), &context).await {

@@ -1,4 +1,4 @@
-//! One exchange at a time. An exchange that nobody drives any more loses its turn.
+//! One exchange at a time. An exchange that no runtime runs any more loses its turn.
 
 use std::{
     convert::Infallible,
@@ -13,22 +13,22 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How often an exchange shows that it is driven.
+/// How often an exchange shows that it runs.
 const BEAT: Duration = Duration::from_millis(250);
 
 /// How long an exchange may be without a beat. It is many beats, because a second use of a refresh token looks like theft.
 const STALLED: Duration = Duration::from_secs(2);
 
-/// How long a stalled exchange has to beat again when somebody waits for it. A runtime that was not driven for some time may
-/// drive both of them now.
+/// How long a stalled exchange has to beat again when another one waits for it. A runtime that did not run for some
+/// time may run both of them now.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Gives turns to the exchanges of one refresh token.
 ///
-/// To a server that rotates refresh tokens, two simultaneous uses of one look like theft. So an exchange has the turn until
-/// it ends or is dropped. But its runtime may never be driven again, as after a `block_on` that has returned. While it is
-/// driven, an exchange notes the time at each beat. If there is no beat for [`STALLED`], the exchange that waits replaces the
-/// lock. An exchange that lost its turn finds that out by comparing the locks.
+/// To a server that rotates refresh tokens, two simultaneous uses of one look like theft. So an exchange has the turn
+/// until it ends or is dropped. But its runtime may never run again, as after a `block_on` that has returned. While an
+/// exchange runs, it notes the time at each beat. If there is no beat for [`STALLED`], the exchange that waits replaces
+/// the lock. An exchange that lost its turn finds that out by comparing the locks.
 pub(crate) struct Turns(Mutex<CurrentTurn>);
 
 struct CurrentTurn {
@@ -91,7 +91,7 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Runs an exchange, and notes that it is driven.
+    /// Runs an exchange, and notes that it runs.
     pub(crate) async fn drive<F: Future>(&self, exchange: F) -> F::Output {
         match select(pin!(exchange), pin!(self.keep_beating())).await {
             Either::Left((output, _)) => output,
@@ -111,7 +111,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Notes that this exchange is driven. Returns whether the turn was not lost.
+    /// Notes that this exchange runs. Returns whether the turn was not lost.
     fn beat(&self) -> bool {
         let mut current = self.turns.current();
         let is_held = Arc::ptr_eq(&current.lock, OwnedMutexGuard::mutex(&self.held));

@@ -22,7 +22,7 @@ impl FixedToken {
     /// Creates a source that always returns `token`.
     ///
     /// # Errors
-    /// As [`AccessToken::new`]. It is a [setting](Error::is_config) that is wrong.
+    /// When [`AccessToken::new`] fails. For this error, [`is_config`](Error::is_config) returns true.
     pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
         AccessToken::new(token).map(Self).map_err(|error| Error::config(error.to_string()))
     }

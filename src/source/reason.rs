@@ -10,7 +10,7 @@ pub enum Reason {
     First,
     /// The current token expires soon, has expired, or was forgotten by [`TokenCache::reset`](crate::TokenCache::reset).
     Ageing,
-    /// An API rejected this token. Made by [`rejected`](Self::rejected).
+    /// An API rejected this token. [`Reason::rejected`](Self::rejected) creates it.
     #[non_exhaustive]
     Rejected {
         /// The rejected token.
@@ -19,7 +19,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the reason that an API rejected `token`.
+    /// Creates the reason for a renewal after an API rejected `token`.
     #[must_use]
     pub fn rejected(token: AccessToken) -> Self {
         Self::Rejected { token }

@@ -11,7 +11,8 @@ use crate::{
 /// Obtains tokens from an issuer. It does not keep them: that is the work of the [`TokenCache`](crate::TokenCache).
 ///
 /// An implementation asks its issuer once, and returns the token or why there is none. The cache adds single flight,
-/// backoff, a deadline and renewal. It never calls `obtain` twice at the same time.
+/// backoff, a deadline and renewal. It does not call `obtain` again before the earlier call has ended, unless the
+/// runtime of that call has stopped.
 ///
 /// The trait is not dyn compatible. Instead of a `dyn TokenSource`, use a [`BoxTokenSource`].
 ///
@@ -41,8 +42,8 @@ pub trait TokenSource: Send + Sync + 'static {
     /// that was rejected. Others ignore it.
     ///
     /// # Errors
-    /// [`Error::transient`], [`Error::unexplained`] or [`Error::terminal`]. They choose how long the cache waits before it
-    /// asks again. A panic is caught and counts as transient.
+    /// [`Error::transient`], [`Error::unexplained`] or [`Error::terminal`]. The class of the error decides how long the
+    /// cache waits before it asks again. A panic is caught and counts as transient.
     ///
     /// # Cancel safety
     /// The cache runs it in a task of its own, and drops it only at the renewal's deadline or when the runtime ends. Dropping
@@ -51,13 +52,15 @@ pub trait TokenSource: Send + Sync + 'static {
 
     /// Returns a number that changes when the credentials do. Default: always 0.
     ///
-    /// After a refusal the issuer is not asked for minutes, because wrong passwords lock accounts. A change of this number
-    /// ends that wait at once. Each request that finds no fresh token calls it, so it should be as cheap as reading a field.
+    /// After a refusal the issuer is not asked for minutes, because wrong passwords lock accounts. A change of this
+    /// number ends that wait at once. The cache calls it for each request that finds no fresh token, so it should be as
+    /// cheap as reading a field.
     fn credentials_version(&self) -> u64 {
         0
     }
 
-    /// Returns a source that asks for less: this scope, for these resources. Default: `None`, it cannot.
+    /// Returns a source that asks for this scope and these resources instead of its own. Default: `None`, which means
+    /// that the source cannot be narrowed.
     ///
     /// The new source has the same credentials. It gets a cache of its own.
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
@@ -65,8 +68,8 @@ pub trait TokenSource: Send + Sync + 'static {
         None
     }
 
-    /// Revokes the token at the issuer (RFC 7009), with its refresh token. Default: an error, so that nobody believes a token
-    /// was revoked when it was not.
+    /// Revokes the token at the issuer (RFC 7009), with its refresh token. Default: an error, because the token stays
+    /// valid.
     ///
     /// # Errors
     /// When the source cannot revoke, or the issuer refuses.
@@ -78,9 +81,9 @@ pub trait TokenSource: Send + Sync + 'static {
         async { Err(Error::config("this token source cannot revoke tokens: implement `TokenSource::revoke` for it")) }
     }
 
-    /// Tells the issuer that what brings tokens without the credentials has served its purpose, before it brought one: a
-    /// refresh token that an earlier run of the program saved. [`TokenCache::revoke`](crate::TokenCache::revoke) calls it when
-    /// it has no token. Default: nothing, because most sources have nothing but their credentials.
+    /// Revokes the refresh token that the source holds, when there is no access token to revoke. An earlier run of the
+    /// program may have saved it, for example. [`TokenCache::revoke`](crate::TokenCache::revoke) calls it when it has
+    /// no token. Default: does nothing, because most sources have only their credentials.
     ///
     /// # Errors
     /// As [`revoke`](Self::revoke).

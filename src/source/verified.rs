@@ -19,7 +19,7 @@ use crate::{
     verify::{KeyProvider, KeySet, Verifier, VerifyError},
 };
 
-/// How long keys are used before they are fetched again. A key that the issuer withdrew must not be trusted for ever.
+/// How long keys are used before they are fetched again. A key that the issuer withdrew must not stay trusted.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// A source that returns only tokens that verify (feature `jwt`).

@@ -78,7 +78,7 @@ impl Assertion {
         self
     }
 
-    /// Adds a claim of your own. It replaces a claim with the same name. Default: none.
+    /// Adds a custom claim. It replaces a claim with the same name. Default: none.
     ///
     /// If the value cannot be JSON (a map whose keys are not strings, for example), building the grant fails.
     #[must_use]

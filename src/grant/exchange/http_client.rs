@@ -23,8 +23,8 @@ use crate::error::{BoxError, DeadlineElapsed};
 ///
 /// It uses the process's rustls `CryptoProvider` if one is installed when the client is built, and ring otherwise.
 ///
-/// It keeps no idle connections. Token requests are hours apart, so a kept connection would usually be dead. A POST whose
-/// connection dies is not safe to repeat.
+/// It keeps no idle connections. Token requests are hours apart, so the server would usually have closed a kept
+/// connection. A POST whose connection breaks is not safe to repeat.
 #[derive(Clone)]
 pub struct HttpClient {
     pub(super) client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,

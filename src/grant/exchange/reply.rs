@@ -1,4 +1,4 @@
-//! The reply of an authorization server, which is hostile input.
+//! The reply of an authorization server, which is untrusted input.
 
 use std::{
     borrow::Cow,

@@ -22,7 +22,7 @@ use crate::{
 
 /// Gets tokens with a user's name and password (RFC 6749 §4.3), and with the refresh tokens that come with them (§6).
 ///
-/// RFC 9700 §2.4: this grant must not be used for new work. See [the module](crate::grant).
+/// RFC 9700 §2.4 says that this grant must not be used. [The module](crate::grant) says how to replace it.
 ///
 /// A refresh token is used before the password. It is replaced when a new one is received, and kept when none is received. If
 /// it is refused, it is dropped, and the password is used in the same attempt.

@@ -104,16 +104,16 @@ impl GrantBuilder<RefreshTokenFlow> {
         self
     }
 
-    /// Sets a function that saves a refresh token that replaces the one before. Default: none, so the new one is kept in
-    /// memory only.
+    /// Sets a function that saves a new refresh token when it replaces the earlier one. Default: none, so the new one
+    /// is kept in memory only.
     ///
-    /// It is called before the access token that was received with it is used. That token waits for it for 100 ms at most,
-    /// which is enough for a local file. Saving then goes on in a task of its own, for up to 10 s. If it fails, the function
-    /// is called again at the next token request. It never runs twice at the same time, and it gets the newest refresh
-    /// token.
+    /// It is called before the access token that came with the new refresh token is used. The access token waits for
+    /// the function for 100 ms at most, which is enough for a local file. After that, saving continues in a task of its
+    /// own, for up to 10 s. If it fails, the function is called again at the next token request. It never runs twice at
+    /// the same time, and it gets the newest refresh token.
     ///
-    /// A program that ends earlier than saving does loses the refresh token. Let such a program save without `await`, or
-    /// wait for its own save before it ends.
+    /// If a program ends before the refresh token is saved, the refresh token is lost. Let such a program save without
+    /// `await`, or wait for its own save before it ends.
     pub fn on_rotation<F, Fut>(mut self, save: F) -> Self
     where
         F: Fn(SecretString) -> Fut + Send + Sync + 'static,

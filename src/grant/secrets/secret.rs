@@ -42,8 +42,8 @@ enum Location {
 type ReadFuture = Pin<Box<dyn Future<Output = Result<SecretString, BoxError>> + Send>>;
 
 impl Secret {
-    /// Names an environment variable that holds the secret. If it is not set, requests for a token fail with an error that
-    /// names it.
+    /// Names an environment variable that holds the secret. If the variable is not set, token requests fail with an
+    /// error that names it.
     pub fn env(name: impl Into<String>) -> Self {
         Self::at(Location::Variable(name.into().into()))
     }
@@ -67,9 +67,9 @@ impl Secret {
         Self::at(Location::Function(Arc::new(move || Box::pin(read()))))
     }
 
-    /// Sets a function that returns a number that changes when the secret changes, such as the version that a vault gives it.
-    /// It is called often, so it should be as cheap as reading a field. Default: a file has its own, and every other secret
-    /// always has 0.
+    /// Sets a function that returns a number that changes when the secret changes, such as the version that a vault
+    /// gives it. It is called often, so it should be as cheap as reading a field. Default: for a file, a number that
+    /// changes with the file; for every other secret, always 0.
     ///
     /// A change ends the backoff after a refusal. After a change of a user's credentials, the refresh token that came with the
     /// earlier ones is not used.

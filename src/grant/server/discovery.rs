@@ -1,4 +1,4 @@
-//! Finding the metadata of a server. Its answer is hostile input, as at the token endpoint.
+//! Finding the metadata of a server. Its answer is untrusted input, as at the token endpoint.
 
 use http::{HeaderValue, Request, header::ACCEPT};
 

@@ -22,9 +22,8 @@ const REGISTERED_METHODS: [&str; 7] = [
 
 /// The metadata of an authorization server: its endpoints, and what it supports. Cheap to clone.
 ///
-/// A grant finds the metadata itself
-/// ([`AuthorizationServer::issuer`](crate::grant::AuthorizationServer::issuer)). Use this type to look at the metadata
-/// first, or to share it between grants.
+/// A grant finds the metadata itself ([`AuthorizationServer::issuer`](crate::grant::AuthorizationServer::issuer)). Use
+/// this type to read the metadata first, or to share it between grants.
 ///
 /// ```
 /// use tower_bearer::{PasswordGrant, grant::{ClientAuth, Metadata}};
