@@ -60,8 +60,8 @@ impl RejectionBudget {
         Self { free, first, max, silence: Duration::from_secs(1) }
     }
 
-    /// Sets how long a token that was accepted before must be without an acceptance to count as revoked. It is then
-    /// renewed although the budget is spent. Default: 1 s.
+    /// Sets how long a previously accepted token must go without an acceptance before it is renewed even though the budget
+    /// is spent. Default: 1 s.
     #[must_use]
     pub const fn detect_revocation_after(mut self, silence: Duration) -> Self {
         self.silence = silence;

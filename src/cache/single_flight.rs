@@ -107,7 +107,7 @@ impl<S, T: Clone> SingleFlight<S, T> {
     }
 
     /// Abandons a flight whose leader lives but makes no progress, and changes the state: the next caller to join begins
-    /// another one. Does nothing if the flight is no longer in progress.
+    /// another one. Does nothing if the flight has ended.
     pub(crate) fn abandon(&self, waiter: &Waiter<T>, change: impl FnOnce(&mut S)) {
         let mut locked = self.lock();
         if locked.in_progress.take_if(|receiver| receiver.same_channel(&waiter.0)).is_some() {

@@ -142,7 +142,7 @@ impl CacheState {
         self.failing.insert(streak)
     }
 
-    /// Serves a rejected token again: its renewal failed, so there is no better one.
+    /// Serves a rejected token again: its renewal failed, so it is the best one.
     pub(crate) fn keep_rejected(&mut self) {
         if matches!(self.standing, Standing::Doubted | Standing::Rejected) {
             self.standing = Standing::Kept;

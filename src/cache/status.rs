@@ -42,7 +42,7 @@ impl CacheStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Age {
-    /// There is no token to serve: none was issued yet, the last one was rejected and is being renewed, or it was
+    /// The cache has no token to serve: none was issued yet, the last one was rejected and is being renewed, or it was
     /// forgotten.
     Missing,
     /// The token is served.

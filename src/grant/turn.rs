@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_millis(100);
 ///
 /// To a server that rotates refresh tokens, two simultaneous uses of one look like theft. So an exchange has the turn
 /// until it ends or is dropped. But its runtime may never run again, as after a `block_on` that has returned. While an
-/// exchange runs, it notes the time at each beat. If there is no beat for [`STALLED`], the exchange that waits replaces
+/// exchange runs, it notes the time at each beat. Without a beat for [`STALLED`], the exchange that waits replaces
 /// the lock. An exchange that lost its turn finds that out by comparing the locks.
 pub(crate) struct Turns(Mutex<CurrentTurn>);
 

@@ -81,7 +81,7 @@ pub trait TokenSource: Send + Sync + 'static {
         async { Err(Error::config("this token source cannot revoke tokens: implement `TokenSource::revoke` for it")) }
     }
 
-    /// Revokes the refresh token that the source holds, when there is no access token to revoke. An earlier run of the
+    /// Revokes the refresh token that the source holds, when the cache has no access token to revoke. An earlier run of the
     /// program may have saved it, for example. [`TokenCache::revoke`](crate::TokenCache::revoke) calls it when it has
     /// no token. Default: does nothing, because most sources have only their credentials.
     ///
