@@ -30,8 +30,8 @@ pub(crate) struct PendingRenewal {
     rejected: Option<u64>,
 }
 
-/// What a renewal asked its source with.
-struct Asked {
+/// What a renewal asks its source with.
+struct RenewalContext {
     credentials_version: u64,
     /// Set if these credentials had not been accepted yet, and others wait for the outcome.
     trial: Option<Leader<()>>,
@@ -123,12 +123,12 @@ impl CacheCore {
             Ok(Err(_)) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        let asked = Asked { credentials_version, trial };
+        let context = RenewalContext { credentials_version, trial };
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
-            Ok(token) => self.issued(leader, token, asked, took),
-            Err(error) => self.failed(leader, &error, asked, took),
+            Ok(token) => self.issued(leader, token, context, took),
+            Err(error) => self.failed(leader, &error, context, took),
         }
     }
 
@@ -161,12 +161,12 @@ impl CacheCore {
 
     /// Tells the other caches of the same source what came out. `worked` says whether this cache's renewal before succeeded
     /// with the same credentials.
-    fn share(&self, asked: Asked, worked: bool, error: Option<&Error>) {
+    fn share(&self, context: RenewalContext, worked: bool, error: Option<&Error>) {
         let note = |shared: &mut SharedRefusals| match error {
-            None => shared.succeeded(worked, asked.credentials_version),
-            Some(error) => shared.failed(error, asked.credentials_version, Instant::now(), &self.settings),
+            None => shared.succeeded(worked, context.credentials_version),
+            Some(error) => shared.failed(error, context.credentials_version, Instant::now(), &self.settings),
         };
-        match asked.trial {
+        match context.trial {
             Some(leader) => drop(self.family.complete(leader, note)),
             None => self.family.look(|shared, _| note(shared)),
         }
@@ -181,14 +181,14 @@ impl CacheCore {
         tracing::debug!(%error, "no token requested");
     }
 
-    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, asked: Asked, took: Duration) {
+    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, context: RenewalContext, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let mut generation = 0;
         let counted = self.complete(leader, |state| {
-            let credentials_version = asked.credentials_version;
-            self.share(asked, state.works_with(credentials_version), None);
+            let credentials_version = context.credentials_version;
+            self.share(context, state.works_with(credentials_version), None);
             let token = state.issued(issued, credentials_version, now);
             generation = token.generation();
             Ok(token)
@@ -199,17 +199,17 @@ impl CacheCore {
         tracing::info!(generation, ?expires_in, ?took, "token issued");
     }
 
-    fn failed(&self, leader: Leader<Renewed>, error: &Error, mut asked: Asked, took: Duration) {
+    fn failed(&self, leader: Leader<Renewed>, error: &Error, mut context: RenewalContext, took: Duration) {
         // They may have changed after the first question and before they were sent.
         let changed = self.credentials_version();
         if error.credentials_version() == Some(changed) {
-            asked.credentials_version = changed;
+            context.credentials_version = changed;
         }
         let now = Instant::now();
         let mut wait = Duration::ZERO;
         let counted = self.complete(leader, |state| {
-            let credentials_version = asked.credentials_version;
-            self.share(asked, state.works_with(credentials_version), Some(error));
+            let credentials_version = context.credentials_version;
+            self.share(context, state.works_with(credentials_version), Some(error));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())
