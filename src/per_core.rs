@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn a_thread_has_one_copy_and_each_copy_its_threads() {
         let copies = PerCore::new(|| Arc::new(CachePadded(())));
-        let mine = || Arc::as_ptr(copies.local()) as usize;
+        let address = || Arc::as_ptr(copies.local()) as usize;
         let taken: HashSet<usize> = (0..16 * *COPIES)
-            .map(|_| thread::scope(|scope| scope.spawn(|| (mine(), mine())).join().unwrap()))
+            .map(|_| thread::scope(|scope| scope.spawn(|| (address(), address())).join().unwrap()))
             .map(|(first, again)| if first == again { first } else { panic!("another one") })
             .collect();
         assert_eq!(taken.len(), *COPIES);
