@@ -27,10 +27,6 @@ use crate::{
 /// What a renewal brings to everyone who waits for it.
 pub(crate) type Renewed = Result<AccessToken, Error>;
 
-pub(crate) fn new_family() -> Family {
-    Arc::new(SingleFlight::new(SharedRefusals::default()))
-}
-
 /// The source, the settings, the state, and what is published of it.
 pub(crate) struct CacheCore {
     pub(crate) source: BoxTokenSource,
@@ -43,6 +39,10 @@ pub(crate) struct CacheCore {
 /// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet.
 pub(crate) type Family = Arc<SingleFlight<SharedRefusals, ()>>;
 
+pub(crate) fn new_family() -> Family {
+    Arc::new(SingleFlight::new(SharedRefusals::default()))
+}
+
 impl CacheCore {
     pub(crate) fn new(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
@@ -51,19 +51,12 @@ impl CacheCore {
 
     /// Changes the state, and publishes it.
     pub(crate) fn change<A>(&self, change: impl FnOnce(&mut CacheState) -> A) -> A {
-        self.flight.look(|state, _| {
-            let answer = change(state);
-            self.published.publish(state);
-            answer
-        })
+        self.flight.look(|state, _| self.publishing(state, change))
     }
 
     /// Forgets the token and every failure. A renewal in progress no longer counts.
     pub(crate) fn reset(&self) {
-        self.flight.supersede(|state| {
-            state.reset(&self.settings);
-            self.published.publish(state);
-        });
+        self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
         self.family.supersede(|shared| *shared = SharedRefusals::default());
     }
 
@@ -77,8 +70,7 @@ impl CacheCore {
         let refusals = self.family.look(|shared, _| shared.clone());
         self.flight.join(|state, renewing| {
             let at = Conditions { now: Instant::now(), wall, renewing, credentials_version, refusals };
-            let decision = decide(state, &at);
-            self.published.publish(state);
+            let decision = self.publishing(state, |state| decide(state, &at));
             let joins = decision.joins();
             (decision, joins)
         })
@@ -87,19 +79,19 @@ impl CacheCore {
     /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought. Returns
     /// `false` if it changed nothing, because it no longer counts.
     pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) -> bool {
-        self.flight.complete(leader, |state| {
-            let renewed = change(state);
-            self.published.publish(state);
-            renewed
-        })
+        self.flight.complete(leader, |state| self.publishing(state, change))
     }
 
     /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
     pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
-        self.flight.abandon(waiter, |state| {
-            state.keep_rejected();
-            self.published.publish(state);
-        });
+        self.flight.abandon(waiter, |state| self.publishing(state, CacheState::keep_rejected));
+    }
+
+    /// Makes a change under the lock of the state, and publishes the state.
+    fn publishing<A>(&self, state: &mut CacheState, change: impl FnOnce(&mut CacheState) -> A) -> A {
+        let answer = change(state);
+        self.published.publish(state);
+        answer
     }
 
     /// Returns an address that belongs to this cache alone while any clone of it lives.

@@ -116,10 +116,10 @@ impl<S, T: Clone> SingleFlight<S, T> {
     }
 
     /// Changes the state so that the flight in progress no longer counts. The next one begins when that has ended.
-    pub(crate) fn supersede<A>(&self, change: impl FnOnce(&mut S) -> A) -> A {
+    pub(crate) fn supersede(&self, change: impl FnOnce(&mut S)) {
         let mut locked = self.lock();
         locked.counts += 1;
-        change(&mut locked.state)
+        change(&mut locked.state);
     }
 
     /// Locks the state, and forgets a flight whose leader was dropped.
