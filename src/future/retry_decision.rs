@@ -5,42 +5,44 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    cache::AfterRejection,
+    cache::{AfterRejection, TokenCache},
     error::Error,
     extensions::NotRetried,
-    future::attempt::{Renewal, Sent},
-    replay::Replay,
+    future::attempt::{Renewal, Retry},
     token::AccessToken,
     verdict::Verdict,
 };
 
 /// What follows a first answer that was not accepted.
-pub(super) enum Next {
+pub(super) enum Next<S, K> {
     /// The answer goes to the caller. The request is not sent again, for this reason.
     PassOn(NotRetried),
     /// The request is sent again with this token.
-    Resend(AccessToken),
+    Resend(Retry<S, K>, AccessToken),
     /// The request is sent again when this renewal brings another token.
-    Renew(Renewal),
+    Renew(Retry<S, K>, Renewal),
 }
 
 /// Decides what follows. The questions, in this order: is the answer a rejection, can the request be sent again, is the token
 /// still the newest one, may it be renewed.
-pub(super) fn after_answer<S, B, ResB, R: Replay<B>>(
+pub(super) fn after_answer<S, K, ResB>(
     verdict: Verdict,
     answer: &Response<ResB>,
-    first: &Sent<S, R::Kept, R>,
-) -> Next {
-    let core = &first.config.cache.core;
-    let generation = first.attempt.generation;
+    generation: u64,
+    retry: Option<Retry<S, K>>,
+    cache: &TokenCache,
+) -> Next<S, K> {
+    let core = &cache.core;
     Next::PassOn(match verdict {
-        Verdict::Rejected => match (core.rejected(generation), &first.retry) {
+        Verdict::Rejected => match (core.rejected(generation), retry) {
             // The token is renewed all the same, for the next request.
             (_, None) => NotRetried::NotReplayable,
             (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
             (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
-            (AfterRejection::Newer(token), Some(_)) => return Next::Resend(token),
-            (AfterRejection::Wait(pending), Some(_)) => return Next::Renew(Box::pin(Arc::clone(core).wait(pending))),
+            (AfterRejection::Newer(token), Some(retry)) => return Next::Resend(retry, token),
+            (AfterRejection::Wait(pending), Some(retry)) => {
+                return Next::Renew(retry, Box::pin(Arc::clone(core).wait(pending)));
+            }
         },
         insufficient => {
             // The API knows the token well enough to say what it lacks.

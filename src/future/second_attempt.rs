@@ -83,13 +83,11 @@ where
         answer: Response<ResB>,
         sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
-        let next = after_answer(verdict, &answer, &sent);
         let Sent { attempt: first, retry, config } = sent;
-        let step = match (next, retry) {
-            (Next::PassOn(why_not), _) => return Err(first.pass_on(answer, why_not)),
-            (_, None) => return Err(first.pass_on(answer, NotRetried::NotReplayable)),
-            (Next::Resend(token), Some(retry)) => resend(&*config, retry, token, answer, &first)?,
-            (Next::Renew(renewal), Some(mut retry)) => {
+        let step = match after_answer(verdict, &answer, first.generation, retry, &config.cache) {
+            Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
+            Next::Resend(retry, token) => resend(&*config, retry, token, answer, &first)?,
+            Next::Renew(mut retry, renewal) => {
                 config.replay.pause(&mut retry.body);
                 Step::Renewing { renewal, retry, rejected: answer }
             }
