@@ -64,7 +64,7 @@ mod turn; // one exchange of a refresh token at a time
 
 pub use authentication::client_auth::ClientAuth;
 #[cfg(feature = "jwt")]
-pub use authentication::{assertion::Assertion, signer::SigningAlgorithm, signing_key::SigningKey};
+pub use authentication::{assertion::Assertion, signing_key::SigningKey};
 pub use builder::GrantBuilder;
 pub use exchange::http_service::HttpService;
 #[cfg(feature = "client")]
@@ -83,3 +83,6 @@ pub use secrets::{
 };
 pub use server::{authorization_server::AuthorizationServer, metadata::Metadata};
 pub use token_grant::Grant;
+
+#[cfg(feature = "jwt")]
+pub use crate::verify::algorithm::SigningAlgorithm;

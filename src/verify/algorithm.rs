@@ -1,8 +1,11 @@
 //! The algorithms of signatures with public keys (RFC 7518 §3.1, RFC 8037 §3.1).
 
-/// An algorithm with a public key. `none` and the HMAC algorithms are not among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
+/// An algorithm that signs with a private key and verifies with a public key (RFC 7518 §3.1, RFC 8037 §3.1). `none` and the
+/// HMAC algorithms are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names are the registered ones")]
+pub enum SigningAlgorithm {
     RS256,
     RS384,
     RS512,
@@ -14,7 +17,7 @@ pub(super) enum Algorithm {
     EdDSA,
 }
 
-impl Algorithm {
+impl SigningAlgorithm {
     /// Returns the algorithm with this registered name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::verify::{
-    algorithm::Algorithm,
+    algorithm::SigningAlgorithm,
     error::InvalidKeySet,
     public_key::{KeyParameters, PublicKey},
 };
@@ -22,7 +22,7 @@ pub struct KeySet(Vec<VerifyingKey>);
 #[derive(Clone)]
 pub(super) struct VerifyingKey {
     pub(super) id: Option<String>,
-    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) algorithms: Vec<SigningAlgorithm>,
     pub(super) public_key: PublicKey,
 }
 
@@ -76,7 +76,7 @@ impl VerifyingKey {
         let public_key = PublicKey::from_parameters(&jwk.parameters)?;
         let mut algorithms = public_key.algorithms().to_vec();
         if let Some(only) = jwk.alg {
-            let only = Algorithm::from_name(&only)?;
+            let only = SigningAlgorithm::from_name(&only)?;
             algorithms.retain(|one| *one == only);
         }
         (!algorithms.is_empty()).then_some(Self { id: jwk.kid, algorithms, public_key })
@@ -96,8 +96,8 @@ mod tests {
         let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
         let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
         let signature = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, signature).unwrap();
-        assert!(key.public_key.verifies(Algorithm::EdDSA, message, &signature));
-        assert!(!key.public_key.verifies(Algorithm::ES256, message, &signature));
-        assert!(!key.public_key.verifies(Algorithm::EdDSA, b"another message", &signature));
+        assert!(key.public_key.verifies(SigningAlgorithm::EdDSA, message, &signature));
+        assert!(!key.public_key.verifies(SigningAlgorithm::ES256, message, &signature));
+        assert!(!key.public_key.verifies(SigningAlgorithm::EdDSA, b"another message", &signature));
     }
 }

@@ -31,7 +31,7 @@
 //! 5. `iss` must be exactly the issuer, and `aud` must contain one of the audiences. `exp` must be there. `exp` and `nbf` are
 //!    compared with the local clock, with some leeway.
 
-mod algorithm;
+pub(crate) mod algorithm;
 mod error;
 mod key_set;
 mod provider;

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 
-use crate::verify::algorithm::Algorithm;
+use crate::verify::algorithm::SigningAlgorithm;
 
 /// A public key. It is checked for validity when it is used.
 #[derive(Clone)]
@@ -46,24 +46,24 @@ impl PublicKey {
     }
 
     /// Returns the algorithms that this kind of key can verify. The kind decides, not the header of a token.
-    pub(super) fn algorithms(&self) -> &'static [Algorithm] {
+    pub(super) fn algorithms(&self) -> &'static [SigningAlgorithm] {
         match self {
             Self::Rsa { .. } => &[
-                Algorithm::RS256,
-                Algorithm::RS384,
-                Algorithm::RS512,
-                Algorithm::PS256,
-                Algorithm::PS384,
-                Algorithm::PS512,
+                SigningAlgorithm::RS256,
+                SigningAlgorithm::RS384,
+                SigningAlgorithm::RS512,
+                SigningAlgorithm::PS256,
+                SigningAlgorithm::PS384,
+                SigningAlgorithm::PS512,
             ],
-            Self::P256(_) => &[Algorithm::ES256],
-            Self::P384(_) => &[Algorithm::ES384],
-            Self::Ed25519(_) => &[Algorithm::EdDSA],
+            Self::P256(_) => &[SigningAlgorithm::ES256],
+            Self::P384(_) => &[SigningAlgorithm::ES384],
+            Self::Ed25519(_) => &[SigningAlgorithm::EdDSA],
         }
     }
 
     /// Returns whether this key made the signature by this algorithm.
-    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn verifies(&self, algorithm: SigningAlgorithm, message: &[u8], signature: &[u8]) -> bool {
         if !self.algorithms().contains(&algorithm) {
             return false;
         }
@@ -84,15 +84,15 @@ impl PublicKey {
     }
 }
 
-fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+fn rsa_parameters(algorithm: SigningAlgorithm) -> Option<&'static RsaParameters> {
     Some(match algorithm {
-        Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-        Algorithm::RS512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-        Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
-        Algorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
-        Algorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
-        Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => return None,
+        SigningAlgorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        SigningAlgorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        SigningAlgorithm::RS512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        SigningAlgorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+        SigningAlgorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
+        SigningAlgorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
+        SigningAlgorithm::ES256 | SigningAlgorithm::ES384 | SigningAlgorithm::EdDSA => return None,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     clock,
     token::{AccessToken, Claims, jwt},
     verify::{
-        algorithm::Algorithm,
+        algorithm::SigningAlgorithm,
         error::VerifyError,
         key_set::{KeySet, VerifyingKey},
     },
@@ -88,7 +88,7 @@ fn check_signature(header: &Header, message: &str, signature: &str, keys: &KeySe
     if header.crit.is_some() {
         return Err(VerifyError::NotAJwt);
     }
-    let algorithm = Algorithm::from_name(&header.alg).ok_or(VerifyError::Algorithm)?;
+    let algorithm = SigningAlgorithm::from_name(&header.alg).ok_or(VerifyError::Algorithm)?;
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| VerifyError::NotAJwt)?;
 
     let is_named = |key: &&VerifyingKey| key.id.is_some() && key.id == header.kid;

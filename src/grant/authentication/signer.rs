@@ -11,28 +11,14 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
+use crate::verify::algorithm::SigningAlgorithm;
+
 /// A private key that is ready to sign.
 pub(super) enum PrivateKey {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-}
-
-/// How to sign with a private key (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "the names are the registered ones")]
-pub enum SigningAlgorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
 }
 
 impl PrivateKey {

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::{
     error::Error,
     grant::{
-        authentication::signer::{PrivateKey, SigningAlgorithm, sign_hs256},
+        authentication::signer::{PrivateKey, sign_hs256},
         secrets::secret::Secret,
     },
     secret_string::SecretString,
+    verify::algorithm::SigningAlgorithm,
 };
 
 /// The shortest secret for HS256, in bytes: the length of the hash (RFC 7518 §3.2).
