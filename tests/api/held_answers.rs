@@ -29,7 +29,7 @@ use tower_bearer::{
     AccessToken, BearerAuthLayer, Error, NotRetried, PasswordGrant, TokenCache, TokenSource, grant::ClientAuth,
 };
 
-use crate::support::{Answer, Ask, HOUR, SECOND, ask, get, is_ok, not_retried, outcome, scripted, token};
+use crate::support::{Answer, Ask, MINUTE, SECOND, ask, get, is_ok, not_retried, outcome, scripted, token};
 
 /// An API and an issuer in one. `/token` issues t1, t2 and so on. `/dead` rejects t1 with a large answer.
 #[derive(Clone, Default)]
@@ -245,7 +245,7 @@ async fn a_token_that_expires_during_a_late_renewal_is_not_sent_again() {
     let source = renewed_after(9 * SECOND, down);
     let client = api.layer(source);
     get(&client, "/").await;
-    tokio::time::advance(HOUR - 65 * SECOND).await;
+    tokio::time::advance(58 * MINUTE + 55 * SECOND).await;
     let error = client.clone().oneshot(ask("/dead")).await.unwrap_err();
     assert!(error.downcast_ref::<Error>().is_some_and(Error::is_transient), "{error}");
     assert_eq!(api.requests(), 2);
