@@ -80,7 +80,7 @@ impl Schedule {
             self.is_bad = self.random.f64() < self.bad;
             self.burst = if self.kind == Kind::Bursts { self.random.u32(1..100) } else { 1 };
         }
-        let is_bad = if self.kind == Kind::Alternating { self.requests % 2 == 0 } else { self.is_bad };
+        let is_bad = if self.kind == Kind::Alternating { self.requests.is_multiple_of(2) } else { self.is_bad };
         (Duration::from_secs_f64(gap), is_bad)
     }
 }
