@@ -13,7 +13,7 @@ use bytes::Buf;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::timer::sleep;
+use crate::timer::{Sleep, sleep};
 
 /// The most bytes to read. A new connection costs less than reading more.
 const MAX_BYTES: usize = 32 * 1024;
@@ -27,7 +27,7 @@ pin_project! {
         #[pin]
         body: B,
         left: usize,
-        deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        deadline: Option<Sleep>,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{
     future::{pending, poll_fn},
     panic::catch_unwind,
-    pin::pin,
+    pin::{Pin, pin},
     sync::mpsc,
     task::Poll,
     thread,
@@ -19,7 +19,7 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
     task::coop::unconstrained,
-    time::{self, Instant, Sleep},
+    time::{self, Instant},
 };
 
 /// How many timers, one after another, measure a deadline.
@@ -27,6 +27,9 @@ const SLICES: u32 = 32;
 
 /// Tokio's timers cannot measure less.
 const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+
+/// A [`sleep`] in a field of a struct.
+pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs `future` up to a deadline. Returns `None` if it has not ended by then.
 ///
@@ -67,7 +70,7 @@ pub(crate) fn has_tokio_timers() -> bool {
 ///
 /// A runtime cannot be asked whether it has timers. It panics when one is made that it cannot run. That panic is caught, but
 /// the panic hook prints its message, which gives the same advice as our error. A program that aborts on panics ends here.
-fn tokio_timer(duration: Duration) -> Option<Sleep> {
+fn tokio_timer(duration: Duration) -> Option<time::Sleep> {
     Handle::try_current().ok()?;
     catch_unwind(|| time::sleep(duration)).ok()
 }
@@ -85,4 +88,78 @@ async fn sleep_on_thread(duration: Duration) {
         pending::<()>().await;
     }
     let _ = end.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::{runtime::Builder, task::coop::consume_budget, time::advance};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_is_driven_is_exact() {
+        for millis in [0, 1, 7, 100, 9_999, 10_000, 3_600_001] {
+            let (deadline, began) = (Duration::from_millis(millis), Instant::now());
+            assert!(timeout(deadline, pending::<()>()).await.is_none());
+            assert_eq!(began.elapsed(), deadline);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_time_in_which_nobody_polls_counts_as_two_slices() {
+        let began = Instant::now();
+        let mut waiting = pin!(timeout(Duration::from_secs(32), pending::<()>()));
+        for _ in 0..2 {
+            assert!(waiting.as_mut().now_or_never().is_none());
+            advance(HOUR).await;
+        }
+        assert!(waiting.await.is_none());
+        assert_eq!(began.elapsed(), 2 * HOUR + Duration::from_secs(28));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_while_nobody_polled_is_not_lost() {
+        let (answers, answer) = oneshot::channel();
+        let mut waiting = pin!(timeout(Duration::from_secs(1), answer));
+        for _ in 0..100 {
+            assert!(waiting.as_mut().now_or_never().is_none());
+            advance(Duration::from_millis(10)).await;
+        }
+        answers.send(7).unwrap();
+        assert_eq!(waiting.await, Some(Ok(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_without_end_is_no_deadline() {
+        assert!(timeout(Duration::MAX, time::sleep(24 * HOUR)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_future_that_is_always_busy_is_ended_too() {
+        let busy = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        assert!(timeout(Duration::from_millis(5), busy).await.is_none());
+    }
+
+    #[test]
+    fn a_deadline_ends_where_no_tokio_timer_runs() {
+        let waiting = || timeout(Duration::from_millis(5), pending::<()>());
+        assert!(futures::executor::block_on(waiting()).is_none());
+        let without_timers = Builder::new_current_thread().build().unwrap();
+        assert!(without_timers.block_on(waiting()).is_none());
+    }
+
+    #[test]
+    fn a_deadline_ends_in_a_task_that_has_left_its_runtime() {
+        let idle = Builder::new_current_thread().enable_time().build().unwrap();
+        let mut waiting = Box::pin(timeout(Duration::from_millis(5), pending::<()>()));
+        assert!(idle.block_on(async { waiting.as_mut().now_or_never() }).is_none());
+        assert!(futures::executor::block_on(waiting).is_none());
+    }
 }
