@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinHandle},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
-use crate::{grant::flow::behavior::Flow, secret_string::SecretString};
+use crate::{grant::flow::behavior::Flow, secret_string::SecretString, timer::timeout};
 
 /// How long one attempt to save may take.
 pub(crate) const SAVE_DEADLINE: Duration = Duration::from_secs(10);
