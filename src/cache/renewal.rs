@@ -18,7 +18,7 @@ use crate::{
     runtime,
     source::{Reason, TokenSource},
     sync,
-    timer::timeout,
+    timer::{self, timeout},
     token::AccessToken,
 };
 
@@ -111,7 +111,7 @@ impl CacheCore {
         let mut trial = None;
         let attempt = AssertUnwindSafe(timeout(deadline, async {
             trial = self.admitted(credentials_version).await?;
-            Ok(self.source.obtain(reason).await)
+            Ok(self.ask(&leader, reason).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
@@ -126,6 +126,29 @@ impl CacheCore {
             Ok(token) => self.issued(leader, token, context, took),
             Err(error) => self.failed(leader, &error, context, took),
         }
+    }
+
+    /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
+    /// before has failed too: then this is an outage, and the waiting requests learn it at once.
+    async fn ask(&self, leader: &Leader<Renewed>, reason: Reason) -> Renewed {
+        let ends = Instant::now().checked_add(self.settings.renewal_deadline);
+        let is_outage = self.flight.look(|state, _| state.is_failing());
+        let waits = if is_outage { &[] } else { self.settings.retry_waits() };
+        for wait in waits {
+            let error = match self.source.obtain(reason.clone()).await {
+                Err(error) if error.may_be_over_soon() => error,
+                obtained => return obtained,
+            };
+            // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
+            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_in().unwrap_or_default());
+            let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
+            if is_too_long || !self.flight.is_awaited(leader) {
+                return Err(error);
+            }
+            tracing::debug!(%error, ?wait, "token request failed, trying again");
+            timer::sleep(wait).await;
+        }
+        self.source.obtain(reason).await
     }
 
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:

@@ -88,6 +88,13 @@ impl<S, T: Clone> SingleFlight<S, T> {
         (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
+    /// Returns whether a flight counts, and somebody waits for what it brings.
+    pub(crate) fn is_awaited(&self, leader: &Leader<T>) -> bool {
+        let locked = self.lock();
+        // One receiver is the lock's own.
+        leader.number == locked.counts && leader.sender.receiver_count() > usize::from(locked.in_progress.is_some())
+    }
+
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
     ///
     /// If it does not count, the state stays as it is, and the waiters join again.

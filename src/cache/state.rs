@@ -149,6 +149,11 @@ impl CacheState {
         }
     }
 
+    /// Returns whether the last renewal failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
     /// Returns whether the last renewal succeeded with these credentials, or failed only because the issuer did not answer.
     pub(crate) fn works_with(&self, credentials_version: u64) -> bool {
         self.works_with == Some(credentials_version)

@@ -250,6 +250,20 @@ impl Error {
         self
     }
 
+    /// Returns whether an attempt a moment later may succeed: the failure came from outside, and no deadline is used up.
+    pub(crate) fn may_be_over_soon(&self) -> bool {
+        let is_from_outside = matches!(
+            self.data().kind,
+            Kind::Source
+                | Kind::Unreadable(_)
+                | Kind::Connect
+                | Kind::Timeout(_)
+                | Kind::Status(_)
+                | Kind::Refused { .. }
+        );
+        is_from_outside && self.class() == FailureClass::Transient
+    }
+
     pub(crate) fn credentials_version(&self) -> Option<u64> {
         self.failure().credentials_version
     }

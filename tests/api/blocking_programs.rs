@@ -15,7 +15,8 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, BoxTokenSource, Error, Reason, TokenCache, TokenSource, source::Narrowing,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, Reason, TokenCache, TokenSource,
+    source::Narrowing,
     testing::{Issuer, TokenFormat},
 };
 
