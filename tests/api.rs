@@ -62,6 +62,8 @@ mod renewal_placement;
 mod renewal_proof;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
+#[path = "api/renewal_retries.rs"]
+mod renewal_retries;
 #[path = "api/replay.rs"]
 mod replay;
 #[path = "api/replay_model.rs"]
