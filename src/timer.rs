@@ -56,7 +56,7 @@ pub(crate) async fn timeout<F: Future>(deadline: Duration, future: F) -> Option<
 /// nobody may drive that runtime's timers.
 pub(crate) async fn sleep(duration: Duration) {
     let Some(timer) = tokio_timer(duration) else { return sleep_on_thread(duration).await };
-    // It ends also in a task whose other part uses up Tokio's budget at each poll.
+    // Tokio's budget for a task may be used up by what waits for this.
     let mut timer = pin!(unconstrained(timer));
     poll_fn(|task| if Handle::try_current().is_ok() { timer.as_mut().poll(task) } else { Poll::Ready(()) }).await;
 }
@@ -68,8 +68,9 @@ pub(crate) fn has_tokio_timers() -> bool {
 
 /// Returns Tokio's timer, or `None` where there is none.
 ///
-/// A runtime cannot be asked whether it has timers. It panics when one is made that it cannot run. That panic is caught, but
-/// the panic hook prints its message, which gives the same advice as our error. A program that aborts on panics ends here.
+/// Tokio cannot be asked whether a runtime has timers. It panics when a timer is made in one that has none. That panic is
+/// caught, but the panic hook prints its message, which gives the same advice as our error. A program that aborts on panics
+/// ends here.
 fn tokio_timer(duration: Duration) -> Option<time::Sleep> {
     Handle::try_current().ok()?;
     catch_unwind(|| time::sleep(duration)).ok()
