@@ -39,9 +39,12 @@ pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) async fn timeout<F: Future>(deadline: Duration, future: F) -> Option<F::Output> {
     let slice = (deadline / SLICES).max(SHORTEST_SLICE);
     let (mut future, mut left) = (pin!(future), deadline);
+    // Asked once, because the answer may print a message.
+    let has_timers = has_tokio_timers();
     loop {
         let began = Instant::now();
-        let end = pin!(sleep(slice.min(left)));
+        let time = slice.min(left);
+        let end = pin!(async { if has_timers { sleep(time).await } else { sleep_on_thread(time).await } });
         if let Either::Left((output, _)) = select(future.as_mut(), end).await {
             return Some(output);
         }
@@ -56,7 +59,7 @@ pub(crate) async fn timeout<F: Future>(deadline: Duration, future: F) -> Option<
 /// nobody may drive that runtime's timers.
 pub(crate) async fn sleep(duration: Duration) {
     let Some(timer) = tokio_timer(duration) else { return sleep_on_thread(duration).await };
-    // It ends also in a task whose other part uses up Tokio's budget at each poll.
+    // Tokio's budget for a task may be used up by what waits for this.
     let mut timer = pin!(unconstrained(timer));
     poll_fn(|task| if Handle::try_current().is_ok() { timer.as_mut().poll(task) } else { Poll::Ready(()) }).await;
 }
@@ -68,8 +71,9 @@ pub(crate) fn has_tokio_timers() -> bool {
 
 /// Returns Tokio's timer, or `None` where there is none.
 ///
-/// A runtime cannot be asked whether it has timers. It panics when one is made that it cannot run. That panic is caught, but
-/// the panic hook prints its message, which gives the same advice as our error. A program that aborts on panics ends here.
+/// Tokio cannot be asked whether a runtime has timers. It panics when a timer is made in one that has none. That panic is
+/// caught, but the panic hook prints its message, which gives the same advice as our error. A program that aborts on panics
+/// ends here.
 fn tokio_timer(duration: Duration) -> Option<time::Sleep> {
     Handle::try_current().ok()?;
     catch_unwind(|| time::sleep(duration)).ok()

@@ -52,7 +52,8 @@ impl PendingRenewal {
     /// Waits for the renewal to end.
     ///
     /// The renewal has a deadline itself, but nobody may be driving the runtime that it runs in. So the wait has one too, a
-    /// second later, and then abandons the renewal.
+    /// second later, and then abandons the renewal. It counts the time in which this wait is driven. Where both stop and go on
+    /// together, neither loses time.
     pub(crate) async fn wait(&mut self, core: &CacheCore) -> Waited {
         match bounded(core, self.waiter.wait()).await {
             Some(Some(renewed)) => Waited::Renewed(renewed),

@@ -155,7 +155,8 @@ impl Saving {
 }
 
 impl Attempt {
-    /// Returns whether it ended with its runtime, or its runtime no longer runs: its own deadline would have ended it.
+    /// Returns whether it ended with its runtime, or its runtime probably no longer runs. Otherwise its own deadline would have
+    /// ended it. If the runtime only stopped for some time, a save is lost that the next attempt repeats.
     fn is_dead(&self) -> bool {
         let is_finished = self.task.as_ref().is_some_and(AbortHandle::is_finished);
         is_finished || self.began.elapsed() > SAVE_DEADLINE + Duration::from_secs(1)

@@ -91,7 +91,10 @@ fn a_renewal_that_makes_no_progress_ends_when_it_was_driven_for_its_deadline() {
     let (source, _) = scripted(async |_| std::future::pending().await);
     let cache = TokenCache::new(source);
     let program = program();
-    program.block_on(async { cache.token().now_or_never() });
+    program.block_on(async {
+        assert!(cache.token().now_or_never().is_none());
+        sleep(Duration::from_millis(5)).await;
+    });
     stop(&program, HOUR);
     let began = program.block_on(async { tokio::time::Instant::now() });
     let error = program.block_on(cache.token()).unwrap_err();
