@@ -39,6 +39,8 @@ pub(super) struct ErrorData {
     pub(super) class: FailureClass,
     /// The part of the authorization server that failed. `None` is the token endpoint.
     pub(super) part: Option<ServerPart>,
+    /// What the token request presented, if there was one.
+    pub(super) presented: Option<Presented>,
     /// The authorization server that failed: scheme, host and port.
     pub(super) server: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
@@ -56,19 +58,30 @@ pub(crate) enum ServerPart {
     Metadata,
 }
 
+/// What a token request presents in order to get a token, for messages. The client's authentication comes in addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    Nothing,
+    Password,
+    RefreshToken,
+    Assertion,
+    SubjectToken,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Config(String),
     Source,
     Unreadable(String),
     Connect,
+    Unanswered,
     Timeout(Duration),
     SourceTimeout(Duration),
     Status(StatusCode),
     Refused { status: StatusCode, code: String, description: Option<String> },
     Redirected(String),
     UnusableResponse(Cow<'static, str>),
-    UnusableToken(&'static str),
+    UnusableToken(Cow<'static, str>),
     Panicked,
     Recursion,
     NoRuntime,
@@ -129,6 +142,17 @@ impl Error {
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.failure().kind, Kind::Connect)
+    }
+
+    /// Returns whether the connection closed after the request was sent, without an answer. The server may be restarting.
+    /// Some servers refuse a wrong password in this way, so a token request that ends so is
+    /// [`Unexplained`](FailureClass::Unexplained).
+    ///
+    /// It is known if the HTTP client's error has an error of hyper among its causes, or is itself an I/O error. Any other
+    /// error counts as [not reached](Self::is_connect).
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.failure().kind, Kind::Unanswered)
     }
 
     /// Returns whether a deadline of the cache or of the grant ended the attempt. A deadline in a custom HTTP client
@@ -236,6 +260,7 @@ impl Error {
             kind,
             class,
             part: None,
+            presented: None,
             server: None,
             retry_after: None,
             credentials_version: None,

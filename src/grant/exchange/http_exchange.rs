@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::Error,
@@ -36,9 +36,11 @@ impl<C: HttpService> HttpExchange<C> {
     ) -> Result<ServerReply, Error> {
         Renewing::mark(request.extensions_mut());
         let server = shown_server(request.uri(), sent.as_ref());
-        let response = timeout(self.deadline, self.http.send_request(request)).await;
-        let response = response.unwrap_or_else(|_| Err(Error::timeout(self.deadline)));
-        ServerReply::new(response.map_err(|error| error.about(&server))?, server, sent)
+        let (end, late) = (Instant::now() + self.deadline, || Error::timeout(self.deadline).about(&server));
+        let response = timeout_at(end, self.http.send_request(request)).await.map_err(|_| late())?;
+        let (head, body) = response.map_err(|error| error.about(&server))?;
+        let body = timeout_at(end, body).await.unwrap_or_else(|_| Err(late()));
+        ServerReply::new(head, body, server, sent)
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Presented},
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -65,6 +65,7 @@ impl RefreshTokenFlow {
 
 impl FlowBehavior for RefreshTokenFlow {
     const GRANT_TYPE: &'static str = "refresh_token";
+    const PRESENTS: Presented = Presented::RefreshToken;
     const REFRESH: RefreshPolicy = RefreshPolicy::Only;
 
     fn check(&self) -> Result<(), Error> {
