@@ -9,13 +9,12 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// The issuer could not be reached, sent no answer in time, or is busy or down: 408, 425, 429, and 5xx, except a 5xx
-    /// other than 502, 503 and 504 that has an error code. So is a token that came and is not usable. The next attempt comes
-    /// soon.
+    /// The issuer could not be reached, sent no answer in time, or was busy or broken: 408, 425, 429, 502, 503 and 504, and
+    /// any other 5xx without an error code. Or it sent a token that is not usable. The next attempt comes soon.
     Transient,
-    /// The issuer did not give a token and did not clearly say why: a 4xx status without an error code, a 500 with one, a
-    /// redirect, an answer with status 200 and no token, or a connection that closed after the request was sent. It may be
-    /// a proxy's page or, on some servers, a wrong password. The next attempts come at growing intervals.
+    /// The issuer gave no token and no clear reason: a 4xx status without an error code, a 500 with one, a redirect, an answer
+    /// with the status 200 and no token, or a connection that closed after the request was sent. It may be a proxy's page or,
+    /// on some servers, a wrong password. The next attempts come at growing intervals.
     Unexplained,
     /// The issuer refused and said why. Another attempt with the same credentials may lock the account.
     Terminal,

@@ -13,8 +13,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// destination; a setting is wrong; or a token could not be obtained or revoked.
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL query
-/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the target of
-/// a redirect, the host of an endpoint in metadata, and the description if you
+/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the type of a
+/// token and a character that it must not have, the target of a redirect, the host of an endpoint in metadata, and the description if you
 /// [ask for it](crate::grant::GrantBuilder::show_error_description). The error that `source()`
 /// returns is not from this crate: it is the HTTP client's, or a custom token source's.
 ///
@@ -58,7 +58,7 @@ pub(crate) enum ServerPart {
     Metadata,
 }
 
-/// What a token request presents in order to get a token, for messages. The client's authentication comes in addition.
+/// What a token request presents in addition to the client's authentication, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {
     Nothing,

@@ -221,6 +221,9 @@ fn write_status_advice(
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
             write!(f, "; check {}", part.url())
         }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+            f.write_str("; it, or a proxy in front of it, is busy; try later")
+        }
         _ if status.is_client_error() && part == ServerPart::Metadata => write!(f, "; check {}", part.url()),
         _ if status.is_client_error() => write!(
             f,
@@ -323,6 +326,10 @@ mod tests {
                 status(401),
                 "the token endpoint answered 401 Unauthorized without an error code; check the token URL, the client id \
                  and secret, and the username and password",
+            ),
+            (
+                status(408),
+                "the token endpoint answered 408 Request Timeout; it, or a proxy in front of it, is busy; try later",
             ),
             (
                 status(401).at(ServerPart::Metadata),
