@@ -263,66 +263,59 @@ async fn a_type_whose_tokens_need_a_proof_cannot_be_accepted() {
     }
 }
 
-/// Refusals of a password, and other failures, in all kinds of forms.
+/// A code counts wherever it is.
 #[tokio::test]
-async fn a_failure_has_its_class_in_any_dress() {
-    use FailureClass::{Terminal, Transient, Unexplained};
+async fn a_refusal_with_a_code_is_terminal_in_any_dress() {
     let json = "application/json";
     let refused = r#"{"error":"invalid_grant"}"#;
     let latin1 = b"{\"error\":\"invalid_grant\",\"error_description\":\"Benutzer gesperrt f\xfcr heute\"}".to_vec();
-    let long = "x".repeat(2 << 20);
-    for (name, reply, class, code) in [
-        ("as text", reply(400, "text/plain", refused), Terminal, Some("invalid_grant")),
-        ("as HTML", reply(401, "text/html", refused), Terminal, Some("invalid_grant")),
-        ("without a content type", reply(403, "", refused), Terminal, Some("invalid_grant")),
-        ("with a byte order mark", reply(400, json, format!("\u{feff}{refused}")), Terminal, Some("invalid_grant")),
-        ("with 200", reply(200, json, refused), Terminal, Some("invalid_grant")),
-        ("with 201 as text", reply(201, "text/plain", refused), Terminal, Some("invalid_grant")),
-        ("with 200 and Latin-1", reply(200, json, latin1.clone()), Terminal, Some("invalid_grant")),
-        ("with 400 and Latin-1", reply(400, json, latin1), Terminal, Some("invalid_grant")),
-        (
-            "beside an empty token",
-            reply(200, json, r#"{"access_token":"","error":"invalid_grant"}"#),
-            Terminal,
-            Some("invalid_grant"),
-        ),
+    for (name, reply, code) in [
+        ("as text", reply(400, "text/plain", refused), "invalid_grant"),
+        ("as HTML", reply(401, "text/html", refused), "invalid_grant"),
+        ("without a content type", reply(403, "", refused), "invalid_grant"),
+        ("with a byte order mark", reply(400, json, format!("\u{feff}{refused}")), "invalid_grant"),
+        ("with 200", reply(200, json, refused), "invalid_grant"),
+        ("with 201 as text", reply(201, "text/plain", refused), "invalid_grant"),
+        ("with 200 and Latin-1", reply(200, json, latin1.clone()), "invalid_grant"),
+        ("with 400 and Latin-1", reply(400, json, latin1), "invalid_grant"),
+        ("beside an empty token", reply(200, json, r#"{"access_token":"","error":"invalid_grant"}"#), "invalid_grant"),
         (
             "beside a token that is null",
             reply(200, json, r#"{"access_token":null,"error":"invalid_grant","token_type":null}"#),
-            Terminal,
-            Some("invalid_grant"),
+            "invalid_grant",
         ),
         (
             "beside a token that is false",
             reply(200, json, r#"{"access_token":false,"error":"invalid_grant"}"#),
-            Terminal,
-            Some("invalid_grant"),
+            "invalid_grant",
         ),
-        (
-            "given twice",
-            reply(400, json, r#"{"error":"invalid_grant","error":"invalid_grant"}"#),
-            Terminal,
-            Some("invalid_grant"),
-        ),
+        ("given twice", reply(400, json, r#"{"error":"invalid_grant","error":"invalid_grant"}"#), "invalid_grant"),
         (
             "beside a token in a refusal",
             reply(400, json, r#"{"access_token":"abc","error":"invalid_grant"}"#),
-            Terminal,
-            Some("invalid_grant"),
+            "invalid_grant",
         ),
-        ("in an object", reply(400, json, r#"{"error":{"code":"invalid_grant"}}"#), Terminal, Some("invalid_grant")),
-        (
-            "in a form",
-            reply(200, "text/plain", "error=invalid_grant&error_description=no"),
-            Terminal,
-            Some("invalid_grant"),
-        ),
+        ("in an object", reply(400, json, r#"{"error":{"code":"invalid_grant"}}"#), "invalid_grant"),
+        ("in a form", reply(200, "text/plain", "error=invalid_grant&error_description=no"), "invalid_grant"),
         (
             "in the challenge",
             reply(401, "", "").with("www-authenticate", r#"Bearer realm="x", error="invalid_client""#),
-            Terminal,
-            Some("invalid_client"),
+            "invalid_client",
         ),
+    ] {
+        let error = asked(&reply).await.unwrap_err();
+        assert_eq!((error.class(), error.oauth_code()), (FailureClass::Terminal, Some(code)), "{name}: {error:?}");
+    }
+}
+
+/// What else token endpoints answer to a wrong password, and what proxies answer.
+#[tokio::test]
+async fn a_failure_without_a_clear_reason_has_the_class_that_protects_the_account() {
+    use FailureClass::{Transient, Unexplained};
+    let json = "application/json";
+    let refused = r#"{"error":"invalid_grant"}"#;
+    let long = "x".repeat(2 << 20);
+    for (name, reply, class, code) in [
         (
             "a 401 that only describes",
             reply(401, json, r#"{"detail":"No such user"}"#).with("www-authenticate", "Bearer"),
@@ -385,9 +378,10 @@ async fn a_body_that_breaks_off_or_never_ends_does_not_hide_the_status() {
         for ends in [true, false] {
             let http = service_fn(move |_: Request<Full<Bytes>>| async move {
                 let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"{\"err")))]);
-                let rest = match ends {
-                    true => stream::iter([Err(BoxError::from("cut off"))]).boxed(),
-                    false => stream::pending().boxed(),
+                let rest = if ends {
+                    stream::iter([Err(BoxError::from("cut off"))]).boxed()
+                } else {
+                    stream::pending().boxed()
                 };
                 let body: UnsyncBoxBody<Bytes, BoxError> = StreamBody::new(first.chain(rest)).boxed_unsync();
                 Ok::<_, BoxError>(Response::builder().status(status).body(body)?)

@@ -51,9 +51,10 @@ pub(crate) fn access_token(members: &Members<'_>) -> Option<SecretString> {
 pub(crate) fn granted(members: &Members<'_>, reply: &ServerReply, accepted: &[String]) -> Result<Granted, Error> {
     let without_token = |why: &'static str| Error::unusable_response(why).of_credentials();
     let Some(token) = access_token(members) else {
-        return Err(without_token(match members.is_odd("access_token") {
-            true => "its access_token is not a string",
-            false => "it has no access_token",
+        return Err(without_token(if members.is_odd("access_token") {
+            "its access_token is not a string"
+        } else {
+            "it has no access_token"
         }));
     };
     if members.is_ambiguous("access_token", str::eq) {
