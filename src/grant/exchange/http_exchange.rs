@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::{
     error::Error,
@@ -36,10 +36,21 @@ impl<C: HttpService> HttpExchange<C> {
     ) -> Result<ServerReply, Error> {
         Renewing::mark(request.extensions_mut());
         let server = shown_server(request.uri(), sent.as_ref());
-        let (end, late) = (Instant::now() + self.deadline, || Error::timeout(self.deadline).about(&server));
-        let response = timeout_at(end, self.http.send_request(request)).await.map_err(|_| late())?;
-        let (head, body) = response.map_err(|error| error.about(&server))?;
-        let body = timeout_at(end, body).await.unwrap_or_else(|_| Err(late()));
+        let late = || Error::timeout(self.deadline);
+        let (mut head, mut body) = (Err(late()), Err(late()));
+        let exchange = async {
+            match self.http.send_request(request).await {
+                Ok((received, rest)) => {
+                    // It counts even if the body is late.
+                    head = Ok(received);
+                    body = rest.await;
+                }
+                Err(error) => head = Err(error),
+            }
+        };
+        // What came in time is in `head` and `body`.
+        let _ = timeout(self.deadline, exchange).await;
+        let head = head.map_err(|error| error.about(&server))?;
         ServerReply::new(head, body, server, sent)
     }
 }
