@@ -60,7 +60,7 @@ pub(crate) fn granted(members: &Members<'_>, reply: &ServerReply, accepted: &[St
     if members.is_ambiguous("access_token", str::eq) {
         return Err(without_token("it has two different access_tokens"));
     }
-    check_type(members, reply, accepted)?;
+    check_type(members, &token, reply, accepted)?;
     let mut token = AccessToken::new(token)?;
     if let Some(lifetime) = members.lifetime("expires_in") {
         token = token.with_expires_in(lifetime);
@@ -79,7 +79,12 @@ pub(crate) fn granted(members: &Members<'_>, reply: &ServerReply, accepted: &[St
 }
 
 /// Checks that the token is sent as a Bearer token (RFC 6749 §7.1). A response without a type means that.
-fn check_type(members: &Members<'_>, reply: &ServerReply, accepted: &[String]) -> Result<(), Error> {
+fn check_type(
+    members: &Members<'_>,
+    token: &SecretString,
+    reply: &ServerReply,
+    accepted: &[String],
+) -> Result<(), Error> {
     if members.is_ambiguous("token_type", str::eq_ignore_ascii_case) {
         return Err(Error::unusable_response("it has two different token_types"));
     }
@@ -101,7 +106,8 @@ fn check_type(members: &Members<'_>, reply: &ServerReply, accepted: &[String]) -
              issue Bearer tokens to this client"
         ),
         _ => {
-            let shown = reply.displayable(&name).map_or_else(String::new, |name| format!(" but {name}"));
+            let shown = reply.displayable(&name).filter(|name| !token.expose().contains(name));
+            let shown = shown.map_or_else(String::new, |name| format!(" but {name}"));
             format!(
                 "its token_type is not Bearer{shown}; if its tokens are sent as Bearer tokens, call `accept_token_type`"
             )
