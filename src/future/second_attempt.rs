@@ -9,7 +9,6 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
         retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
     },
     replay::Replay,
+    timer::{Sleep, sleep},
     token::AccessToken,
     verdict::Verdict,
 };
@@ -80,7 +80,7 @@ pin_project! {
     #[project_replace = StepOwn]
     enum Step<S, F, Req, ResB, K> {
         // The first answer is held, because it is passed on if there is no other token.
-        Renewing { renewal: Renewal, hold: Option<Pin<Box<Sleep>>>, retry: Retry<S, K>, rejected: Response<ResB> },
+        Renewing { renewal: Renewal, hold: Option<Sleep>, retry: Retry<S, K>, rejected: Response<ResB> },
         // There will be a second attempt. The rest of the first answer is read, so that its connection can be used again.
         Releasing { token: NextToken, #[pin] rejected: Option<Drain<ResB>>, unsent: Unsent<S, Req> },
         // The service is polled until it is ready.
@@ -112,7 +112,7 @@ where
             Next::Resend(retry, token) => release(&*config, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
                 config.replay.pause(&mut retry.body);
-                let hold = hold(answer.body()).map(|time| Box::pin(sleep(time)));
+                let hold = hold(answer.body()).map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
 
 use crate::{
     error::Error,
@@ -14,6 +13,7 @@ use crate::{
         server::url::server_name,
     },
     recursion::Renewing,
+    timer::timeout,
 };
 
 /// An HTTP client, and the rules for its requests.
