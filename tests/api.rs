@@ -90,6 +90,8 @@ mod secrets;
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
+#[path = "api/token_answers.rs"]
+mod token_answers;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

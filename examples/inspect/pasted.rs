@@ -15,6 +15,9 @@ pub fn token(text: &str) -> Result<AccessToken, CliError> {
     if text.starts_with('{') {
         return response(text);
     }
+    if text.starts_with('<') {
+        return Err(CliError::failed("this is a page of HTML, not a token"));
+    }
     let text = without_prefix(text, "Authorization:");
     let text = without_prefix(text, "Bearer ");
     // Only a text that starts like a JWT is joined: other words may not be one token.
@@ -24,7 +27,7 @@ pub fn token(text: &str) -> Result<AccessToken, CliError> {
 
 fn new(token: &str) -> Result<AccessToken, CliError> {
     AccessToken::new(token)
-        .map_err(|_| CliError::failed("this is not a token: a token has only letters, digits and -._~+/="))
+        .map_err(|_| CliError::failed("this is not a token: a token has only visible ASCII characters, and no spaces"))
 }
 
 fn without_prefix<'a>(text: &'a str, prefix: &str) -> &'a str {
@@ -75,6 +78,15 @@ mod tests {
             r#"{"access_token":"eyJh.eyJi.c2ln","token_type":"Bearer"}"#,
         ] {
             assert_eq!(token(text).unwrap().secret(), "eyJh.eyJi.c2ln", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_have_any_visible_ascii_characters() {
+        for (text, found) in
+            [("1|abcDEF", "1|abcDEF"), ("Bearer a:int", "a:int"), ("authorization: Bearer a*b$\n", "a*b$")]
+        {
+            assert_eq!(token(text).unwrap().secret(), found);
         }
     }
 

@@ -58,7 +58,7 @@ mod tests {
 
     use tower_bearer::{
         grant::ClientAuth,
-        testing::{self, Issuer, IssuerServer},
+        testing::{self, Failure, Issuer, IssuerServer, RefreshTokens},
     };
 
     use super::*;
@@ -101,6 +101,30 @@ mod tests {
     async fn all_steps_succeed_with_the_password_grant() {
         let (ours, theirs) = counts(Some("user1")).await;
         assert_eq!(ours.token_requests, theirs.password);
+    }
+
+    /// RFC 7009 §2.1 allows it, and many servers do it.
+    #[tokio::test]
+    async fn a_server_that_revokes_the_refresh_token_too_is_correct() {
+        let issuer = Issuer::builder().refresh_tokens(RefreshTokens::Rotating).build();
+        let server = issuer.listen().await.unwrap();
+        // The first answer is as usual. The second token request has the refresh token.
+        issuer.amend_next(serde_json::json!({}));
+        issuer.fail_next(1, Failure::OAuth(400, "invalid_grant"));
+        let ours = run(&config(&server, Some("user1"))).await.unwrap();
+        assert_eq!((ours.token_requests, ours.rejected), (3, 1));
+        assert_eq!((issuer.counts().password, issuer.counts().refused), (2, 1));
+    }
+
+    /// An API that checks only the signature. Here the revocation goes to another server, which does not know the token.
+    #[tokio::test]
+    async fn an_api_that_does_not_see_the_revocation_is_correct() {
+        let (issuer, other) = (Issuer::new(), Issuer::new());
+        let (server, revokes) = (issuer.listen().await.unwrap(), other.listen().await.unwrap());
+        let mut config = config(&server, None);
+        config.grant.revocation_url = Some(revokes.url("/revoke"));
+        let ours = run(&config).await.unwrap();
+        assert_eq!((ours.token_requests, ours.rejected, other.counts().revocations), (1, 0, 1));
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use http::StatusCode;
 
 use crate::error::{
     class::FailureClass,
-    error::{BoxError, Error, Kind, ServerPart},
+    error::{BoxError, Error, Kind, Presented, ServerPart},
+    progress::{Progress, progress},
 };
 
 /// The deadline of the ready-made HTTP client ended a request. The client does not know which part of the server it asked.
@@ -51,7 +52,7 @@ impl Error {
         )
     }
 
-    /// The HTTP client of a token request failed. An error of this crate inside it, from a layer around that client, is
+    /// The HTTP client of a token request failed before it sent the request. An error of this crate inside it, from a layer around that client, is
     /// returned unchanged.
     pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
         let source = match source.into().downcast::<Self>() {
@@ -64,6 +65,17 @@ impl Error {
             Err(source) => source,
         };
         Self::build(Kind::Connect, FailureClass::Transient).caused_by(source)
+    }
+
+    /// The HTTP client of a token request failed, after the request was given to it. It may have been sent.
+    pub(crate) fn request_failed(source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        let failed = match progress(&*source) {
+            Progress::Unanswered => Self::build(Kind::Unanswered, FailureClass::Transient),
+            Progress::NotHttp => Self::unusable_response("its head is not HTTP, or is too long"),
+            Progress::Unsent => return Self::connect(source),
+        };
+        failed.caused_by(source)
     }
 
     /// The authorization server sent no answer in time.
@@ -105,8 +117,14 @@ impl Error {
 
     /// A token came that is not usable. `why` is a clause about the token, such as "its signature is wrong". It
     /// may give its own advice after a semicolon.
-    pub(crate) fn unusable_token(why: &'static str) -> Self {
-        Self::build(Kind::UnusableToken(why), FailureClass::Transient)
+    pub(crate) fn unusable_token(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::build(Kind::UnusableToken(why.into()), FailureClass::Transient)
+    }
+
+    /// The members of a token response do not fit what the caller wants to read. `why` is as for
+    /// [`unusable_response`](Self::unusable_response).
+    pub(crate) fn unreadable_members(why: &'static str) -> Self {
+        Self::build(Kind::UnusableResponse(why.into()), FailureClass::Terminal)
     }
 
     /// A token came, and a check of it failed.
@@ -147,6 +165,22 @@ impl Error {
     /// The last failure, for a caller who comes during the backoff.
     pub(crate) fn backing_off(last: &Self, retry_in: Duration) -> Self {
         Self::build(Kind::BackingOff { last: last.clone(), retry_in }, last.class())
+    }
+
+    /// Sets the class of a failed token request without a token and without a reason: some servers refuse a password in
+    /// this way. A refusal that has a class of its own keeps it, and so does a failure before the request was sent.
+    pub(crate) fn of_credentials(mut self) -> Self {
+        let data = self.data_mut();
+        if matches!(data.kind, Kind::Unanswered | Kind::Redirected(_) | Kind::UnusableResponse(_)) {
+            data.class = FailureClass::Unexplained;
+        }
+        self
+    }
+
+    /// Sets what the token request presented, so that the advice names it.
+    pub(crate) fn presenting(mut self, presented: Presented) -> Self {
+        self.data_mut().presented.get_or_insert(presented);
+        self
     }
 
     /// Sets which part of the authorization server failed; without this it is the token endpoint. The first call

@@ -13,8 +13,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// destination; a setting is wrong; or a token could not be obtained or revoked.
 ///
 /// Cheap to clone: every request that waited for the same renewal gets the same error. It holds no secret, no URL query
-/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the target of
-/// a redirect, the host of an endpoint in metadata, and the description if you
+/// and nothing that a server wrote except the `error` code of RFC 6749 §5.2, the content type of an answer, the type of a
+/// token and a character that it must not have, the target of a redirect, the host of an endpoint in metadata, and the description if you
 /// [ask for it](crate::grant::GrantBuilder::show_error_description). The error that `source()`
 /// returns is not from this crate: it is the HTTP client's, or a custom token source's.
 ///
@@ -39,6 +39,8 @@ pub(super) struct ErrorData {
     pub(super) class: FailureClass,
     /// The part of the authorization server that failed. `None` is the token endpoint.
     pub(super) part: Option<ServerPart>,
+    /// What the token request presented, if there was one.
+    pub(super) presented: Option<Presented>,
     /// The authorization server that failed: scheme, host and port.
     pub(super) server: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
@@ -56,19 +58,30 @@ pub(crate) enum ServerPart {
     Metadata,
 }
 
+/// What a token request presents in addition to the client's authentication, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    Nothing,
+    Password,
+    RefreshToken,
+    Assertion,
+    SubjectToken,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Config(String),
     Source,
     Unreadable(String),
     Connect,
+    Unanswered,
     Timeout(Duration),
     SourceTimeout(Duration),
     Status(StatusCode),
     Refused { status: StatusCode, code: String, description: Option<String> },
     Redirected(String),
     UnusableResponse(Cow<'static, str>),
-    UnusableToken(&'static str),
+    UnusableToken(Cow<'static, str>),
     Panicked,
     Recursion,
     NoRuntime,
@@ -130,6 +143,17 @@ impl Error {
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.failure().kind, Kind::Connect)
+    }
+
+    /// Returns whether the connection closed after the request was sent, without an answer. The server may be restarting.
+    /// Some servers refuse a wrong password in this way, so a token request that ends so is
+    /// [`Unexplained`](FailureClass::Unexplained).
+    ///
+    /// It is known if the HTTP client's error has an error of hyper among its causes, or is itself an I/O error. Any other
+    /// error counts as [not reached](Self::is_connect).
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.failure().kind, Kind::Unanswered)
     }
 
     /// Returns whether a deadline of the cache or of the grant ended the attempt. A deadline in a custom HTTP client
@@ -237,6 +261,7 @@ impl Error {
             kind,
             class,
             part: None,
+            presented: None,
             server: None,
             retry_after: None,
             credentials_version: None,

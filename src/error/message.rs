@@ -4,7 +4,10 @@ use std::{error::Error as StdError, fmt, io};
 
 use http::StatusCode;
 
-use crate::error::error::{Error, Kind, ServerPart};
+use crate::error::{
+    class::FailureClass,
+    error::{Error, Kind, Presented, ServerPart},
+};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,6 +24,20 @@ impl fmt::Display for Error {
                 }
                 write!(f, "; check {} and the network", part.url())
             }
+            Kind::Unanswered => {
+                write!(f, "{place} closed the connection after the request was sent, without an answer")?;
+                if let Some(cause) = self.network_cause() {
+                    write!(f, " ({cause})")?;
+                }
+                match data.presented {
+                    None => f.write_str("; check that the server is up, and the network"),
+                    Some(presented) => write!(
+                        f,
+                        "; some servers do this when they refuse the credentials: check {}, and that the server is up",
+                        presented.credentials()
+                    ),
+                }
+            }
             Kind::Timeout(after) => {
                 write!(f, "no answer from {place} within {after:?}; check that the server is up, and the network")
             }
@@ -31,17 +48,29 @@ impl fmt::Display for Error {
             ),
             Kind::Status(status) => {
                 write!(f, "{place} answered {status}")?;
-                write_status_advice(f, part, *status)
+                write_status_advice(f, part, data.presented, *status)
             }
             Kind::Refused { code, description, .. } => {
                 write!(f, "{place} refused the request with {code}")?;
                 if let Some(description) = description {
                     write!(f, " ({description})")?;
                 }
-                write!(f, "; {}", code_advice(code))
+                write!(f, "; {}", code_advice(code, data.presented))?;
+                match data.presented {
+                    Some(presented) if data.class == FailureClass::Unexplained => {
+                        write!(f, "; some servers refuse credentials in this way: check {}", presented.credentials())
+                    }
+                    _ => Ok(()),
+                }
             }
             Kind::Redirected(to) => {
-                write!(f, "{place} redirects ({to}), and redirects are not followed; use the URL that it points to")
+                write!(f, "{place} redirects ({to}), and redirects are not followed; use the URL that it points to")?;
+                match data.presented {
+                    Some(presented) => {
+                        write!(f, " or, if that is a page to sign in, check {}", presented.credentials())
+                    }
+                    None => Ok(()),
+                }
             }
             Kind::UnusableResponse(why) => {
                 f.write_str(part.response())?;
@@ -88,6 +117,9 @@ impl fmt::Debug for Error {
         f.field("kind", &data.kind).field("class", &data.class);
         if let Some(part) = data.part {
             f.field("part", &part);
+        }
+        if let Some(presented) = data.presented {
+            f.field("presented", &presented);
         }
         if let Some(server) = &data.server {
             f.field("server", server);
@@ -150,6 +182,19 @@ impl ServerPart {
     }
 }
 
+impl Presented {
+    /// Returns all that the server may have refused.
+    fn credentials(self) -> &'static str {
+        match self {
+            Self::Nothing => "the client id and its secret or key",
+            Self::Password => "the client id and secret, and the username and password",
+            Self::RefreshToken => "the client id and secret, and the refresh token",
+            Self::Assertion => "the client id and secret, and the assertion",
+            Self::SubjectToken => "the client id and secret, and the token that is exchanged",
+        }
+    }
+}
+
 /// A part of a server that is known or not.
 struct Place<'a> {
     part: ServerPart,
@@ -168,17 +213,26 @@ impl fmt::Display for Place<'_> {
 }
 
 /// Writes what a person can do about a status that came without an error code.
-fn write_status_advice(f: &mut fmt::Formatter<'_>, part: ServerPart, status: StatusCode) -> fmt::Result {
+fn write_status_advice(
+    f: &mut fmt::Formatter<'_>,
+    part: ServerPart,
+    presented: Option<Presented>,
+    status: StatusCode,
+) -> fmt::Result {
     match status {
         StatusCode::TOO_MANY_REQUESTS => f.write_str("; send it fewer requests"),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
             write!(f, "; check {}", part.url())
         }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+            f.write_str("; it, or a proxy in front of it, is busy; try later")
+        }
         _ if status.is_client_error() && part == ServerPart::Metadata => write!(f, "; check {}", part.url()),
         _ if status.is_client_error() => write!(
             f,
-            " without an error code; check {}, the client id and secret, and the username and password",
-            part.url()
+            " without an error code; check {}, {}",
+            part.url(),
+            presented.unwrap_or(Presented::Password).credentials()
         ),
         _ if status.is_server_error() => f.write_str("; it, or a proxy in front of it, has a problem; try later"),
         _ => write!(f, "; check {}", part.url()),
@@ -186,21 +240,41 @@ fn write_status_advice(f: &mut fmt::Formatter<'_>, part: ServerPart, status: Sta
 }
 
 /// Returns what a person can do about a refusal with an error code (RFC 6749 §5.2, RFC 7009 §2.2.1).
-fn code_advice(code: &str) -> &'static str {
-    match code {
-        "invalid_grant" => "check the username and the password, or the token or assertion that was sent instead",
-        "invalid_client" => {
+fn code_advice(code: &str, presented: Option<Presented>) -> &'static str {
+    match (code, presented) {
+        ("invalid_grant", None) => {
+            "check the username and the password, or the token or assertion that was sent instead"
+        }
+        ("invalid_grant", Some(Presented::Password)) => "check the username and the password",
+        ("invalid_grant", Some(Presented::RefreshToken)) => {
+            "the refresh token has expired, was revoked or was used before: ask the user to sign in again"
+        }
+        ("invalid_grant", Some(Presented::Assertion)) => {
+            "check the assertion: its issuer, subject, audience and key, and this machine's clock"
+        }
+        ("invalid_grant", Some(Presented::SubjectToken)) => {
+            "check the token that is exchanged: it may have expired or be for another audience"
+        }
+        // Against RFC 6749 §5.2: it should be `invalid_client`.
+        ("invalid_grant", Some(Presented::Nothing)) => {
+            "check the client id, its secret or key and, for an assertion, its key id and audience and this machine's clock"
+        }
+        ("invalid_client", _) => {
             "check the client id, its secret or key, the client authentication method and, for an assertion, this \
              machine's clock"
         }
-        "invalid_request" => "check the parameters and the client authentication method",
-        "invalid_scope" => "check the scope",
-        "unauthorized_client" => "ask its operator to allow this grant for this client",
-        "unsupported_grant_type" => "use a grant that it offers, or the URL where it offers this one",
-        "unsupported_token_type" => {
+        // Some servers say so of a wrong password.
+        ("invalid_request", Some(Presented::Password)) => {
+            "check the username and the password, the parameters and the client authentication method"
+        }
+        ("invalid_request", _) => "check the parameters and the client authentication method",
+        ("invalid_scope", _) => "check the scope",
+        ("unauthorized_client", _) => "ask its operator to allow this grant for this client",
+        ("unsupported_grant_type", _) => "use a grant that it offers, or the URL where it offers this one",
+        ("unsupported_token_type", _) => {
             "tokens of this kind, such as JWTs, cannot be revoked there: wait until they expire"
         }
-        "temporarily_unavailable" | "server_error" | "slow_down" => "try later",
+        ("temporarily_unavailable" | "server_error" | "slow_down", _) => "try later",
         _ => "ask its operator what that means",
     }
 }
@@ -257,12 +331,21 @@ mod tests {
                  and secret, and the username and password",
             ),
             (
+                status(408),
+                "the token endpoint answered 408 Request Timeout; it, or a proxy in front of it, is busy; try later",
+            ),
+            (
                 status(401).at(ServerPart::Metadata),
                 "the metadata endpoint answered 401 Unauthorized; check the URL of the issuer or of the FHIR server",
             ),
             (
                 status(502),
                 "the token endpoint answered 502 Bad Gateway; it, or a proxy in front of it, has a problem; try later",
+            ),
+            (
+                Error::request_failed(io::Error::from(io::ErrorKind::ConnectionReset)).at(ServerPart::Metadata),
+                "the metadata endpoint closed the connection after the request was sent, without an answer (connection reset); \
+                 check that the server is up, and the network",
             ),
             (
                 Error::refused(StatusCode::BAD_REQUEST, "invalid_scope".into(), Some("no such scope".into())),
@@ -276,6 +359,33 @@ mod tests {
             ),
         ] {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_advice_names_what_the_request_presented() {
+        use Presented::{Nothing, Password, RefreshToken};
+        let refused =
+            |status: u16, code: &str| Error::refused(StatusCode::from_u16(status).unwrap(), code.to_owned(), None);
+        let status = |status: u16| Error::unexplained_status(StatusCode::from_u16(status).unwrap());
+        let unanswered = || Error::request_failed(io::Error::from(io::ErrorKind::UnexpectedEof)).of_credentials();
+        let redirected = || Error::redirected("/login".into()).of_credentials();
+        for (error, presented, says, says_not) in [
+            (refused(400, "invalid_request"), Password, "the username and the password", "key"),
+            (refused(400, "invalid_request"), Nothing, "the parameters", "password"),
+            (refused(400, "invalid_grant"), Password, "the username and the password", "assertion"),
+            (refused(400, "invalid_grant"), Nothing, "its secret or key", "password"),
+            (refused(400, "invalid_grant"), RefreshToken, "sign in again", "password"),
+            (refused(500, "server_error"), Password, "try later; some servers refuse credentials in this way", "key"),
+            (refused(503, "server_error"), Password, "try later", "password"),
+            (status(401), Password, "the username and password", "key"),
+            (status(401), Nothing, "the client id and its secret or key", "password"),
+            (unanswered(), Password, "some servers do this when they refuse the credentials", "key"),
+            (unanswered(), Nothing, "check the client id and its secret or key", "password"),
+            (redirected(), Password, "use the URL that it points to or, if that is a page to sign in, check", "key"),
+        ] {
+            let text = error.presenting(presented).to_string();
+            assert!(text.contains(says) && !text.contains(says_not), "{presented:?}: {text}");
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     error::Error,
     grant::{
         authentication::client_auth::ClientAuth,
-        exchange::{endpoint::Endpoint, http_exchange::HttpExchange, http_service::HttpService, params::Params},
+        exchange::{
+            endpoint::Endpoint, http_exchange::HttpExchange, http_service::HttpService, params::Params,
+            token_response::is_never_bearer,
+        },
         flow::behavior::Flow,
         server::{authorization_server::AuthorizationServer, url::Url},
         token_grant::Grant,
@@ -30,6 +33,7 @@ pub struct GrantBuilder<F> {
     params: Params,
     plain_http: bool,
     show_description: bool,
+    token_types: Vec<String>,
     deadline: Duration,
     revocation_url: Option<String>,
     wall_clock: WallClock,
@@ -46,6 +50,7 @@ impl<F: Flow> Grant<F, ()> {
             params: Params::default(),
             plain_http: false,
             show_description: false,
+            token_types: Vec::new(),
             deadline: Duration::from_secs(10),
             revocation_url: None,
             wall_clock: WallClock::System,
@@ -101,6 +106,15 @@ impl<F: Flow> GrantBuilder<F> {
         self
     }
 
+    /// Accepts answers with this `token_type`, in any case, and sends their tokens as Bearer tokens (RFC 6749 §7.1). May be
+    /// called several times. Default: `Bearer`, `BearerToken`, and answers without a `token_type`.
+    ///
+    /// `DPoP`, `PoP`, `MAC` and `N_A` cannot be accepted: such a token is not sent as a Bearer token.
+    pub fn accept_token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.token_types.push(token_type.into());
+        self
+    }
+
     /// Sets how long one token request may take, from the connection to the last byte of the response. Default: 10 s, the
     /// same as the cache's default for a whole renewal. As there, only the time counts in which the runtime is driven.
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -138,6 +152,12 @@ impl<F: Flow> GrantBuilder<F> {
         auth.check()?;
         self.flow.check()?;
         self.params.check(F::REPEATABLE)?;
+        if let Some(never) = self.token_types.iter().find(|token_type| is_never_bearer(token_type)) {
+            return Err(Error::config(format!(
+                "`accept_token_type` is given {never}, and tokens of this type are not sent as Bearer tokens: have the server \
+                 issue Bearer tokens to this client"
+            )));
+        }
         self.server.check(self.plain_http)?;
         let revocation_url = self.revocation_url.map(|url| {
             Url::from_setting(&url, "revocation URL", "https://auth.example.org/oauth2/revoke", self.plain_http)
@@ -148,6 +168,7 @@ impl<F: Flow> GrantBuilder<F> {
             auth,
             revocation_url: revocation_url.transpose()?,
             show_description: self.show_description,
+            token_types: self.token_types.into(),
             wall_clock: self.wall_clock,
         };
         Ok(Grant::new(endpoint, self.flow, self.params))

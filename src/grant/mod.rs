@@ -15,8 +15,13 @@
 //!
 //! - A response is read up to 1 MiB, and until a deadline.
 //! - Redirects are not followed.
-//! - Only JSON is accepted, and only `Bearer` tokens whose characters are allowed in a header.
+//! - JSON is known by its shape, whatever the content type says. What no one reads may be wrong: text that is not UTF-8, a
+//!   member that comes twice.
+//! - Only tokens that are sent as `Bearer` tokens are accepted ([`GrantBuilder::accept_token_type`]), and only if all their
+//!   characters are visible ASCII.
 //! - Of an error, only the code is kept.
+//! - The other members of a successful response are kept for the caller
+//!   ([`AccessToken::response`](crate::AccessToken::response)).
 //!
 //! # The client
 //!

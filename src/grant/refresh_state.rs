@@ -84,16 +84,22 @@ impl SharedRefreshToken {
         }
     }
 
-    /// Drops a refresh token that can no longer be used.
+    /// Drops a refresh token that can no longer be used, unless another one has replaced it.
     pub(crate) fn forget(&self, taken: &TakenRefreshToken) {
-        if let Some(mut state) = self.state_of(taken) {
+        if let Some(mut state) = self.state_of(taken)
+            && is_same(state.current.as_ref(), taken.token.as_ref())
+        {
             state.current = None;
         }
     }
 
-    /// Replaces the refresh token by the one that it brought, and saves that.
-    pub(crate) async fn replace<F: Flow>(&self, taken: &TakenRefreshToken, new: SecretString, flow: &F) {
-        let is_new = self.state_of(taken).is_some_and(|mut state| state.replace(new.clone()));
+    /// Replaces the refresh token by the one that the exchange brought, and saves that.
+    pub(crate) async fn replace<F: Flow>(&self, taken: &mut TakenRefreshToken, new: SecretString, flow: &F) {
+        let is_new = self.state_of(taken).is_some_and(|mut state| {
+            let is_new = state.replace(new.clone());
+            taken.revision = state.revision;
+            is_new
+        });
         if is_new {
             self.saver.save(new, flow).await;
         }

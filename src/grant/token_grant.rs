@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    error::Error,
+    error::{Error, Presented},
     grant::{
         exchange::{
             endpoint::Endpoint, form::Form, http_service::HttpService, params::Params, request_context::RequestContext,
@@ -43,15 +43,10 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {
         self.refresh.reload_changed_credentials(&self.flow).await?;
         self.refresh.retry_saving(&self.flow);
-        let taken = self.refresh.take();
-        let granted = self.request_token(turn, &taken).await?;
-        if let Some(new) = granted.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
-            self.refresh.replace(&taken, new, &self.flow).await;
-        }
-        Ok(granted.token)
+        self.request_token(turn, &mut self.refresh.take()).await
     }
 
-    async fn request_token(&self, turn: &Turn<'_>, taken: &TakenRefreshToken) -> Result<Granted, Error> {
+    async fn request_token(&self, turn: &Turn<'_>, taken: &mut TakenRefreshToken) -> Result<AccessToken, Error> {
         let server = self.endpoint.metadata().await?;
         let context = self.endpoint.context(&server);
         if taken.token.is_some() {
@@ -62,8 +57,8 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
                     "this token request stopped, and a later one replaced it: keep the Tokio runtime running",
                 ));
             }
-            match self.send(Some(taken), &context).await {
-                Ok(granted) => return Ok(granted),
+            match self.send(Sends::RefreshToken, taken, &context).await {
+                Ok(granted) => return Ok(granted.token),
                 Err(error) if F::REFRESH == RefreshPolicy::Only => {
                     self.refresh.set_refused(taken, error.oauth_code() == Some("invalid_grant"));
                     return Err(error);
@@ -80,33 +75,45 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
                 "its refresh token was revoked: ask the user to sign in again, and save the new refresh token in its place",
             ));
         }
-        let granted = self.send(None, &context).await?;
+        let granted = self.send(Sends::Grant, taken, &context).await?;
         if F::REQUIRES_TOKEN_TYPE && granted.issued_token_type.is_none() {
             return Err(Error::unusable_response("it has no issued_token_type (RFC 8693 §2.2.1)"));
         }
-        Ok(granted)
+        Ok(granted.token)
     }
 
-    /// Makes a token request, with a refresh token or with the grant itself.
+    /// Makes a token request, with a refresh token or with the grant itself. The refresh token in the answer is kept and
+    /// saved first, even if the access token beside it is not usable: it may have replaced the one that was sent.
     ///
     /// Its error says which credentials were sent. They may change while they are read, so they are then read again. Otherwise
     /// a refused password would count for the credentials before it, and would be sent again.
-    async fn send(&self, refresh: Option<&TakenRefreshToken>, context: &RequestContext<'_>) -> Result<Granted, Error> {
-        let version = || match refresh {
-            Some(taken) => self.version(taken.version),
+    async fn send(
+        &self,
+        sends: Sends,
+        taken: &mut TakenRefreshToken,
+        context: &RequestContext<'_>,
+    ) -> Result<Granted, Error> {
+        let refresh_token = taken.token.clone().filter(|_| sends == Sends::RefreshToken);
+        let presented = if refresh_token.is_some() { Presented::RefreshToken } else { F::PRESENTS };
+        let of_refresh_token = taken.version;
+        let version = || match refresh_token {
+            Some(_) => self.version(of_refresh_token),
             None => self.version(self.flow.version()),
         };
         let (mut sent, mut readings) = (version(), 1);
         loop {
-            let form = match refresh.and_then(|taken| taken.token.as_ref()) {
+            let form = match &refresh_token {
                 Some(refresh_token) => self.refresh_form(refresh_token),
                 None => self.grant_form(context).await?,
             };
             let request = self.endpoint.token_request(form, context).await?;
             let before = std::mem::replace(&mut sent, version());
             if before == sent || readings == MAX_READINGS {
-                let granted = self.endpoint.send_token_request(request).await;
-                return granted.map_err(|error| error.with_credentials_version(sent));
+                let answer = self.endpoint.send_token_request(request).await;
+                if let Some(new) = answer.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
+                    self.refresh.replace(taken, new, &self.flow).await;
+                }
+                return answer.granted.map_err(|error| error.with_credentials_version(sent).presenting(presented));
             }
             readings += 1;
         }
@@ -222,10 +229,23 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     }
 }
 
+/// What a token request sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    RefreshToken,
+    Grant,
+}
+
 /// Returns whether the refresh token can no longer be used. After other failures it may still be valid, and the grant itself
 /// would fail in the same way.
 fn invalidates_refresh_token(error: &Error) -> bool {
-    !error.is_transient() && error.oauth_code() != Some("invalid_client")
+    match error.oauth_code() {
+        Some("invalid_client") => false,
+        Some("invalid_grant") => !error.is_transient(),
+        Some(_) => error.is_terminal(),
+        // A 4xx without a code.
+        None => error.status().is_some() && !error.is_transient(),
+    }
 }
 
 impl<F: fmt::Debug, C> fmt::Debug for Grant<F, C> {

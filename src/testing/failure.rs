@@ -23,6 +23,9 @@ pub enum Failure {
     /// A status with an empty body and this `Retry-After`, valid or not.
     RetryAfter(u16, String),
     /// No response: the error [`Outage`] in process, a closed connection on loopback.
+    ///
+    /// On loopback the request has arrived before, so a client cannot tell it from a refusal: some servers answer a wrong
+    /// password in this way. Drop the [`IssuerServer`](super::IssuerServer) for a refused connection.
     Outage,
     /// The request is carried out, then its response is lost as in an [`Outage`](Self::Outage).
     ///

@@ -15,7 +15,8 @@ pub enum TokenStatus {
     },
     /// The request has no bearer token.
     Missing,
-    /// There are several `Authorization` headers, or the token is not a `b64token` (RFC 6750 §2.1).
+    /// There are several `Authorization` headers, or the token has a character that is not visible ASCII (RFC 6749
+    /// appendix A.12).
     Malformed,
     /// The token's lifetime is over.
     Expired,

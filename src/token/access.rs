@@ -1,6 +1,7 @@
 //! An issued token, ready to be put on a request.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
@@ -22,6 +23,7 @@ use crate::{
         claims::Claims,
         jwt,
         lifetime::{JwtTimes, Lifetime},
+        response::ResponseMembers,
     },
 };
 
@@ -57,6 +59,7 @@ struct TokenState {
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
     scopes: OnceLock<Option<Scopes>>,
+    response: ResponseMembers,
     generation: u64,
 }
 
@@ -64,8 +67,9 @@ impl AccessToken {
     /// Creates a token that was issued now. If it is a JWT, its `exp` and `iat` are read (RFC 7519 §4.1), without verifying it.
     ///
     /// # Errors
-    /// When the token is empty, or has characters that RFC 6750 §2.1 (`b64token`) does not allow in a header: a newline, a
-    /// space, or a character that is not ASCII.
+    /// When the token is empty or has a character that is not visible ASCII (RFC 6749 appendix A.12): a space, a control
+    /// character such as a line end, or a character that is not ASCII. The error names the character and its position.
+    /// Tokens that are not a `b64token` (RFC 6750 §2.1), such as `a:b` and `1|ab`, are accepted: many issuers make them.
     pub fn new(token: impl Into<SecretString>) -> Result<Self, Error> {
         let token: SecretString = token.into();
         let token = token.expose();
@@ -87,6 +91,7 @@ impl AccessToken {
             refresh_in: None,
             scope: None,
             scopes: OnceLock::new(),
+            response: ResponseMembers::Absent,
             generation: 0,
         })))
     }
@@ -115,6 +120,11 @@ impl AccessToken {
     /// Sets the time of day at issue by the issuer's clock (its `Date`), for a JWT with an `exp` and no `iat`.
     pub(crate) fn with_issuer_time(self, date: SystemTime) -> Self {
         self.with(|state| state.issued_wall = date)
+    }
+
+    /// Sets the other members of the token response.
+    pub(crate) fn with_response(self, response: ResponseMembers) -> Self {
+        self.with(|state| state.response = response)
     }
 
     /// Lets the token be at least as old as `instant`.
@@ -200,6 +210,40 @@ impl AccessToken {
         jwt::claims(self.secret())
     }
 
+    /// Returns the other members of the token response (RFC 6749 §5.1), as a type of your own. They are parsed at each call.
+    ///
+    /// These are all members except `access_token` and `refresh_token`: for example `id_token`, `instance_url`, or the launch
+    /// context of SMART App Launch. A token that did not come from a [grant](crate::grant) has none. They are as secret as
+    /// the token: `Debug` does not show them, and their memory is wiped. At most 64 KiB are kept.
+    ///
+    /// # Errors
+    /// When the members do not fit the type, or were too long to be kept. The error does not quote them.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_bearer::TokenCache;
+    ///
+    /// /// SMART App Launch 2.2, "Launch context arrives with your access_token".
+    /// #[derive(Deserialize)]
+    /// struct LaunchContext {
+    ///     patient: Option<String>,
+    ///     encounter: Option<String>,
+    ///     #[serde(default)]
+    ///     need_patient_banner: bool,
+    /// }
+    ///
+    /// # async fn example(cache: TokenCache) -> Result<(), tower_bearer::Error> {
+    /// let token = cache.token().await?;
+    /// let context: LaunchContext = token.response()?;
+    /// if let Some(patient) = context.patient {
+    ///     println!("the app was launched for the patient {patient}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn response<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.0.response.read()
+    }
+
     /// Returns the number of this token among the tokens of its cache, counted from 1. It is 0 before a cache has the token.
     /// If the issuer returns the same token again, the number stays the same.
     #[must_use]
@@ -225,28 +269,24 @@ fn header_value(line: Bytes) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Returns why a text is not a token, and after a semicolon what to do if that is known.
-fn unusable_text(token: &str) -> Option<&'static str> {
-    let has = |bad: fn(char) -> bool| token.chars().any(bad);
-    if is_b64token(token) {
-        None
-    } else if token.is_empty() {
-        Some("it is empty")
-    } else if token.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
-        Some("it contains a space; remove the `Bearer ` prefix")
-    } else if has(|c| c == '\n' || c == '\r') {
-        Some("it contains a line end; remove it")
-    } else if has(char::is_whitespace) {
-        Some("it contains a space")
-    } else {
-        Some("it has a character that is not allowed in a token (RFC 6750 §2.1)")
+/// Returns why a text is not a token, and after a semicolon what to do.
+fn unusable_text(token: &str) -> Option<Cow<'static, str>> {
+    if token.is_empty() {
+        return Some("it is empty".into());
     }
-}
-
-/// Returns whether a text is a `b64token` (RFC 6750 §2.1).
-fn is_b64token(token: &str) -> bool {
-    let body = token.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+    let (index, bad) = token.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic())?;
+    if token.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+        return Some("it contains a space; remove the `Bearer ` prefix".into());
+    }
+    let (what, advice) = match bad {
+        ' ' => ("a space", "give the token alone"),
+        '\n' | '\r' => ("a line end", "remove it"),
+        '\u{feff}' => ("a byte order mark", "remove it"),
+        c if c.is_control() => ("a control character", "remove it"),
+        _ => ("a character that is not ASCII", "copy the token again, as plain text"),
+    };
+    let shown = if bad == ' ' { "' '".to_owned() } else { format!("U+{:04X}", u32::from(bad)) };
+    Some(format!("it contains {what} ({shown}) at position {}; {advice}", index + 1).into())
 }
 
 #[cfg(test)]
@@ -264,10 +304,21 @@ mod tests {
 
     #[test]
     fn a_token_that_is_not_allowed_in_a_header_is_refused() {
-        for bad in ["", "=", "a b", "a\nb", "a\0b", "ä", "a\"b", "a=b"] {
+        for bad in ["", "a b", "a\nb", "a\0b", "ä", " a", "a ", "a\tb", "a\u{7f}", "a\u{a0}b", "\u{feff}a"] {
             assert!(AccessToken::new(bad).is_err(), "{bad:?}");
         }
         assert!(AccessToken::new("aZ09-._~+/==").is_ok());
+    }
+
+    /// RFC 6749 appendix A.12.
+    #[test]
+    fn a_token_of_any_visible_ascii_characters_is_sent_as_it_is() {
+        let all: String = ('!'..='~').collect();
+        for token in ["a:b", "a!b", "1|ab", "a=b", "a*b$", "=", "a\"b", "{a,b}", "a\\b", &all] {
+            let made = AccessToken::new(token).unwrap();
+            assert_eq!(made.secret(), token);
+            assert_eq!(made.header_value(), format!("Bearer {token}"));
+        }
     }
 
     #[test]
@@ -276,10 +327,16 @@ mod tests {
             ("", "it is empty; check"),
             ("Bearer s3cret", "it contains a space; remove the `Bearer ` prefix"),
             ("bearer s3cret\n", "it contains a space; remove the `Bearer ` prefix"),
-            ("s3cret\n", "it contains a line end; remove it"),
-            ("s3cret s3cret", "it contains a space; check"),
-            ("s3cret\"", "it has a character that is not allowed in a token"),
-            ("ääääs3cret", "it has a character that is not allowed in a token"),
+            ("s3cret\n", "it contains a line end (U+000A) at position 7; remove it"),
+            ("s3cret\r\n", "it contains a line end (U+000D) at position 7; remove it"),
+            ("s3cret s3cret", "it contains a space (' ') at position 7; give the token alone"),
+            ("s3\0cret s3cret", "it contains a control character (U+0000) at position 3; remove it"),
+            ("s3cret\t", "it contains a control character (U+0009) at position 7; remove it"),
+            ("s3cret\u{7f}", "it contains a control character (U+007F) at position 7; remove it"),
+            ("\u{feff}s3cret", "it contains a byte order mark (U+FEFF) at position 1; remove it"),
+            ("ääääs3cret", "it contains a character that is not ASCII (U+00E4) at position 1; copy"),
+            ("s3cret\u{a0}", "it contains a character that is not ASCII (U+00A0) at position 7; copy"),
+            ("s3cret\u{1f600}", "it contains a character that is not ASCII (U+1F600) at position 7; copy"),
         ] {
             let text = AccessToken::new(bad).unwrap_err().to_string();
             assert!(text.contains(says) && !text.contains("s3cret"), "{bad:?}: {text}");

@@ -4,7 +4,9 @@ mod access;
 mod claims;
 pub(crate) mod jwt;
 mod lifetime;
+mod response; // the other members of the token response
 
 pub use access::AccessToken;
 pub use claims::Claims;
 pub use lifetime::Lifetime;
+pub(crate) use response::ResponseMembers;

@@ -255,6 +255,32 @@ async fn where_to_revoke_comes_from_the_metadata_or_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_server_whose_metadata_has_no_revocation_endpoint_is_the_reason_why_nothing_is_revoked() {
+    let issuer = issuer();
+    let document = serde_json::json!({ "issuer": "https://issuer.test", "token_endpoint": TOKEN });
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let document = (request.method() == "GET").then(|| document.to_string());
+        let issuer = issuer.service();
+        async move {
+            match document {
+                Some(document) => Ok(Response::new(Full::from(document))),
+                None => issuer.oneshot(request).await.map_err(BoxError::from),
+            }
+        }
+    });
+    for (server, says) in [
+        (AuthorizationServer::issuer("https://issuer.test"), "metadata has no revocation endpoint"),
+        (TOKEN.into(), "no revocation URL is configured"),
+    ] {
+        let cache = TokenCache::new(builder(server).build_with(http.clone()).unwrap());
+        cache.token().await.unwrap();
+        let error = cache.revoke().await.unwrap_err();
+        assert!(error.is_config() && error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains("`revocation_url`"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_cannot_revoke_says_so() {
     let cache = TokenCache::new(FixedToken::new("t").unwrap());
     cache.token().await.unwrap();

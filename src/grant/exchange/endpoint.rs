@@ -1,6 +1,6 @@
 //! Requests to one authorization server, as one client.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -18,10 +18,10 @@ use crate::{
             form::Form,
             http_exchange::HttpExchange,
             http_service::HttpService,
-            reply::Refusal,
+            reply::ServerReply,
             request_context::RequestContext,
             sent_secrets::SentSecrets,
-            token_response::{Granted, TokenResponse},
+            token_response::{TokenAnswer, access_token, granted, refresh_token},
         },
         server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
     },
@@ -35,6 +35,8 @@ pub(crate) struct Endpoint<C> {
     pub(crate) auth: ClientAuth,
     pub(crate) revocation_url: Option<Url>,
     pub(crate) show_description: bool,
+    /// More token types that are sent as Bearer tokens.
+    pub(crate) token_types: Arc<[String]>,
     pub(crate) wall_clock: WallClock,
 }
 
@@ -63,19 +65,33 @@ impl<C: HttpService> Endpoint<C> {
     }
 
     /// Makes a token request.
-    pub(crate) async fn send_token_request(&self, request: SecretRequest) -> Result<Granted, Error> {
-        let granted = self.try_send_token_request(request).await;
-        granted.inspect_err(|error| self.server.forget_if_moved(error))
+    pub(crate) async fn send_token_request(&self, SecretRequest { request, sent }: SecretRequest) -> TokenAnswer {
+        let answer = match self.exchange.send(request, Some(sent)).await {
+            Ok(reply) => self.judge(reply),
+            Err(error) => TokenAnswer::failed(error.of_credentials()),
+        };
+        if let Err(error) = &answer.granted {
+            self.server.forget_if_moved(error);
+        }
+        answer
     }
 
-    async fn try_send_token_request(&self, SecretRequest { request, sent }: SecretRequest) -> Result<Granted, Error> {
-        let mut reply = self.exchange.send(request, Some(sent)).await?;
-        match reply.json::<TokenResponse>().map(|mut response| (response.take_refusal(), response)) {
-            Ok((Some(refusal), _)) => Err(reply.refusal_error(refusal, self.show_description)),
-            _ if !reply.status.is_success() => Err(reply.complete(Error::unexplained_status(reply.status))),
-            Ok((None, response)) => response.into_granted(reply.date()).map_err(|error| reply.complete(error)),
-            Err(why) => Err(reply.complete(Error::unusable_response(why))),
-        }
+    /// Judges the reply to a token request: by its status, then by an error code wherever it is, then by its members.
+    fn judge(&self, mut reply: ServerReply) -> TokenAnswer {
+        let text = reply.take_text();
+        let members = text.as_ref().map_err(Error::clone).and_then(|text| reply.members(text));
+        let is_success = reply.status.is_success();
+        let has_token = is_success && members.as_ref().is_ok_and(|members| access_token(members).is_some());
+        let body = text.as_ref().map_or("", |text| text.as_str());
+        let refusal = reply.refusal(members.as_ref().ok(), body).filter(|_| !has_token);
+        let granted = match (refusal, &members) {
+            (Some(refusal), _) => Err(reply.refusal_error(refusal, self.show_description)),
+            (None, _) if !is_success => Err(Error::unexplained_status(reply.status)),
+            (None, Ok(members)) => granted(members, &reply, &self.token_types),
+            (None, Err(error)) => Err(error.clone().of_credentials()),
+        };
+        let refresh_token = members.as_ref().ok().filter(|_| is_success).and_then(refresh_token);
+        TokenAnswer { granted: granted.map_err(|error| reply.complete(error)), refresh_token }
     }
 
     /// Revokes one token (RFC 7009 §2.1). A token that the server does not know counts as revoked (§2.2).
@@ -85,7 +101,13 @@ impl<C: HttpService> Endpoint<C> {
             None => context.server.revocation_url(self.exchange.plain_http)?,
         };
         let url = url.ok_or_else(|| {
-            Error::config("the revocation URL is not known: set `revocation_url`, or name the server by its issuer")
+            Error::config(if context.server.is_discovered() {
+                "the authorization server's metadata has no revocation endpoint (RFC 7009): if the server has one all the \
+                 same, set `revocation_url`; otherwise its tokens are valid until they expire"
+            } else {
+                "no revocation URL is configured: set `revocation_url`, or name the server by its issuer, so that its \
+                 metadata says whether it has one"
+            })
         })?;
         let mut form = Form::new();
         form.append("token", token);
@@ -99,9 +121,10 @@ impl<C: HttpService> Endpoint<C> {
         if reply.status.is_success() {
             return Ok(());
         }
-        Err(match reply.json::<Refusal>() {
-            Ok(refusal) => reply.refusal_error(refusal, self.show_description),
-            Err(_) => reply.complete(Error::unexplained_status(reply.status)),
+        let text = reply.take_text().unwrap_or_default();
+        Err(match reply.refusal(reply.members(&text).ok().as_ref(), &text) {
+            Some(refusal) => reply.refusal_error(refusal, self.show_description),
+            None => reply.complete(Error::unexplained_status(reply.status)),
         })
     }
 

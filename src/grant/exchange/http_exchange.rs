@@ -36,9 +36,22 @@ impl<C: HttpService> HttpExchange<C> {
     ) -> Result<ServerReply, Error> {
         Renewing::mark(request.extensions_mut());
         let server = shown_server(request.uri(), sent.as_ref());
-        let response = timeout(self.deadline, self.http.send_request(request)).await;
-        let response = response.unwrap_or_else(|| Err(Error::timeout(self.deadline)));
-        ServerReply::new(response.map_err(|error| error.about(&server))?, server, sent)
+        let late = || Error::timeout(self.deadline);
+        let (mut head, mut body) = (Err(late()), Err(late()));
+        let exchange = async {
+            match self.http.send_request(request).await {
+                Ok((received, rest)) => {
+                    // It counts even if the body is late.
+                    head = Ok(received);
+                    body = rest.await;
+                }
+                Err(error) => head = Err(error),
+            }
+        };
+        // What came in time is in `head` and `body`.
+        let _ = timeout(self.deadline, exchange).await;
+        let head = head.map_err(|error| error.about(&server))?;
+        ServerReply::new(head, body, server, sent)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::pin};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, response::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tower_service::Service;
@@ -25,15 +25,13 @@ impl<S: SendRequest> HttpService for S {}
 
 /// The private part of [`HttpService`].
 pub trait SendRequest: Clone + Send + Sync + 'static {
+    /// Returns the head of the response, and a future of its whole body, of at most [`MAX_BODY`] bytes. The head counts even if
+    /// the body fails.
     fn send_request(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Response<CollectedBody>, Error>> + Send;
+    ) -> impl Future<Output = Result<(Parts, impl Future<Output = Result<Bytes, Error>> + Send), Error>> + Send;
 }
-
-/// A whole response body, of at most [`MAX_BODY`] bytes.
-#[derive(Debug)]
-pub struct CollectedBody(pub(crate) Bytes);
 
 impl<S, B> SendRequest for S
 where
@@ -44,18 +42,24 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    async fn send_request(&self, request: Request<Full<Bytes>>) -> Result<Response<CollectedBody>, Error> {
+    async fn send_request(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Parts, impl Future<Output = Result<Bytes, Error>> + Send), Error> {
         let mut service = self.clone();
         poll_fn(|task| service.poll_ready(task)).await.map_err(Error::connect)?;
-        let response = service.call(request).await.map_err(Error::connect)?;
+        let response = service.call(request).await.map_err(Error::request_failed)?;
         let (head, body) = response.into_parts();
-        let body = pin!(Limited::new(body, MAX_BODY)).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Error::unusable_response("it is larger than 1 MiB")
-            } else {
-                Error::broken_off(error)
-            }
-        })?;
-        Ok(Response::from_parts(head, CollectedBody(body.to_bytes())))
+        let body = async move {
+            let body = pin!(Limited::new(body, MAX_BODY)).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    Error::unusable_response("it is larger than 1 MiB")
+                } else {
+                    Error::broken_off(error)
+                }
+            })?;
+            Ok(body.to_bytes())
+        };
+        Ok((head, body))
     }
 }

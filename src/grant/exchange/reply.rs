@@ -1,23 +1,25 @@
 //! The reply of an authorization server, which is untrusted input.
 
-use std::{
-    borrow::Cow,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{
-    HeaderMap, Response, StatusCode, Uri,
+    HeaderMap, StatusCode, Uri,
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
+    response::Parts,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
+    challenge::Challenge,
     clock,
     error::Error,
     grant::{
-        exchange::{http_service::CollectedBody, lenient, sent_secrets::SentSecrets},
+        exchange::{
+            members::{Members, NOT_AN_OBJECT, check_object},
+            sent_secrets::SentSecrets,
+        },
         server::url::redacted,
     },
 };
@@ -33,26 +35,27 @@ const REGISTERED_CODES: [&str; 7] = [
     "unsupported_token_type",
 ];
 
-/// The deepest nesting of JSON that is read.
-const MAX_DEPTH: u32 = 64;
-
 /// A whole reply to a request.
 pub(crate) struct ServerReply {
     pub(crate) status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    /// The body, or why it is not complete: the status counts anyway.
+    body: Result<Bytes, Error>,
     /// How errors name the server.
     server: String,
     sent: Option<SentSecrets>,
 }
 
 /// The members of a refusal (RFC 6749 §5.2).
-#[derive(Deserialize)]
 pub(crate) struct Refusal {
-    #[serde(rename = "error")]
-    pub(crate) code: String,
-    #[serde(default, rename = "error_description", deserialize_with = "lenient::text")]
-    pub(crate) description: Option<String>,
+    code: String,
+    description: Option<String>,
+}
+
+impl Refusal {
+    fn without_description(code: String) -> Self {
+        Self { code, description: None }
+    }
 }
 
 impl ServerReply {
@@ -61,11 +64,11 @@ impl ServerReply {
     /// # Errors
     /// When it is a redirect. Redirects are not followed: the credentials would go to another server.
     pub(crate) fn new(
-        response: Response<CollectedBody>,
+        head: Parts,
+        body: Result<Bytes, Error>,
         server: String,
         sent: Option<SentSecrets>,
     ) -> Result<Self, Error> {
-        let (head, CollectedBody(body)) = response.into_parts();
         let reply = Self { status: head.status, headers: head.headers, body, server, sent };
         if !reply.status.is_redirection() {
             return Ok(reply);
@@ -80,28 +83,84 @@ impl ServerReply {
         Err(Error::redirected(shown).about(&reply.server))
     }
 
-    /// Reads the JSON object in the body, or says why there is none. It takes the body: call it once. The memory of the body
-    /// is wiped if nothing else holds it.
-    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Cow<'static, str>> {
-        let body = std::mem::take(&mut self.body);
-        self.check_content_type()?;
-        parse_object(body).map_err(Cow::Borrowed)
+    /// Takes the text out of the body, without a byte order mark. Bytes that are not UTF-8 become U+FFFD: they may be in a
+    /// member that nobody reads. Call it once. The memory of the body is wiped if nothing else holds it.
+    ///
+    /// # Errors
+    /// When the body is not complete.
+    pub(crate) fn take_text(&mut self) -> Result<Zeroizing<String>, Error> {
+        let body = std::mem::replace(&mut self.body, Ok(Bytes::new()))?;
+        let text = body.utf8_chunks().fold(Zeroizing::new(String::with_capacity(3 * body.len())), |mut text, chunk| {
+            text.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+            text
+        });
+        if let Ok(mut ours) = body.try_into_mut() {
+            (*ours).zeroize();
+        }
+        Ok(match text.strip_prefix('\u{feff}') {
+            Some(rest) => Zeroizing::new(rest.to_owned()),
+            None => text,
+        })
     }
 
+    /// Reads the JSON object in the body, whatever its content type says.
+    ///
     /// # Errors
-    /// When the content type is not JSON. It is named only if it cannot be a secret.
-    fn check_content_type(&self) -> Result<(), Cow<'static, str>> {
-        let Some(value) = self.headers.get(CONTENT_TYPE) else { return Err("it has no content type".into()) };
+    /// When there is none, or it is not of this type.
+    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let text = self.take_text()?;
+        let parsed = check_object(&text).and_then(|()| serde_json::from_str(&text).map_err(|_| NOT_AN_OBJECT));
+        parsed.map_err(|why| self.unusable(why))
+    }
+
+    /// Reads the members of the JSON object in a text of this reply.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn members<'a>(&self, text: &'a str) -> Result<Members<'a>, Error> {
+        Members::parse(text).map_err(|why| self.unusable(why))
+    }
+
+    /// Returns the error for a body that is not usable. If it is not JSON at all, the error names its content type, unless
+    /// that could be a secret.
+    fn unusable(&self, why: &'static str) -> Error {
+        let value = self.headers.get(CONTENT_TYPE).filter(|_| why == NOT_AN_OBJECT);
+        let Some(value) = value else { return Error::unusable_response(why) };
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let media_type = essence.to_ascii_lowercase();
         if media_type == "application/json" || media_type.ends_with("+json") {
-            return Ok(());
+            return Error::unusable_response(why);
         }
-        Err(if is_media_type(&media_type) && !self.repeats_secret(essence) {
-            format!("its content type is {media_type}, not JSON").into()
+        Error::unusable_response(if is_media_type(&media_type) && !self.repeats_secret(essence) {
+            format!("its content type is {media_type}, not JSON")
         } else {
-            "its content type is not JSON".into()
+            "its content type is not JSON".to_owned()
         })
+    }
+
+    /// Finds an error code, wherever it is: in the members of the JSON object, in a form, or in the challenge.
+    pub(crate) fn refusal(&self, members: Option<&Members<'_>>, text: &str) -> Option<Refusal> {
+        let is_registered = |code: &String| REGISTERED_CODES.contains(&code.as_str());
+        let refusal = match members {
+            Some(members) => {
+                let code = members.text("error").filter(|code| !code.is_empty());
+                // Some servers describe the error in an object.
+                let code = code.or_else(|| members.nested_text("error", "code").filter(is_registered));
+                code.map(|code| Refusal { code, description: members.text("error_description") })
+            }
+            None => form_code(text).map(Refusal::without_description),
+        };
+        let challenge = || {
+            let challenges = Challenge::all(&self.headers).into_iter().filter(|_| self.status.is_client_error());
+            let mut codes = challenges.filter_map(|challenge| challenge.param("error").map(str::to_owned));
+            codes.find(is_registered).map(Refusal::without_description)
+        };
+        // A page for a server error often has a member `error` that is not a code but a text, such as `Internal Server Error`.
+        let refusal = refusal.filter(|refusal| !self.status.is_server_error() || is_code(&refusal.code));
+        refusal.or_else(challenge)
     }
 
     /// Returns the error for a refusal. The server's text is shown only if it cannot be a secret.
@@ -126,6 +185,11 @@ impl ServerReply {
         date(&self.headers)
     }
 
+    /// Returns a short name that the server sent, if it cannot be a secret.
+    pub(crate) fn displayable<'a>(&self, name: &'a str) -> Option<&'a str> {
+        (is_code(&name.to_ascii_lowercase()) && !self.repeats_secret(name)).then_some(name)
+    }
+
     fn repeats_secret(&self, text: &str) -> bool {
         self.sent.as_ref().is_some_and(|sent| sent.are_repeated_in(text))
     }
@@ -147,39 +211,12 @@ fn is_media_type(text: &str) -> bool {
         })
 }
 
-fn parse_object<T: DeserializeOwned>(body: Bytes) -> Result<T, &'static str> {
-    const WRONG: &str = "it is not a JSON object of the form that the standard requires";
-    let mut text = Zeroizing::new(vec![0; body.len()]);
-    body.clone().copy_to_slice(&mut text);
-    if let Ok(mut ours) = body.try_into_mut() {
-        (*ours).zeroize();
-    }
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err(WRONG);
-    }
-    if is_nested_too_deeply(&text) {
-        return Err("its JSON is nested too deeply");
-    }
-    serde_json::from_slice(&text).map_err(|_| WRONG)
-}
-
-/// Returns whether JSON is nested more deeply than any real reply. The parser skips unknown members at any depth.
-fn is_nested_too_deeply(json: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
+/// Returns the error code in a form (`application/x-www-form-urlencoded`). Only a registered one counts: the text may be
+/// anything.
+fn form_code(text: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(text.trim_ascii().as_bytes());
+    let (_, code) = pairs.find(|(name, _)| name == "error")?;
+    REGISTERED_CODES.contains(&&*code).then(|| code.into_owned())
 }
 
 /// Returns whether a text has only the characters of registered error codes, and not too many. Hardly any password and no

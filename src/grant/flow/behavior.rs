@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    error::Error,
+    error::{Error, Presented},
     grant::exchange::{form::Form, request_context::RequestContext},
     secret_string::SecretString,
 };
@@ -19,6 +19,9 @@ impl<F: FlowBehavior> Flow for F {}
 /// The private part of [`Flow`].
 pub trait FlowBehavior: Clone + Default + fmt::Debug + Send + Sync + 'static {
     const GRANT_TYPE: &'static str;
+
+    /// What it presents in addition to the client's authentication.
+    const PRESENTS: Presented;
 
     /// The parameters that may be given several times.
     const REPEATABLE: &'static [&'static str] = &["resource"];

@@ -6,7 +6,7 @@ use crate::grant::{
     server::authorization_server::AuthorizationServer,
 };
 use crate::{
-    error::Error,
+    error::{Error, Presented},
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -42,6 +42,7 @@ pub struct ClientCredentialsFlow;
 
 impl FlowBehavior for ClientCredentialsFlow {
     const GRANT_TYPE: &'static str = "client_credentials";
+    const PRESENTS: Presented = Presented::Nothing;
     const REFRESH: RefreshPolicy = RefreshPolicy::Never;
 
     async fn append_to(&self, _form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {

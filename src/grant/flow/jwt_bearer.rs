@@ -3,7 +3,7 @@
 #[cfg(feature = "jwt")]
 use crate::grant::authentication::assertion::Assertion;
 use crate::{
-    error::Error,
+    error::{Error, Presented},
     grant::{
         authentication::assertion_source::AssertionSource,
         builder::GrantBuilder,
@@ -49,6 +49,7 @@ impl JwtBearerFlow {
 
 impl FlowBehavior for JwtBearerFlow {
     const GRANT_TYPE: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    const PRESENTS: Presented = Presented::Assertion;
 
     fn check(&self) -> Result<(), Error> {
         self.assertion()?.check()

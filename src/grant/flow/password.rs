@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Presented},
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -64,6 +64,7 @@ impl PasswordFlow {
 
 impl FlowBehavior for PasswordFlow {
     const GRANT_TYPE: &'static str = "password";
+    const PRESENTS: Presented = Presented::Password;
 
     fn check(&self) -> Result<(), Error> {
         self.credentials().map(drop)

@@ -5,7 +5,7 @@ use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 use futures_util::FutureExt;
 
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Presented},
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -65,6 +65,7 @@ impl RefreshTokenFlow {
 
 impl FlowBehavior for RefreshTokenFlow {
     const GRANT_TYPE: &'static str = "refresh_token";
+    const PRESENTS: Presented = Presented::RefreshToken;
     const REFRESH: RefreshPolicy = RefreshPolicy::Only;
 
     fn check(&self) -> Result<(), Error> {

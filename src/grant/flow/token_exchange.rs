@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693).
 
 use crate::{
-    error::Error,
+    error::{Error, Presented},
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -69,6 +69,7 @@ impl TokenExchangeFlow {
 
 impl FlowBehavior for TokenExchangeFlow {
     const GRANT_TYPE: &'static str = "urn:ietf:params:oauth:grant-type:token-exchange";
+    const PRESENTS: Presented = Presented::SubjectToken;
     const REPEATABLE: &'static [&'static str] = &["resource", "audience"];
     const REQUIRES_TOKEN_TYPE: bool = true;
 

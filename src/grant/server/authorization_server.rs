@@ -84,7 +84,7 @@ impl AuthorizationServer {
     /// Forgets the metadata if this failure may mean that the token endpoint has moved.
     pub(crate) fn forget_if_moved(&self, error: &Error) {
         let moved = matches!(error.status().map(|status| status.as_u16()), Some(404 | 405 | 410));
-        if moved || error.is_connect() || error.is_redirect() {
+        if moved || error.is_connect() || error.is_unanswered() || error.is_redirect() {
             self.forget();
         }
     }

@@ -107,7 +107,7 @@ async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<
     if !reply.status.is_success() {
         return Err(reply.complete(Error::unexplained_status(reply.status)));
     }
-    reply.json().map_err(Error::unusable_response)
+    reply.json()
 }
 
 /// Checks an issuer identifier (RFC 8414 §2).

@@ -47,6 +47,8 @@ struct ServerMetadata {
     document: MetadataDocument,
     /// What an absent list of authentication methods means.
     default_method: Option<&'static str>,
+    /// Whether there is a document, and not only a token URL.
+    is_discovered: bool,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
     is_found_by_https: bool,
 }
@@ -74,6 +76,7 @@ impl Metadata {
             revocation_endpoint: None,
             document: MetadataDocument::default(),
             default_method: None,
+            is_discovered: false,
         }))
     }
 
@@ -107,6 +110,7 @@ impl Metadata {
             revocation_endpoint,
             document,
             default_method,
+            is_discovered: true,
             is_found_by_https: location.is_https(),
         })))
     }
@@ -170,6 +174,11 @@ impl Metadata {
     /// may have found it.
     pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
         self.0.revocation_endpoint.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
+    }
+
+    /// Returns whether the server was found by its metadata.
+    pub(crate) fn is_discovered(&self) -> bool {
+        self.0.is_discovered
     }
 
     fn allowed<'a>(&self, url: &'a Url, plain_http: bool) -> Result<&'a Url, Error> {
