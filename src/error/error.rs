@@ -275,6 +275,11 @@ impl Error {
         self
     }
 
+    /// Returns whether the server has answered, with a failure that may be over soon.
+    pub(crate) fn is_transient_answer(&self) -> bool {
+        matches!(self.data().kind, Kind::Status(_) | Kind::Refused { .. }) && self.class() == FailureClass::Transient
+    }
+
     /// Returns whether an attempt a moment later may succeed: the failure came from outside, and no deadline is used up.
     pub(crate) fn may_be_over_soon(&self) -> bool {
         let is_from_outside = matches!(
