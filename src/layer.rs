@@ -14,10 +14,11 @@ use crate::{
     error::Error,
     inner_service::CloneableService,
     origin::Origin,
+    rejection::Rejection,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
-    verdict::{Verdict, VerdictRule},
+    verdict::Verdict,
 };
 
 /// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request again when its token was rejected.
@@ -35,8 +36,8 @@ use crate::{
 /// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
-/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) causes a renewal, if
-///    the token is still the newest. The request is then sent again with the new token. The second answer is final.
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) and [`reject_on`](Self::reject_on)
+///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why.
 ///
@@ -158,6 +159,8 @@ impl<R> BearerAuthLayer<R> {
 
     /// Sets the rule that judges answers: a custom one, or [`Verdict::grpc`]. Default: [`Verdict::standard`].
     ///
+    /// To reject on one more kind of answer, [`reject_on`](Self::reject_on) is shorter.
+    ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
     /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
@@ -170,7 +173,25 @@ impl<R> BearerAuthLayer<R> {
     /// ```
     #[must_use]
     pub fn judge_by(self, rule: impl Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync + 'static) -> Self {
-        self.with(|config| config.rule = VerdictRule::Custom(Arc::new(rule)))
+        self.with(|config| config.rule = config.rule.judging_by(Arc::new(rule)))
+    }
+
+    /// Adds answers that reject the token, for servers that do not use the status 401 for it. Default: none. Each call adds
+    /// one, and each builds on the rule of [`judge_by`](Self::judge_by): it applies to what that rule accepts.
+    ///
+    /// [This page](crate::servers) says which server needs which.
+    ///
+    /// ```
+    /// # use http::StatusCode;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken, Rejection};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Some servers answer 403 to every token that they do not accept.
+    /// let layer = layer.reject_on(Rejection::status(StatusCode::FORBIDDEN));
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn reject_on(self, rejection: Rejection) -> Self {
+        self.with(|config| config.rule = config.rule.rejecting_on(rejection))
     }
 
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).

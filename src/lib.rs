@@ -19,10 +19,12 @@ mod layer; // `BearerAuthLayer`: what users set
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
 mod recursion; // which renewals the running task is part of
+mod rejection; // answers other than 401 that reject the token
 pub mod replay; // how a body is kept for the second attempt
 mod saved_head; // a request's head, saved for the second attempt
 pub mod scope; // what a token may be used for; SMART scopes
 mod secret_string; // secret text, wiped on drop
+pub mod servers; // what real APIs need; only documentation
 mod service; // `BearerAuth`: a request before its first attempt
 pub mod source; // the `TokenSource` trait, and sources without an authorization server
 mod sync; // locks and cells, replaced in tests of interleavings
@@ -43,6 +45,7 @@ pub use extensions::{
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
+pub use rejection::Rejection;
 pub use scope::{Scopes, SmartScope};
 pub use secret_string::SecretString;
 pub use service::BearerAuth;

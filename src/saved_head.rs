@@ -33,6 +33,11 @@ impl SavedHead {
         Self { method: head.method.clone(), version: head.version, extensions: head.extensions.clone(), text }
     }
 
+    /// Returns whether the request may be sent again although the server may have carried it out (RFC 9110 §9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
     /// Returns the head with an empty `Authorization` in its place. Returns `None` if a part of it does not pass the checks of
     /// `http`, because it was made without them.
     pub(crate) fn restore(self) -> Option<Parts> {

@@ -40,6 +40,8 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
+#[path = "api/rejections.rs"]
+mod rejections;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]

@@ -9,7 +9,7 @@ use crate::{
     cache::{cache_core::CacheCore, decision::Decision, renewal::PendingRenewal},
     error::Error,
     token::AccessToken,
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 /// What a rejected request is to do.
@@ -40,7 +40,8 @@ impl CacheCore {
     }
 
     /// Notes the answer to a second attempt with the token of `generation`, unless it neither rejects nor proves the token.
-    pub(crate) fn retried<B>(&self, generation: u64, verdict: Verdict, answer: &Response<B>) {
+    pub(crate) fn retried<B>(&self, generation: u64, judgement: Judgement, answer: &Response<B>) {
+        let Judgement { verdict, is_inferred: false } = judgement else { return };
         let proves = verdict.proves_token(answer.status(), answer.headers());
         if proves || verdict == Verdict::Rejected {
             self.change(|state| state.retried(generation, proves, Instant::now()));

@@ -135,12 +135,13 @@ where
     ResB: Body,
 {
     let Sent { attempt, config, .. } = &sent;
-    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+    let judgement = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
+    match judgement.verdict {
         Verdict::Accepted => {
             config.cache.core.accepted(attempt.generation, Verdict::Accepted, &answer);
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
-        verdict => SecondAttempt::after(verdict, answer, sent),
+        _ => SecondAttempt::after(judgement, answer, sent),
     }
 }
 

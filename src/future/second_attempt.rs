@@ -22,7 +22,7 @@ use crate::{
     },
     replay::Replay,
     token::AccessToken,
-    verdict::Verdict,
+    verdict::Judgement,
 };
 
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
@@ -79,12 +79,12 @@ where
     /// Returns that answer when nothing follows.
     #[cold]
     pub(super) fn after(
-        verdict: Verdict,
+        judgement: Judgement,
         answer: Response<ResB>,
         sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
         let Sent { attempt: first, retry, config } = sent;
-        let step = match after_answer(verdict, &answer, first.generation, retry, &config.cache) {
+        let step = match after_answer(judgement, &answer, first.generation, retry, &config.cache) {
             Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
             Next::Resend(retry, token) => resend(&*config, retry, token, answer, &first)?,
             Next::Renew(mut retry, renewal) => {
@@ -150,8 +150,8 @@ where
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
-                    let verdict = judge(this.config, &mut answer, generation, this.first.required.as_ref());
-                    core.retried(generation, verdict, &answer);
+                    let judgement = judge(this.config, &mut answer, generation, this.first.required.as_ref());
+                    core.retried(generation, judgement, &answer);
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));
                     return Poll::Ready(Ok(answer));
                 }

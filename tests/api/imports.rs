@@ -8,7 +8,7 @@ use crate::import_graph::{Import, ImportGraph};
 const LAYERS: &[&[&str]] = &[
     &["error", "clock", "futures", "inner_service", "per_core", "secret_string", "sync"],
     &["challenge", "drain", "saved_head", "transport", "recursion", "scope"],
-    &["token", "origin"],
+    &["token", "origin", "rejection"],
     &["destination", "verify"],
     &["verdict"],
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["future"],
     &["service"],
     &["layer"],
-    &["testing", "lib"],
+    &["testing", "servers", "lib"],
 ];
 
 /// The algorithms that are read and tested without tokens. Of the rest of the crate they may use `sync` and the alias
