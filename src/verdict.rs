@@ -109,6 +109,16 @@ pub(crate) struct Judgement {
     pub(crate) is_inferred: bool,
 }
 
+impl Judgement {
+    /// The answer is accepted.
+    pub(crate) const ACCEPTED: Self = Self { verdict: Verdict::Accepted, is_inferred: false };
+
+    /// Returns whether an answer proves that the API accepted the token; see [`Verdict::proves_token`].
+    pub(crate) fn proves_token(self, status: StatusCode, headers: &HeaderMap) -> bool {
+        !self.is_inferred && self.verdict.proves_token(status, headers)
+    }
+}
+
 /// The rule that a layer uses.
 #[derive(Clone)]
 pub(crate) enum VerdictRule {
