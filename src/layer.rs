@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
     cache::TokenCache,
+    challenge::is_token,
     config::{LayerConfig, PerCoreConfig},
     error::Error,
     inner_service::CloneableService,
@@ -18,6 +19,7 @@ use crate::{
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
+    token_header::TokenHeader,
     verdict::Verdict,
 };
 
@@ -26,9 +28,11 @@ use crate::{
 /// `R` is how bodies are kept for the second attempt.
 ///
 /// # What it decides, in this order
-/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged.
+/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged. So is a `TRACE` request, because its
+///    answer would show the token (RFC 9110 §9.3.8).
 /// 2. The layer replaces an `Authorization` header that the caller set, because a gateway must not pass on an end
-///    user's credentials ([`keep_existing`](Self::keep_existing) changes that).
+///    user's credentials ([`keep_existing`](Self::keep_existing) changes that). [`header`](Self::header) and
+///    [`scheme`](Self::scheme) set another header and another scheme than `Bearer`.
 /// 3. The token goes only where it belongs. With [`origins`](Self::origins), a request to any other origin is passed on
 ///    unchanged. A request that would carry the token over anything but https, or http to loopback, gets an
 ///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). Where a URI has no host,
@@ -99,6 +103,68 @@ impl<R> BearerAuthLayer<R> {
     #[must_use]
     pub fn keep_existing(self, keep: bool) -> Self {
         self.with(|config| config.keep_existing = keep)
+    }
+
+    /// Sets the header that carries the token. Default: `Authorization`.
+    ///
+    /// Some APIs take the token in a header of their own, such as `X-Auth-Token` or `Txn-Token`, often [without a
+    /// scheme](Self::without_scheme). The layer then leaves `Authorization` unchanged, and everything that is said of it here is
+    /// true of that header.
+    ///
+    /// ```
+    /// # use http::HeaderName;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // X-Auth-Token: mF_9.B5f-4.1JqM
+    /// let layer = layer.header(HeaderName::from_static("x-auth-token")).without_scheme();
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// Other layers know that `Authorization` is secret, and do not know it of another header: a layer below that follows
+    /// redirects sends the token to other hosts. So put that layer above, and give a list of [`origins`](Self::origins).
+    #[must_use]
+    pub fn header(self, name: HeaderName) -> Self {
+        self.with_header(|header| header.name = name)
+    }
+
+    /// Sets the authentication scheme, the word before the token (RFC 9110 §11.1). Default: `Bearer`.
+    ///
+    /// Layers with different schemes may share one cache. The value of the header is then made for each request, which costs an
+    /// allocation.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Authorization: Zoho-oauthtoken mF_9.B5f-4.1JqM
+    /// let layer = layer.scheme("Zoho-oauthtoken")?;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `scheme` is empty, or has a space or another character that a scheme must not have.
+    pub fn scheme(self, scheme: impl AsRef<str>) -> Result<Self, Error> {
+        let scheme = scheme.as_ref();
+        if !is_token(scheme) {
+            return Err(Error::config(
+                "the scheme is empty, or has a space or another character that is not allowed in it (RFC 9110 §11.1): give the \
+                 one word that stands before the token, or call `without_scheme`",
+            ));
+        }
+        Ok(self.with_header(|header| header.scheme = Some(scheme.into())))
+    }
+
+    /// Sends the token alone, without a scheme before it. Default: the scheme `Bearer`.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Authorization: mF_9.B5f-4.1JqM
+    /// let etcd = layer.without_scheme();
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn without_scheme(self) -> Self {
+        self.with_header(|header| header.scheme = None)
     }
 
     /// Sets the origins to which the token is sent, as base URLs. Scheme, host and port count; paths are ignored.
@@ -199,6 +265,14 @@ impl<R> BearerAuthLayer<R> {
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
         &self.config.cache
+    }
+
+    fn with_header(self, change: impl FnOnce(&mut TokenHeader)) -> Self {
+        self.with(|config| {
+            let mut header = config.own_header.take().unwrap_or_default();
+            change(&mut header);
+            config.own_header = (!header.is_usual()).then_some(header);
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut LayerConfig<R>)) -> Self {

@@ -31,6 +31,7 @@ mod sync; // locks and cells, replaced in tests of interleavings
 #[cfg(feature = "testing")]
 pub mod testing; // a scripted authorization server
 mod token; // an issued token, its claims and its lifetime
+mod token_header; // the header and scheme of a token, if they are a user's own
 mod transport; // whether a URL is secure enough for secrets
 mod verdict; // which answers reject the token
 #[cfg(feature = "jwt")]

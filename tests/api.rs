@@ -86,6 +86,8 @@ mod secrets;
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
+#[path = "api/token_header.rs"]
+mod token_header;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

@@ -6,3 +6,4 @@ mod grammar; // the parts of a field line
 
 pub use challenge::Challenge;
 pub(crate) use challenge::{INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION, INVALID_TOKEN};
+pub(crate) use grammar::is_token;

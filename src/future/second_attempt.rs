@@ -183,7 +183,7 @@ where
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
-                    attach(&mut request, token.header_value());
+                    attach(&mut request, this.config.own_header.as_ref(), &token, || token.header_value());
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
                 }

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "clock", "futures", "inner_service", "per_core", "secret_string", "sync"],
     &["challenge", "drain", "saved_head", "transport", "recursion", "scope"],
     &["token", "origin", "rejection"],
-    &["destination", "verify"],
+    &["destination", "verify", "token_header"],
     &["verdict"],
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
