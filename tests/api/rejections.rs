@@ -185,7 +185,7 @@ async fn answered(scope: Option<&'static str>, code: u16, says: &'static str) ->
     (retried, granted(&answer).cloned())
 }
 
-/// FastAPI documents such an answer for a missing scope, and gives the same one for an expired token.
+/// `FastAPI` documents such an answer for a missing scope, and gives the same one for an expired token.
 #[tokio::test]
 async fn a_401_that_names_a_scope_is_an_insufficiency_if_the_token_is_known_to_lack_it() {
     for code in [401, 403] {

@@ -10,8 +10,10 @@ use crate::scripted::{Answer, Api, Numbered, Strict, URI, World, get, send, stat
 
 const X_AUTH: HeaderName = HeaderName::from_static("x-auth-token");
 
+type Set = fn(BearerAuthLayer) -> BearerAuthLayer;
+
 /// The settings of a layer, and how it sends the token `t1`.
-fn settings() -> [(fn(BearerAuthLayer) -> BearerAuthLayer, HeaderName, &'static str); 7] {
+fn settings() -> [(Set, HeaderName, &'static str); 7] {
     [
         (|layer| layer, AUTHORIZATION, "Bearer t1"),
         (|layer| layer.without_scheme(), AUTHORIZATION, "t1"),
