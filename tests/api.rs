@@ -34,6 +34,8 @@ mod order;
 mod order_bodies;
 #[path = "api/origins.rs"]
 mod origins;
+#[path = "api/protected_resource.rs"]
+mod protected_resource;
 #[path = "api/public_api.rs"]
 mod public_api;
 #[path = "api/raw.rs"]

@@ -54,6 +54,8 @@ pub(crate) enum ServerPart {
     TokenEndpoint,
     RevocationEndpoint,
     Metadata,
+    /// The metadata of an API, which names its authorization server.
+    ApiMetadata,
 }
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use crate::{
     cache::TokenCache,
     challenge::Challenge,
     config::LayerConfig,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes},
+    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };
@@ -26,6 +26,11 @@ pub(super) fn judge<B, R>(
     let lacking = rejected.then(|| lacking_scope(&config.cache, answer.headers(), generation)).flatten();
     if lacking.is_some() {
         verdict = Verdict::InsufficientScope;
+    }
+    if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Some(metadata) = ResourceMetadata::read(answer.headers())
+    {
+        answer.extensions_mut().insert(metadata);
     }
     let forbidden = required.is_some() && answer.status() == StatusCode::FORBIDDEN;
     if forbidden || !matches!(verdict, Verdict::Accepted | Verdict::Rejected) {

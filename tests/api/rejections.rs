@@ -264,3 +264,96 @@ async fn a_challenge_that_no_grammar_allows_is_understood() {
     world.api.will(challenge(401, "error=invalid_request,error_description=Invalid request"));
     assert!(outcome(&world.get().await).retried());
 }
+
+/// What the layer concludes from an answer to a token that was granted `read`: "accepted", "rejected" or "insufficient".
+async fn concluded(rule: Option<Rejection>, status: u16, says: &'static str) -> &'static str {
+    let layer = BearerAuthLayer::new(Granting::scope("read"));
+    let layer = rule.into_iter().fold(layer, BearerAuthLayer::reject_on);
+    let api = Api::answering([challenge(200, ""), challenge(status, says)]);
+    let mut service = layer.layer(Strict::new(api));
+    send(&mut service, get(URI)).await.unwrap();
+    let answer = send(&mut service, get(URI)).await.unwrap();
+    match answer.extensions().get::<Outcome>() {
+        None => "accepted",
+        Some(outcome) if outcome.retried() => "rejected",
+        Some(_) => "insufficient",
+    }
+}
+
+#[tokio::test]
+async fn the_answers_of_real_servers_are_understood() {
+    let (invalid, none) = (Rejection::invalid_token, None::<Rejection>);
+    for (server, status, says, rule, expected) in [
+        ("keycloak-connect 26.1.1, dead", 403, "", none.clone(), "accepted"),
+        ("keycloak-connect 26.1.1, dead", 403, "", Some(rejecting(403)), "rejected"),
+        ("flask-jwt-extended 4.7.4, another key", 422, "", none.clone(), "accepted"),
+        ("flask-jwt-extended 4.7.4, another key", 422, "", Some(rejecting(422)), "rejected"),
+        ("axum 0.8.9, examples/jwt, dead", 400, "", Some(rejecting(400)), "rejected"),
+        ("passport-http-bearer 1.0.1, done(err)", 500, "", Some(rejecting(500)), "rejected"),
+        ("FastAPI 0.165.0, expired", 401, "Bearer", none.clone(), "rejected"),
+        ("FastAPI 0.165.0, scope missing", 401, "Bearer scope=\"items\"", none.clone(), "insufficient"),
+        ("FastAPI 0.165.0, expired, scope there", 401, "Bearer scope=\"read\"", none.clone(), "rejected"),
+        (
+            "docker-registry 2.8.2, expired",
+            401,
+            "Bearer realm=\"http://127.0.0.1/t\",service=\"reg\",scope=\"repository:foo:pull\",error=\"invalid_token\"",
+            none.clone(),
+            "rejected",
+        ),
+        (
+            "docker-registry 2.8.2, no right to pull",
+            401,
+            "Bearer realm=\"http://127.0.0.1/t\",service=\"reg\",scope=\"repository:foo:pull\",error=\"insufficient_scope\"",
+            none.clone(),
+            "insufficient",
+        ),
+        ("actix-web-httpauth 0.8.3", 401, "Bearer scope=\"admin\" error=\"invalid_token\"", none.clone(), "rejected"),
+        (
+            "actix-web-httpauth 0.8.3",
+            403,
+            "Bearer scope=\"admin\" error=\"insufficient_scope\"",
+            none.clone(),
+            "insufficient",
+        ),
+        ("RabbitMQ 3.10.8, dead", 401, "Basic realm=\"RabbitMQ Management\"", none.clone(), "rejected"),
+        ("RabbitMQ 3.10.8, not an administrator", 401, "", none.clone(), "rejected"),
+        (
+            "LemonLDAP::NG 2.16.1, dead",
+            401,
+            "error=invalid_request,error_description=Invalid request",
+            none.clone(),
+            "rejected",
+        ),
+        (
+            "Envoy 1.40.0, audience",
+            403,
+            "Bearer realm=\"http://a/ok\", error=\"invalid_token\"",
+            none.clone(),
+            "accepted",
+        ),
+        (
+            "Envoy 1.40.0, audience",
+            403,
+            "Bearer realm=\"http://a/ok\", error=\"invalid_token\"",
+            Some(invalid()),
+            "rejected",
+        ),
+        ("Envoy 1.40.0, RBAC", 403, "", Some(invalid()), "accepted"),
+        (
+            "Flask-HTTPAuth 4.8.1, role missing",
+            403,
+            "Bearer realm=\"Authentication Required\"",
+            none.clone(),
+            "accepted",
+        ),
+        (
+            "Authlib 1.9.10, no token",
+            401,
+            "bearer error=\"missing_authorization\", error_description=\"x\"",
+            none,
+            "rejected",
+        ),
+    ] {
+        assert_eq!(concluded(rule, status, says).await, expected, "{server}: {status} {says}");
+    }
+}
