@@ -244,7 +244,8 @@ impl<R> BearerAuthLayer<R> {
     }
 
     /// Adds answers that reject the token, for servers that do not use the status 401 for it. Default: none. Each call adds
-    /// one, and each builds on the rule of [`judge_by`](Self::judge_by): it applies to what that rule accepts.
+    /// one, and each builds on the rule of [`judge_by`](Self::judge_by): it applies to what that rule accepts. Such an answer is
+    /// judged as a 401 is by [`Verdict::standard`], so a challenge can still say that something else is missing.
     ///
     /// [This page](crate::servers) says which server needs which.
     ///

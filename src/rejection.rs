@@ -31,7 +31,7 @@ enum Sign {
 }
 
 impl Rejection {
-    /// Returns the rule that each answer with this status rejects the token, unless a challenge says that the scope or the
+    /// Returns the rule that each answer with this status rejects the token, unless its challenge says that the scope or the
     /// authentication of the user is not sufficient.
     ///
     /// After a server error (5xx), the token is renewed, but only a request with an idempotent method is sent again, because

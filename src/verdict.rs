@@ -175,7 +175,11 @@ impl CustomRule {
         let verdict =
             self.judge.as_ref().map_or_else(|| Verdict::standard(status, headers), |judge| judge(status, headers));
         let rejects = |rejection: &Rejection| rejection.is_in(status, headers);
-        if verdict == Verdict::Accepted && self.rejections.iter().any(rejects) { Verdict::Rejected } else { verdict }
+        if verdict == Verdict::Accepted && self.rejections.iter().any(rejects) {
+            // It stands for a 401.
+            return Verdict::by_challenges(StatusCode::UNAUTHORIZED, headers);
+        }
+        verdict
     }
 }
 
