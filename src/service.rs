@@ -91,17 +91,17 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let config = self.config.local();
         let markers = RequestMarkers::read(request.extensions());
-        match admit(config, &request, &markers) {
+        match admit(config, &request, markers.as_ref()) {
             Admission::Attach => {}
             Admission::Pass => return ResponseFuture::passing(self.inner.call(request)),
             Admission::Refuse(error) => return self.refuse(error),
         }
-        let config = match markers.narrowing.map(|narrowing| config.narrowed(narrowing)) {
+        let required = markers.as_ref().and_then(|markers| markers.required).cloned();
+        let config = match markers.and_then(|markers| markers.narrowing).map(|narrowing| config.narrowed(narrowing)) {
             None => Arc::clone(config),
             Some(Ok(narrowed)) => Arc::new(CachePadded(narrowed)),
             Some(Err(error)) => return self.refuse(error),
         };
-        let required = markers.required.cloned();
         let core = &config.cache.core;
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
@@ -121,7 +121,7 @@ where
         if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
             return self.refuse(error);
         }
-        attach(&mut request, served.authorization());
+        attach(&mut request, config.own_header.as_ref(), &served.token, || served.authorization());
         let generation = served.token.generation();
         drop(served);
         self.send(request, Attempt { generation, waited: false, required }, config)

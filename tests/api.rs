@@ -38,6 +38,8 @@ mod order_bodies;
 mod origins;
 #[path = "api/outside_runtimes.rs"]
 mod outside_runtimes;
+#[path = "api/protected_resource.rs"]
+mod protected_resource;
 #[path = "api/public_api.rs"]
 mod public_api;
 #[path = "api/raw.rs"]
@@ -46,6 +48,8 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
+#[path = "api/rejections.rs"]
+mod rejections;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -92,6 +96,8 @@ mod stack;
 mod stopped_runtimes;
 #[path = "api/token_answers.rs"]
 mod token_answers;
+#[path = "api/token_header.rs"]
+mod token_header;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[cfg(feature = "jwt")]

@@ -10,6 +10,7 @@ use lexopt::Parser;
 use crate::{
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
+    token_rules::{self, TokenRules},
 };
 
 const USAGE: &str = "\
@@ -45,7 +46,7 @@ const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn help() -> String {
-    format!("{USAGE}{GRANT_HELP}{MORE_OPTIONS}")
+    format!("{USAGE}{GRANT_HELP}{}{MORE_OPTIONS}", token_rules::HELP)
 }
 
 pub struct Config {
@@ -54,6 +55,7 @@ pub struct Config {
     pub base: Base,
     /// How the gateway gets its token. `None`: requests are forwarded without one.
     pub grant: Option<GrantOptions>,
+    pub token_rules: TokenRules,
     /// PEM certificates to trust in addition to the system's.
     pub ca: Option<Vec<u8>>,
     pub plain_http: bool,
@@ -63,7 +65,7 @@ pub struct Config {
 
 /// Reads the command line. Returns `None` for `--help`.
 pub fn parse(parser: Parser) -> Result<Option<Config>, CliError> {
-    let with_value = [&WITH_VALUE[..], &GRANT_OPTIONS].concat();
+    let with_value = [&WITH_VALUE[..], &GRANT_OPTIONS, &token_rules::OPTIONS].concat();
     let Some(options) = Options::parse(parser, &with_value, &FLAGS)? else { return Ok(None) };
     config(&options).map(Some)
 }
@@ -79,7 +81,8 @@ fn config(options: &Options) -> Result<Config, CliError> {
         ));
     }
     let no_auth = options.flag("no-auth");
-    let useless = GRANT_OPTIONS.into_iter().chain([REVOKE]).find(|name| no_auth && options.has(name));
+    let of_tokens = GRANT_OPTIONS.into_iter().chain(token_rules::OPTIONS).chain([REVOKE]);
+    let useless = of_tokens.into_iter().find(|name| no_auth && options.has(name));
     if let Some(name) = useless {
         return Err(CliError::usage(format!("--{name} is of no use with --no-auth")));
     }
@@ -88,6 +91,7 @@ fn config(options: &Options) -> Result<Config, CliError> {
         admin: options.parsed("admin", "an address with a port, such as 127.0.0.1:9090")?,
         base,
         grant: if no_auth { None } else { Some(GrantOptions::from_options(options, Some(REVOKE))?) },
+        token_rules: TokenRules::from_options(options)?,
         ca: options.file("ca-file")?,
         plain_http,
         timeout: seconds(options, "timeout")?,

@@ -25,6 +25,7 @@ mod proxy;
 mod serve;
 mod signals;
 mod token;
+mod token_rules;
 mod upload;
 mod upstream;
 
@@ -69,10 +70,10 @@ async fn run() -> Result<(), CliError> {
         return Ok(());
     };
     init_logs()?;
-    let Config { listen, admin, base, grant, ca, plain_http, timeout, drain } = config;
+    let Config { listen, admin, base, grant, token_rules, ca, plain_http, timeout, drain } = config;
     let revokes = grant.as_ref().is_some_and(|grant| grant.revocation_url.is_some());
     let cache = grant.as_ref().map(token::cache).transpose()?;
-    let upstream = Upstream::new(&base, cache.as_ref(), plain_http, ca.as_deref())?;
+    let upstream = Upstream::new(&base, cache.as_ref(), token_rules, plain_http, ca.as_deref())?;
     let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), timeout));
 
     let mut signals = Signals::listen().map_err(|error| CliError::failed(error.to_string()))?;

@@ -61,7 +61,7 @@ impl Proxy {
             }
             Err(problem) => {
                 in_flight.ending = match problem {
-                    Problem::Path | Problem::Tunnel => Ending::Refused,
+                    Problem::Path | Problem::Tunnel | Problem::Trace => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
@@ -78,8 +78,10 @@ impl Proxy {
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Problem> {
         let (request, progress) = {
             let (head, body) = request.into_parts();
-            if head.method == Method::CONNECT {
-                return Err(Problem::Tunnel);
+            match head.method {
+                Method::CONNECT => return Err(Problem::Tunnel),
+                Method::TRACE => return Err(Problem::Trace),
+                _ => {}
             }
             let (upload, progress) = Upload::new(body);
             // A new request, because extensions control the layer, and only the gateway may set them.

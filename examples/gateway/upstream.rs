@@ -24,7 +24,7 @@ use tower_bearer::{
     replay::{InPlace, ReplayBody, Tee},
 };
 
-use crate::{base::Base, cli::CliError, upload::Upload};
+use crate::{base::Base, cli::CliError, token_rules::TokenRules, upload::Upload};
 
 /// A hyper client that is cheap to clone. The layer clones the service below it for each request, and a clone of the client
 /// itself copies all of its settings.
@@ -54,14 +54,21 @@ pub enum Upstream {
 
 impl Upstream {
     /// # Errors
-    /// When TLS cannot be set up, or the certificates cannot be read.
-    pub fn new(base: &Base, cache: Option<&TokenCache>, plain_http: bool, ca: Option<&[u8]>) -> Result<Self, CliError> {
+    /// When TLS cannot be set up, the certificates cannot be read, or a rule for tokens is wrong.
+    pub fn new(
+        base: &Base,
+        cache: Option<&TokenCache>,
+        token_rules: TokenRules,
+        plain_http: bool,
+        ca: Option<&[u8]>,
+    ) -> Result<Self, CliError> {
         let client = client(ca)?;
         let Some(cache) = cache else { return Ok(Self::Bare(client)) };
         let layer = BearerAuthLayer::with_cache(cache.clone())
             .replay(Tee::in_place())
             // Every request goes there. The list protects the token even if a later change breaks that.
             .origins([base.origin()])
+            .and_then(|layer| token_rules.apply(layer))
             .map_err(|error| CliError::usage(error.to_string()))?
             .allow_plain_http(plain_http);
         Ok(Self::Bearer(layer.layer(client)))

@@ -56,6 +56,8 @@ pub(crate) enum ServerPart {
     TokenEndpoint,
     RevocationEndpoint,
     Metadata,
+    /// The metadata of an API, which names its authorization server.
+    ApiMetadata,
 }
 
 /// What a token request presents in addition to the client's authentication, for messages.

@@ -11,6 +11,7 @@ use crate::{
     replay::Replay,
     saved_head::SavedHead,
     token::AccessToken,
+    token_header::TokenHeader,
 };
 
 /// A renewal that a request waits for.
@@ -38,9 +39,17 @@ pub(crate) struct Sent<S, K, R> {
     pub(crate) config: SharedConfig<R>,
 }
 
-/// Puts the token on a request. It replaces any `Authorization` header.
-pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) {
-    request.headers_mut().insert(AUTHORIZATION, authorization);
+/// Puts the token on a request: as its `authorization`, or in the layer's own header. It replaces any header of that name.
+pub(crate) fn attach<B>(
+    request: &mut Request<B>,
+    own: Option<&TokenHeader>,
+    token: &AccessToken,
+    authorization: impl FnOnce() -> HeaderValue,
+) {
+    match own {
+        None => drop(request.headers_mut().insert(AUTHORIZATION, authorization())),
+        Some(own) => own.put(request.headers_mut(), token),
+    }
 }
 
 /// Saves what a second attempt needs of a request. Returns `None` beside the request if it cannot be sent twice.
@@ -50,7 +59,7 @@ pub(crate) fn save<B, R: Replay<B>>(
 ) -> (Request<B>, Option<(SavedHead, R::Kept)>) {
     let (head, body) = request.into_parts();
     let (body, kept) = config.replay.keep(body);
-    let saved = kept.map(|kept| (SavedHead::save(&head), kept));
+    let saved = kept.map(|kept| (SavedHead::save(&head, config.own_header.as_ref().map(|own| &own.name)), kept));
     (Request::from_parts(head, body), saved)
 }
 

@@ -10,8 +10,8 @@
 //!
 //! # The server
 //!
-//! [`AuthorizationServer`] is a token URL, or an issuer or FHIR server whose metadata contains the rest. The responses
-//! of all its endpoints are untrusted input:
+//! [`AuthorizationServer`] is a token URL, or an issuer, a FHIR server or another API whose metadata contains the rest. The
+//! responses of all its endpoints are untrusted input:
 //!
 //! - A response is read up to 1 MiB, and until a deadline.
 //! - Redirects are not followed.

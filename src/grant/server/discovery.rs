@@ -1,6 +1,7 @@
 //! Finding the metadata of a server. Its answer is untrusted input, as at the token endpoint.
 
 use http::{HeaderValue, Request, header::ACCEPT};
+use serde::de::DeserializeOwned;
 
 use crate::{
     error::{Error, ServerPart},
@@ -69,7 +70,7 @@ pub(crate) async fn discover_issuer<C: HttpService>(
         // A server that is unreachable or busy would be so at the other URL too.
         found => found,
     };
-    let document = found.map_err(at(&url))?;
+    let document: MetadataDocument = found.map_err(at(METADATA, &url))?;
     if document.issuer.as_deref() != Some(issuer) {
         let named = document.issuer.as_deref().and_then(|named| named.parse().ok());
         let named = named.map_or("no issuer".to_owned(), |named| redacted(&named));
@@ -79,7 +80,7 @@ pub(crate) async fn discover_issuer<C: HttpService>(
         .at(METADATA)
         .about(&server_name(&url.uri)));
     }
-    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(&url))
+    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(METADATA, &url))
 }
 
 /// Finds the metadata of a FHIR server's authorization server. Its `issuer`, if it has one, is not the FHIR server.
@@ -90,15 +91,19 @@ pub(crate) async fn discover_smart<C: HttpService>(
     let base = check_fhir_base(fhir_base, exchange.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
     let document = fetch(exchange, &url).await;
-    document.and_then(|document| Metadata::from_document(document, &base, exchange.plain_http, true)).map_err(at(&base))
+    let metadata = document.and_then(|it| Metadata::from_document(it, &base, exchange.plain_http, true));
+    metadata.map_err(at(METADATA, &base))
 }
 
 /// Says where an error happened.
-fn at(location: &Url) -> impl Fn(Error) -> Error {
-    |error| error.at(METADATA).about(&server_name(&location.uri))
+pub(super) fn at(part: ServerPart, location: &Url) -> impl Fn(Error) -> Error {
+    move |error| error.at(part).about(&server_name(&location.uri))
 }
 
-async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<MetadataDocument, Error> {
+pub(super) async fn fetch<C: HttpService, T: DeserializeOwned>(
+    exchange: &HttpExchange<C>,
+    url: &str,
+) -> Result<T, Error> {
     let url = Url::new(url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
     let mut request = Request::default();
     *request.uri_mut() = url.uri;
@@ -140,7 +145,7 @@ fn openid_configuration_url(issuer: &str) -> String {
 }
 
 /// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
-fn is_absence(error: &Error) -> bool {
+pub(super) fn is_absence(error: &Error) -> bool {
     let is_client_error = error.status().is_some_and(|status| status.is_client_error());
     (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()
 }
