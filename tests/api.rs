@@ -84,6 +84,8 @@ mod stack;
 mod stopped_runtimes;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/user_code_and_locks.rs"]
+mod user_code_and_locks;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;

@@ -70,7 +70,7 @@ impl RejectionBudget {
 }
 
 /// What the budget has seen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BudgetState {
     budget: RejectionBudget,
     newest: NewestToken,
@@ -86,7 +86,7 @@ pub(crate) struct BudgetState {
 }
 
 /// What the budget knows of the newest token.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
@@ -111,14 +111,14 @@ enum Proof {
 }
 
 /// Renewals while limited: when the last one was, and how long the next one has to wait.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct EarlyRenewals {
     last: Option<Instant>,
     interval: Duration,
 }
 
 /// Rejections in a row, as far as acceptances are watched.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RejectionRun {
     now: u32,
     /// The longest recent run that an acceptance ended.
