@@ -121,7 +121,9 @@ where
         if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
             return self.refuse(error);
         }
-        attach(&mut request, served.authorization());
+        if let Err(error) = attach(&mut request, served.authorization()) {
+            return self.refuse(error);
+        }
         let generation = served.token.generation();
         drop(served);
         self.send(request, Attempt { generation, waited: false, required }, config)

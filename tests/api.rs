@@ -78,6 +78,8 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/sizes.rs"]
+mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
 #[path = "api/stopped_runtimes.rs"]

@@ -289,7 +289,7 @@ impl RejectionRun {
     }
 
     fn is_unusual(&self) -> bool {
-        self.now >= 3 * self.usual
+        self.now >= self.usual.saturating_mul(3)
     }
 }
 

@@ -39,8 +39,22 @@ pub(crate) struct Sent<S, K, R> {
 }
 
 /// Puts the token on a request. It replaces any `Authorization` header.
-pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) {
-    request.headers_mut().insert(AUTHORIZATION, authorization);
+///
+/// # Errors
+/// When the request's map of headers is full.
+#[inline]
+pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) -> Result<(), Error> {
+    match request.headers_mut().try_insert(AUTHORIZATION, authorization) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::no_room_for_token()),
+    }
+}
+
+/// Puts the token on a request whose head was restored. It has a place for the token already, which a full map has not twice.
+pub(super) fn attach_again<B>(request: &mut Request<B>, authorization: HeaderValue) {
+    if let Some(place) = request.headers_mut().get_mut(AUTHORIZATION) {
+        *place = authorization;
+    }
 }
 
 /// Saves what a second attempt needs of a request. Returns `None` beside the request if it cannot be sent twice.

@@ -16,7 +16,7 @@ use crate::{
     error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, Sent, attach},
+        attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
         retry_decision::{Next, after_answer, after_renewal},
     },
@@ -141,7 +141,7 @@ where
                     let Unsent { mut service, mut request, token } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
-                    attach(&mut request, token.header_value());
+                    attach_again(&mut request, token.header_value());
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
                 }
