@@ -1,4 +1,4 @@
-//! Reads the rest of a rejected response before the request is sent once more.
+//! Reads the rest of a rejected response before the request is sent once more, or while its token is renewed.
 //!
 //! An HTTP/1.1 connection can be reused only if its response was read to the end. If a response is dropped, clients read
 //! the rest themselves only if it has arrived already and is in one piece. A 401 in chunks costs them the connection.

@@ -12,6 +12,8 @@ mod connection;
 mod grant;
 #[path = "api/grants.rs"]
 mod grants;
+#[path = "api/held_answers.rs"]
+mod held_answers;
 #[path = "api/import_graph.rs"]
 mod import_graph;
 #[path = "api/imports.rs"]

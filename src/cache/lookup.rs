@@ -124,8 +124,11 @@ impl CacheCore {
         Err(Error::no_runtime())
     }
 
-    /// Returns the token that is served although a renewal failed, unless it is the one that was rejected.
-    fn usable_despite(&self, error: Error, rejected: Option<u64>) -> Renewed {
+    /// Returns the token that is served although a renewal failed, unless it is the one that was `rejected`.
+    ///
+    /// # Errors
+    /// Returns `error` when there is no such token.
+    pub(crate) fn usable_despite(&self, error: Error, rejected: Option<u64>) -> Renewed {
         let wall = self.wall_now();
         let usable = self.flight.look(|state, _| {
             let usable = state.usable(Instant::now(), wall).map(|served| &served.token);

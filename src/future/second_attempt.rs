@@ -3,11 +3,13 @@
 use std::{
     pin::Pin,
     task::{Context as Task, Poll, ready},
+    time::Duration,
 };
 
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
@@ -18,12 +20,19 @@ use crate::{
     future::{
         attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
-        retry_decision::{Next, after_answer, after_renewal},
+        retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
     },
     replay::Replay,
     token::AccessToken,
     verdict::Verdict,
 };
+
+/// How long the answer to the first attempt is held during the renewal. Most failures are known by then, and the answer can
+/// be passed on.
+///
+/// Not longer, because an answer that is not read holds its connection. Over HTTP/2 many of them stop every other stream,
+/// and the renewal itself may need the connection.
+const HOLD: Duration = Duration::from_millis(100);
 
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
 
@@ -38,30 +47,37 @@ pin_project! {
         step: StepOf<S, B, ResB, R>,
         first: Attempt,
         config: SharedConfig<R>,
+        // Why the second attempt carries the rejected token again.
+        why_same_token: Option<NotRetried>,
     }
 }
 
-/// A request that has its token and waits to be sent.
+/// The second attempt before it is sent. It lacks its token.
 struct Unsent<S, Req> {
     service: S,
     request: Req,
-    token: AccessToken,
+}
+
+/// The token of the second attempt.
+enum NextToken {
+    Awaited(Renewal),
+    Here(AccessToken),
 }
 
 pin_project! {
     /// ```text
-    /// Renewing ──► Draining ──► Readying ──► Sending ──► done
+    /// Renewing ─── another token, or `HOLD` is over ──► Releasing ──► Readying ──► Sending ──► done
     ///     └─ no other token ──► done, with the first answer
     /// ```
     #[project = StepProj]
     #[project_replace = StepOwn]
     enum Step<S, F, Req, ResB, K> {
-        // The answer to the first attempt is held until it is certain that there will be a second one.
-        Renewing { renewal: Renewal, retry: Retry<S, K>, rejected: Response<ResB> },
-        // There will be one. The rest of the first answer is read, so that its connection can be used again.
-        Draining { #[pin] rejected: Drain<ResB>, unsent: Unsent<S, Req> },
+        // The first answer is held, because it is passed on if there is no other token.
+        Renewing { renewal: Renewal, hold: Option<Pin<Box<Sleep>>>, retry: Retry<S, K>, rejected: Response<ResB> },
+        // There will be a second attempt. The rest of the first answer is read, so that its connection can be used again.
+        Releasing { token: NextToken, #[pin] rejected: Option<Drain<ResB>>, unsent: Unsent<S, Req> },
         // The service is polled until it is ready.
-        Readying { unsent: Unsent<S, Req> },
+        Readying { token: AccessToken, unsent: Unsent<S, Req> },
         Sending { #[pin] response: F, generation: u64 },
         Done,
     }
@@ -86,13 +102,15 @@ where
         let Sent { attempt: first, retry, config } = sent;
         let step = match after_answer(verdict, &answer, first.generation, retry, &config.cache) {
             Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
-            Next::Resend(retry, token) => resend(&*config, retry, token, answer, &first)?,
+            Next::Resend(retry, token) => release(&*config, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
                 config.replay.pause(&mut retry.body);
-                Step::Renewing { renewal, retry, rejected: answer }
+                // An answer without a body holds nothing.
+                let hold = (!answer.body().is_end_stream()).then(|| Box::pin(sleep(HOLD)));
+                Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
-        Ok(Box::pin(Self { step, first, config }))
+        Ok(Box::pin(Self { step, first, config, why_same_token: None }))
     }
 }
 
@@ -109,15 +127,24 @@ where
         let mut this = self.project();
         loop {
             let next = match this.step.as_mut().project() {
-                StepProj::Renewing { renewal, .. } => {
-                    let renewed = ready!(renewal.as_mut().poll(task));
-                    let StepOwn::Renewing { retry, rejected, .. } = this.step.as_mut().project_replace(Step::Done)
+                StepProj::Renewing { renewal, hold, .. } => {
+                    let renewed = renewal.as_mut().poll(task);
+                    if renewed.is_pending() {
+                        let Some(hold) = hold else { return Poll::Pending };
+                        ready!(hold.as_mut().poll(task));
+                    }
+                    let StepOwn::Renewing { renewal, retry, rejected, .. } =
+                        this.step.as_mut().project_replace(Step::Done)
                     else {
                         unreachable!("the step was just seen")
                     };
-                    let second = match after_renewal(renewed, this.first.generation) {
+                    let second = match renewed {
+                        Poll::Pending => Ok(NextToken::Awaited(renewal)),
+                        Poll::Ready(renewed) => after_renewal(renewed, this.first.generation).map(NextToken::Here),
+                    };
+                    let second = match second {
                         Err(why_not) => Err(this.first.pass_on(rejected, why_not)),
-                        Ok(token) => resend(&*this.config, retry, token, rejected, this.first),
+                        Ok(token) => release(&*this.config, retry, token, rejected, this.first),
                     };
                     match second {
                         Ok(second) => second,
@@ -125,20 +152,35 @@ where
                     }
                 }
 
-                StepProj::Draining { rejected, .. } => {
-                    ready!(rejected.poll(task));
-                    let StepOwn::Draining { unsent, .. } = this.step.as_mut().project_replace(Step::Done) else {
-                        unreachable!("the step was just seen")
-                    };
-                    Step::Readying { unsent }
+                StepProj::Releasing { token, mut rejected, .. } => {
+                    if let Some(reading) = rejected.as_mut().as_pin_mut()
+                        && reading.poll(task).is_ready()
+                    {
+                        rejected.set(None);
+                    }
+                    if let NextToken::Awaited(renewal) = token {
+                        let renewed = ready!(renewal.as_mut().poll(task));
+                        let core = &this.config.cache.core;
+                        let (next, why_same) = after_long_renewal(renewed, this.first.generation, core)?;
+                        (*token, *this.why_same_token) = (NextToken::Here(next), why_same);
+                    }
+                    if rejected.is_some() {
+                        return Poll::Pending;
+                    }
+                    match this.step.as_mut().project_replace(Step::Done) {
+                        StepOwn::Releasing { token: NextToken::Here(token), unsent, .. } => {
+                            Step::Readying { token, unsent }
+                        }
+                        _ => unreachable!("the step was just seen"),
+                    }
                 }
 
-                StepProj::Readying { unsent } => {
+                StepProj::Readying { unsent, .. } => {
                     ready!(unsent.service.poll_ready(task)).map_err(Into::into)?;
-                    let StepOwn::Readying { unsent } = this.step.as_mut().project_replace(Step::Done) else {
+                    let StepOwn::Readying { unsent, token } = this.step.as_mut().project_replace(Step::Done) else {
                         unreachable!("the step was just seen")
                     };
-                    let Unsent { mut service, mut request, token } = unsent;
+                    let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
                     attach_again(&mut request, token.header_value());
@@ -151,8 +193,13 @@ where
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
                     let verdict = judge(this.config, &mut answer, generation, this.first.required.as_ref());
-                    core.retried(generation, verdict, &answer);
-                    answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, None));
+                    let why_same = this.why_same_token.take();
+                    match why_same {
+                        None => core.retried(generation, verdict, &answer),
+                        // The rejection of this token is known already.
+                        Some(_) => core.accepted(generation, verdict, &answer),
+                    }
+                    answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, why_same));
                     return Poll::Ready(Ok(answer));
                 }
 
@@ -163,14 +210,14 @@ where
     }
 }
 
-/// Prepares the second attempt: the same request as the first, but for the token.
+/// Prepares the second attempt: the same request as the first, but for the token. Gives up the first answer.
 ///
 /// # Errors
-/// Returns the first answer when the request cannot be sent again. It is dropped only when there is something to send.
-fn resend<S, B, ResB, R>(
+/// Returns the first answer when the request cannot be sent again.
+fn release<S, B, ResB, R>(
     config: &LayerConfig<R>,
     retry: Retry<S, R::Kept>,
-    token: AccessToken,
+    token: NextToken,
     rejected: Response<ResB>,
     first: &Attempt,
 ) -> Result<StepOf<S, B, ResB, R>, Response<ResB>>
@@ -184,10 +231,7 @@ where
     let Some((head, body)) = head.restore().and_then(|head| Some((head, config.replay.replay(body)?))) else {
         return Err(first.pass_on(rejected, NotRetried::NotReplayable));
     };
-    tracing::debug!(generation = token.generation(), "rejected, sending the request again");
-    let unsent = Unsent { service, request: Request::from_parts(head, body), token };
-    Ok(match Drain::new(rejected.into_body()) {
-        Some(rejected) => Step::Draining { rejected, unsent },
-        None => Step::Readying { unsent },
-    })
+    tracing::debug!(generation = first.generation, "rejected, sending the request again");
+    let unsent = Unsent { service, request: Request::from_parts(head, body) };
+    Ok(Step::Releasing { token, rejected: Drain::new(rejected.into_body()), unsent })
 }
