@@ -24,7 +24,7 @@
 //!
 //! - A copy of the state is made when the lock is taken, and dropped after the lock is released ([`Held`]). Whatever a change
 //!   replaces is in that copy too.
-//! - A change is an `FnMut`. It cannot drop what it has captured, and is itself dropped after the lock is released.
+//! - A change is an `FnMut`, so it cannot consume what it has captured. That is dropped with it, after the lock is released.
 //! - Waiters are woken after the lock is released.
 //! - A change that is made under the lock of another flight is a [note](SingleFlight::note). Its caller drops the rest of it
 //!   after it has released that other lock.
@@ -189,6 +189,11 @@ impl<T: Clone> Waiter<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    };
+
     use super::*;
 
     fn join(flight: &SingleFlight<u32, u32>) -> Joined<u32> {
@@ -277,6 +282,49 @@ mod tests {
         assert!(flight.look(|_, in_progress| in_progress));
         drop(joined);
         assert!(!flight.look(|_, in_progress| in_progress), "its leader was dropped");
+    }
+
+    type Probed = SingleFlight<Option<Arc<Probe>>, u32>;
+
+    /// Checks that the lock is free when it is dropped.
+    #[derive(Debug)]
+    struct Probe(Weak<Probed>, Arc<AtomicU32>);
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            assert!(self.0.upgrade().is_none_or(|flight| flight.locked.try_lock().is_ok()), "dropped under the lock");
+            self.1.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_a_change_replaces_or_has_captured_is_dropped_after_the_lock_is_released() {
+        let changes: [fn(&Probed, Arc<Probe>); 6] = [
+            |flight, captured| flight.look(move |state, _| *state = captured.0.upgrade().and(None)),
+            |flight, captured| drop(flight.join(move |state, _| (*state = captured.0.upgrade().and(None), false))),
+            |flight, captured| flight.supersede(move |state| *state = captured.0.upgrade().and(None)),
+            |flight, captured| {
+                drop(flight.note(None, move |state| state.take().map_or(0, |_| captured.1.load(Relaxed))))
+            },
+            |flight, captured| {
+                let (_, Some(Joined::Leading(_, leader))) = flight.join(|_, _| ((), true)) else {
+                    panic!("it is free")
+                };
+                flight.complete(leader, move |state| state.take().map_or(0, |_| captured.1.load(Relaxed)));
+            },
+            |flight, captured| {
+                let (_, Some(joined)) = flight.join(|_, _| ((), true)) else { panic!("it was asked for") };
+                let Joined::Leading(waiter, _leader) = joined else { panic!("it is free") };
+                flight.abandon(&waiter, move |state| *state = captured.0.upgrade().and(None));
+            },
+        ];
+        for change in changes {
+            let (flight, dropped) = (Arc::new(Probed::new(None)), Arc::default());
+            let probe = || Arc::new(Probe(Arc::downgrade(&flight), Arc::clone(&dropped)));
+            flight.look(|state, _| *state = Some(probe()));
+            change(&flight, probe());
+            assert_eq!(dropped.load(Relaxed), 2);
+        }
     }
 
     #[test]

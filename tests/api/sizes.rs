@@ -126,7 +126,9 @@ async fn an_issuer_may_answer_with_any_number() {
         [("1e308", "18446744073709551615"), ("-1e308", "-1"), ("99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT")]
     {
         let http = tower::service_fn(move |_: Request<Full<Bytes>>| async move {
-            let json = format!(r#"{{"access_token":"t","token_type":"Bearer","expires_in":{expires_in},"refresh_in":{expires_in}}}"#);
+            let json = format!(
+                r#"{{"access_token":"t","token_type":"Bearer","expires_in":{expires_in},"refresh_in":{expires_in}}}"#
+            );
             let answer = http::Response::builder().header("content-type", "application/json");
             Ok::<_, tower::BoxError>(answer.body(Full::<Bytes>::from(json))?)
         });

@@ -291,7 +291,8 @@ fn a_strategy_that_is_cloned_for_a_service_may_use_its_layer() {
         let layer = Arc::new(OnceLock::new());
         let inner = Arc::clone(&layer);
         let is_first = AtomicBool::new(true);
-        let api = || service_fn(async |_: Request<Full<Bytes>>| Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())));
+        let api =
+            || service_fn(async |_: Request<Full<Bytes>>| Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())));
         let strategy = UserCode::new(move || {
             if is_first.swap(false, SeqCst) {
                 drop(inner.get().map(|layer: &BearerAuthLayer<UsesItsLayer>| layer.layer(api())));
@@ -396,7 +397,12 @@ fn idle() -> UserCode {
 
 /// Keeps a body that answers its polls by `poll`, runs `asked` when it is asked for its size or its end, and `dropped` when it
 /// is dropped.
-fn stage(stage: &Stage, poll: impl FnMut(&mut Context<'_>) -> Polled + Send + 'static, asked: &UserCode, dropped: &UserCode) {
+fn stage(
+    stage: &Stage,
+    poll: impl FnMut(&mut Context<'_>) -> Polled + Send + 'static,
+    asked: &UserCode,
+    dropped: &UserCode,
+) {
     let scene = Scene { poll: Box::new(poll), asked: asked.clone(), _dropped: RunsOnDrop(dropped.clone()) };
     let (first, kept): (ReplayBody<Scene>, _) = Replay::keep(&Tee::<InPlace>::in_place(), ReplayBody::new(scene));
     *stage.0.first.lock().unwrap() = Some(Box::pin(first));
