@@ -88,6 +88,8 @@ mod stack;
 mod stopped_runtimes;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/user_code_and_bodies.rs"]
+mod user_code_and_bodies;
 #[path = "api/user_code_and_locks.rs"]
 mod user_code_and_locks;
 #[cfg(feature = "jwt")]

@@ -1,30 +1,27 @@
-//! User code that calls back into the crate: the `Drop` of an error, of a body or of a waker, and a body that is asked for its
-//! size. None of it may run while a lock of the crate is held, or it waits for that lock forever.
+//! User code that calls back into the crate while the crate runs it: the `Drop` of an error, or a strategy that is cloned. No lock
+//! of the crate may be held then, or that code waits for it forever. Bodies are in `user_code_and_bodies.rs`.
 
 use std::{
     fmt,
     panic::resume_unwind,
-    pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
         mpsc::{RecvTimeoutError, channel},
     },
-    task::{Context, Poll, Wake, Waker},
     thread,
 };
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http::{Request, Response};
 use http_body_util::Full;
 use tokio::{runtime::Builder, time::advance};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, BoxTokenSource, Error, FixedToken, PasswordGrant, Reason, TokenCache, TokenSource,
     grant::ClientAuth,
-    replay::{InPlace, KeptBody, Replay, ReplayBody, Tee},
+    replay::Replay,
     source::Narrowing,
     testing::{Issuer, RefreshTokens},
 };
@@ -32,7 +29,7 @@ use tower_bearer::{
 use crate::support::{MINUTE, token};
 
 /// Runs a test in a thread of its own, and fails if it does not end.
-fn ends(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn ends(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = channel();
     let thread = thread::spawn(move || {
         test();
@@ -54,22 +51,22 @@ fn ends_in_a_runtime<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
 
 /// What user code does when it is called, and how often it was called.
 #[derive(Clone)]
-struct UserCode {
+pub(crate) struct UserCode {
     act: Arc<dyn Fn() + Send + Sync>,
     calls: Arc<AtomicU32>,
 }
 
 impl UserCode {
-    fn new(act: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(act: impl Fn() + Send + Sync + 'static) -> Self {
         Self { act: Arc::new(act), calls: Arc::default() }
     }
 
-    fn run(&self) {
+    pub(crate) fn run(&self) {
         self.calls.fetch_add(1, SeqCst);
         (self.act)();
     }
 
-    fn calls(&self) -> u32 {
+    pub(crate) fn calls(&self) -> u32 {
         self.calls.load(SeqCst)
     }
 }
@@ -82,7 +79,7 @@ impl fmt::Debug for UserCode {
 
 /// Runs user code when it is dropped. It is an error, and bytes.
 #[derive(Debug)]
-struct RunsOnDrop(UserCode);
+pub(crate) struct RunsOnDrop(pub(crate) UserCode);
 
 impl Drop for RunsOnDrop {
     fn drop(&mut self) {
@@ -302,313 +299,5 @@ fn a_strategy_that_is_cloned_for_a_service_may_use_its_layer() {
         let made = BearerAuthLayer::new(FixedToken::new("t").unwrap()).replay(strategy);
         assert!(layer.set(made).is_ok());
         drop(layer.get().unwrap().layer(api()));
-    });
-}
-
-type Attempt = Pin<Box<ReplayBody<Scene>>>;
-
-/// What user code has in its hands while a body is sent.
-#[derive(Clone, Default)]
-struct Stage(Arc<Props>);
-
-#[derive(Default)]
-struct Props {
-    kept: Mutex<Option<KeptBody<Scene>>>,
-    first: Mutex<Option<Attempt>>,
-    second: Mutex<Option<Attempt>>,
-}
-
-impl Stage {
-    /// Drops what is kept for the second attempt, as a cancelled request does.
-    fn cancel(&self) {
-        let kept = self.0.kept.lock().unwrap().take();
-        drop(kept);
-    }
-
-    fn take_over(&self) {
-        let kept = self.0.kept.lock().unwrap().take();
-        let second = kept.map(|kept| Box::pin(Tee::in_place().replay(kept).unwrap()));
-        *self.0.second.lock().unwrap() = second;
-    }
-
-    fn pause(&self) {
-        Replay::<ReplayBody<Scene>>::pause(&Tee::in_place(), self.0.kept.lock().unwrap().as_mut().unwrap());
-    }
-
-    /// Does what takes the lock of both attempts, if they are not being polled.
-    fn ask_both(&self) {
-        for attempt in [&self.0.first, &self.0.second] {
-            let taken = attempt.lock().unwrap().take();
-            if let Some(body) = taken {
-                let _ = (body.is_end_stream(), body.size_hint());
-                *attempt.lock().unwrap() = Some(body);
-            }
-        }
-    }
-
-    fn poll_first(&self, waker: &Waker) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Self::poll(&self.0.first, waker)
-    }
-
-    fn poll_second(&self, waker: &Waker) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Self::poll(&self.0.second, waker)
-    }
-
-    fn poll(attempt: &Mutex<Option<Attempt>>, waker: &Waker) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let taken = attempt.lock().unwrap().take();
-        let mut body = taken.unwrap();
-        let polled = body.as_mut().poll_frame(&mut Context::from_waker(waker));
-        *attempt.lock().unwrap() = Some(body);
-        polled
-    }
-}
-
-type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-
-/// A body of the user.
-struct Scene {
-    poll: Box<dyn FnMut(&mut Context<'_>) -> Polled + Send>,
-    asked: UserCode,
-    _dropped: RunsOnDrop,
-}
-
-impl Body for Scene {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Polled {
-        (self.poll)(task)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.asked.run();
-        false
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.asked.run();
-        SizeHint::default()
-    }
-}
-
-fn idle() -> UserCode {
-    UserCode::new(|| ())
-}
-
-/// Keeps a body that answers its polls by `poll`, runs `asked` when it is asked for its size or its end, and `dropped` when it
-/// is dropped.
-fn stage(
-    stage: &Stage,
-    poll: impl FnMut(&mut Context<'_>) -> Polled + Send + 'static,
-    asked: &UserCode,
-    dropped: &UserCode,
-) {
-    let scene = Scene { poll: Box::new(poll), asked: asked.clone(), _dropped: RunsOnDrop(dropped.clone()) };
-    let (first, kept): (ReplayBody<Scene>, _) = Replay::keep(&Tee::<InPlace>::in_place(), ReplayBody::new(scene));
-    *stage.0.first.lock().unwrap() = Some(Box::pin(first));
-    *stage.0.kept.lock().unwrap() = kept;
-}
-
-fn noop() -> &'static Waker {
-    Waker::noop()
-}
-
-fn data(bytes: &'static [u8]) -> Polled {
-    Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes)))))
-}
-
-#[test]
-fn a_body_that_is_asked_for_its_size_may_cancel_its_request() {
-    for is_end in [false, true] {
-        ends(move || {
-            let set = Stage::default();
-            let of_user = set.clone();
-            let is_kept = Arc::new(AtomicU32::new(0));
-            let armed = Arc::clone(&is_kept);
-            let asked = UserCode::new(move || {
-                if armed.load(SeqCst) == 1 {
-                    of_user.cancel();
-                }
-            });
-            stage(&set, |_| data(b"x"), &asked, &idle());
-            is_kept.store(1, SeqCst);
-            let first = set.0.first.lock().unwrap().take().unwrap();
-            if is_end {
-                assert!(!first.is_end_stream());
-            } else {
-                assert_eq!(first.size_hint().upper(), None);
-            }
-            assert!(set.0.kept.lock().unwrap().is_none(), "it was cancelled");
-        });
-    }
-}
-
-#[test]
-fn a_paused_body_that_is_asked_for_its_end_may_cancel_its_request() {
-    ends(|| {
-        let set = Stage::default();
-        let of_user = set.clone();
-        let is_kept = Arc::new(AtomicU32::new(0));
-        let armed = Arc::clone(&is_kept);
-        let asked = UserCode::new(move || {
-            if armed.load(SeqCst) == 1 {
-                of_user.cancel();
-            }
-        });
-        stage(&set, |_| data(b"x"), &asked, &idle());
-        set.pause();
-        is_kept.store(1, SeqCst);
-        let polled = set.poll_first(noop());
-        assert!(matches!(polled, Poll::Ready(Some(Ok(_)))), "it is the first attempt's turn again: {polled:?}");
-    });
-}
-
-#[test]
-fn a_body_that_the_second_attempt_asks_for_its_end_may_ask_the_first() {
-    ends(|| {
-        let set = Stage::default();
-        let of_user = set.clone();
-        let asked = UserCode::new(move || of_user.ask_both());
-        stage(&set, |_| data(b"x"), &asked, &idle());
-        set.take_over();
-        let second = set.0.second.lock().unwrap().take().unwrap();
-        let before = asked.calls();
-        assert!(!second.is_end_stream());
-        assert_eq!(asked.calls(), before + 1);
-    });
-}
-
-/// A waker whose clones run user code when they are made or dropped.
-struct UserWaker {
-    dropped: UserCode,
-}
-
-impl Wake for UserWaker {
-    fn wake(self: Arc<Self>) {}
-}
-
-impl Drop for UserWaker {
-    fn drop(&mut self) {
-        self.dropped.run();
-    }
-}
-
-fn user_waker(dropped: &UserCode) -> Waker {
-    Arc::new(UserWaker { dropped: dropped.clone() }).into()
-}
-
-#[test]
-fn a_waker_that_another_one_replaces_may_cancel_its_request() {
-    for is_paused in [false, true] {
-        ends(move || {
-            let set = Stage::default();
-            let of_user = set.clone();
-            let dropped = UserCode::new(move || of_user.cancel());
-            stage(&set, |_| Poll::Pending, &idle(), &idle());
-            if is_paused {
-                set.pause();
-            }
-            assert!(set.poll_first(&user_waker(&dropped)).is_pending());
-            assert_eq!(dropped.calls(), 0, "the waker is kept");
-            assert!(set.poll_first(noop()).is_pending());
-            assert_eq!(dropped.calls(), 1, "the waker is replaced");
-        });
-    }
-}
-
-/// The second attempt waits while another thread polls the body. The waker's drop waits for that thread.
-#[test]
-fn a_waker_of_the_second_attempt_that_another_one_replaces_may_wait_for_the_first() {
-    ends(|| {
-        let set = Stage::default();
-        let (is_polled, polled) = channel();
-        let (go_on, may_go_on) = channel();
-        let poll = move |_: &mut Context<'_>| {
-            is_polled.send(()).unwrap();
-            may_go_on.recv().unwrap();
-            data(b"x")
-        };
-        stage(&set, poll, &idle(), &idle());
-        let of_thread = set.clone();
-        let first = thread::spawn(move || of_thread.poll_first(noop()));
-        polled.recv().unwrap();
-        set.take_over();
-        let joined = Mutex::new(Some(first));
-        let dropped = UserCode::new(move || {
-            go_on.send(()).unwrap();
-            let first = joined.lock().unwrap().take().unwrap();
-            assert!(matches!(first.join().unwrap(), Poll::Ready(Some(Err(_)))), "it was superseded");
-        });
-        assert!(set.poll_second(&user_waker(&dropped)).is_pending());
-        assert_eq!(dropped.calls(), 0, "the waker is kept");
-        let polled = set.poll_second(noop());
-        assert_eq!(dropped.calls(), 1, "the waker is replaced");
-        let polled = if polled.is_pending() { set.poll_second(noop()) } else { polled };
-        assert!(matches!(polled, Poll::Ready(Some(Ok(_)))));
-    });
-}
-
-/// How the poll ends in which the first attempt loses its turn.
-#[derive(Clone, Copy, Debug)]
-enum Last {
-    SmallChunk,
-    End,
-    Error,
-}
-
-fn of_user(dropped: &UserCode) -> Bytes {
-    Bytes::from_owner(RunsOnDrop(dropped.clone()))
-}
-
-#[test]
-fn what_a_superseded_poll_brought_may_ask_the_second_attempt_when_it_is_dropped() {
-    for last in [Last::SmallChunk, Last::End, Last::Error] {
-        ends(move || {
-            let set = Stage::default();
-            let asking = set.clone();
-            let dropped = UserCode::new(move || asking.ask_both());
-            let (of_body, of_chunk, mut polls) = (set.clone(), dropped.clone(), 0);
-            let poll = move |_: &mut Context<'_>| {
-                polls += 1;
-                if polls == 1 {
-                    return data(b"x");
-                }
-                of_body.take_over();
-                Poll::Ready(match last {
-                    Last::SmallChunk => Some(Ok(Frame::data(of_user(&of_chunk)))),
-                    Last::End => None,
-                    Last::Error => Some(Err("broken".into())),
-                })
-            };
-            let of_scene = if matches!(last, Last::SmallChunk) { idle() } else { dropped.clone() };
-            stage(&set, poll, &idle(), &of_scene);
-            assert!(matches!(set.poll_first(noop()), Poll::Ready(Some(Ok(_)))));
-            assert!(matches!(set.poll_first(noop()), Poll::Ready(Some(Err(_)))), "it was superseded");
-            assert_eq!(dropped.calls(), 1, "{last:?}: it is not needed any more");
-        });
-    }
-}
-
-#[test]
-fn trailers_that_come_twice_are_sent_twice_in_both_attempts_and_may_cancel_the_request_when_they_are_dropped() {
-    ends(|| {
-        let set = Stage::default();
-        let cancelling = set.clone();
-        let dropped = UserCode::new(move || cancelling.cancel());
-        let of_trailers = dropped.clone();
-        let poll = move |_: &mut Context<'_>| {
-            let value = HeaderValue::from_maybe_shared(of_user(&of_trailers)).unwrap();
-            Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::from_iter([("x-sum".parse().unwrap(), value)])))))
-        };
-        stage(&set, poll, &idle(), &idle());
-        for _ in 0..2 {
-            assert!(matches!(set.poll_first(noop()), Poll::Ready(Some(Ok(_)))));
-        }
-        assert_eq!(dropped.calls(), 0, "all are kept");
-        set.take_over();
-        for _ in 0..2 {
-            let Poll::Ready(Some(Ok(frame))) = set.poll_second(noop()) else { panic!("expected trailers") };
-            assert!(frame.is_trailers());
-        }
     });
 }
