@@ -38,12 +38,10 @@ use tokio::sync::watch;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A state `S`, and the flight that brings a `T`.
-#[derive(Debug)]
 pub(crate) struct SingleFlight<S, T> {
     locked: Mutex<Locked<S, T>>,
 }
 
-#[derive(Debug)]
 struct Locked<S, T> {
     state: S,
     /// The number of the flight that counts.
@@ -287,7 +285,6 @@ mod tests {
     type Probed = SingleFlight<Option<Arc<Probe>>, u32>;
 
     /// Counts the drops while the lock is free.
-    #[derive(Debug)]
     struct Probe(Weak<Probed>, Arc<AtomicU32>);
 
     impl Drop for Probe {
