@@ -286,7 +286,12 @@ impl<S: CloneableService, R: Clone> Layer<S> for BearerAuthLayer<R> {
     type Service = BearerAuth<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, Arc::clone(self.per_core.get_or_init(|| self.config.per_core())))
+        let config = self.per_core.get().cloned().unwrap_or_else(|| {
+            // Cloning `R` is user code, so it is not done while other threads wait for the first service.
+            let made = self.config.per_core();
+            Arc::clone(self.per_core.get_or_init(|| made))
+        });
+        BearerAuth::new(inner, config)
     }
 }
 

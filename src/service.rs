@@ -121,7 +121,10 @@ where
         if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
             return self.refuse(error);
         }
-        attach(&mut request, config.own_header.as_ref(), &served.token, || served.authorization());
+        let attached = attach(&mut request, config.own_header.as_ref(), &served.token, || served.authorization());
+        if let Err(error) = attached {
+            return self.refuse(error);
+        }
         let generation = served.token.generation();
         drop(served);
         self.send(request, Attempt { generation, waited: false, required }, config)

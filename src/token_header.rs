@@ -1,6 +1,6 @@
 //! Where a request carries its token, if that is not `Authorization: Bearer`.
 
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 
 use crate::token::AccessToken;
 
@@ -29,8 +29,8 @@ impl TokenHeader {
         self.name == AUTHORIZATION && self.scheme.as_deref() == Some(BEARER)
     }
 
-    /// Puts a token into `headers`. It replaces all values of its header.
-    pub(crate) fn put(&self, headers: &mut HeaderMap, token: &AccessToken) {
-        headers.insert(self.name.clone(), token.header_value_with(self.scheme.as_deref()));
+    /// Returns the header's value for a token.
+    pub(crate) fn value(&self, token: &AccessToken) -> HeaderValue {
+        token.header_value_with(self.scheme.as_deref())
     }
 }

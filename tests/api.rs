@@ -90,6 +90,8 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/sizes.rs"]
+mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
@@ -100,6 +102,10 @@ mod token_answers;
 mod token_header;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/user_code_and_bodies.rs"]
+mod user_code_and_bodies;
+#[path = "api/user_code_and_locks.rs"]
+mod user_code_and_locks;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;

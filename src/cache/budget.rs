@@ -82,7 +82,7 @@ impl RejectionBudget {
 }
 
 /// What the budget has seen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BudgetState {
     budget: RejectionBudget,
     newest: NewestToken,
@@ -99,7 +99,7 @@ pub(crate) struct BudgetState {
 }
 
 /// What the budget knows of the newest token.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
@@ -124,7 +124,7 @@ enum Proof {
 }
 
 /// Rejections in a row, as far as acceptances are watched.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RejectionRun {
     /// Since the last acceptance of any token.
     now: u32,

@@ -166,7 +166,7 @@ mod tests {
         fn issue(&mut self, token: &str) -> u64 {
             let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
             let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
-            self.state.issued(served, self.at.credentials_version, self.at.now).generation()
+            self.state.issued(&served, self.at.credentials_version, self.at.now).generation()
         }
 
         fn fail(&mut self, error: &Error) {

@@ -11,7 +11,7 @@ use crate::{
         cache_core::{CacheCore, Renewed},
         refusals::{Admission, SharedRefusals},
         served_token::ServedToken,
-        single_flight::{Joined, Leader, Waiter},
+        single_flight::{Joined, Leader, Noted, Waiter},
     },
     error::Error,
     recursion::Renewing,
@@ -183,15 +183,15 @@ impl CacheCore {
 
     /// Tells the other caches of the same source what came out. `worked` says whether this cache's renewal before succeeded
     /// with the same credentials.
-    fn share(&self, context: RenewalContext, worked: bool, error: Option<&Error>) {
-        let note = |shared: &mut SharedRefusals| match error {
-            None => shared.succeeded(worked, context.credentials_version),
-            Some(error) => shared.failed(error, context.credentials_version, Instant::now(), &self.settings),
-        };
-        match context.trial {
-            Some(leader) => drop(self.family.complete(leader, note)),
-            None => self.family.look(|shared, _| note(shared)),
-        }
+    ///
+    /// It is called under the lock of this cache, so that a reset comes before both changes or after both. What it returns is
+    /// dropped after that lock is released.
+    fn share(&self, context: &mut RenewalContext, worked: bool, error: Option<&Error>) -> Noted<SharedRefusals, ()> {
+        let credentials_version = context.credentials_version;
+        self.family.note(context.trial.take(), |shared| match error {
+            None => shared.succeeded(worked, credentials_version),
+            Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),
+        })
     }
 
     /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile.
@@ -203,21 +203,22 @@ impl CacheCore {
         tracing::debug!(%error, "no token requested");
     }
 
-    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, context: RenewalContext, took: Duration) {
+    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, mut context: RenewalContext, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = took > self.settings.renewal_deadline;
         let token = if is_late { token.issued_before(now - took) } else { token };
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
-        let mut generation = 0;
+        let (mut generation, mut shared) = (0, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            self.share(context, state.works_with(credentials_version), None);
-            let token = state.issued(issued, credentials_version, now);
+            shared = Some(self.share(&mut context, state.works_with(credentials_version), None));
+            let token = state.issued(&issued, credentials_version, now);
             generation = token.generation();
             Ok(token)
         });
+        drop(shared);
         if !counted {
             return tracing::info!(?took, "token not used, because it was requested before a reset or a newer request");
         }
@@ -231,14 +232,15 @@ impl CacheCore {
             context.credentials_version = changed;
         }
         let now = Instant::now();
-        let mut wait = Duration::ZERO;
+        let (mut wait, mut shared) = (Duration::ZERO, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            self.share(context, state.works_with(credentials_version), Some(error));
+            shared = Some(self.share(&mut context, state.works_with(credentials_version), Some(error)));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())
         });
+        drop(shared);
         if !counted {
             return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
         }

@@ -40,15 +40,35 @@ pub(crate) struct Sent<S, K, R> {
 }
 
 /// Puts the token on a request: as its `authorization`, or in the layer's own header. It replaces any header of that name.
+///
+/// # Errors
+/// When the request's map of headers is full.
+#[inline]
 pub(crate) fn attach<B>(
     request: &mut Request<B>,
     own: Option<&TokenHeader>,
     token: &AccessToken,
     authorization: impl FnOnce() -> HeaderValue,
-) {
-    match own {
-        None => drop(request.headers_mut().insert(AUTHORIZATION, authorization())),
-        Some(own) => own.put(request.headers_mut(), token),
+) -> Result<(), Error> {
+    let headers = request.headers_mut();
+    let replaced = match own {
+        None => headers.try_insert(AUTHORIZATION, authorization()),
+        Some(own) => headers.try_insert(&own.name, own.value(token)),
+    };
+    match replaced {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::no_room_for_token()),
+    }
+}
+
+/// Puts the token on a request whose head was restored. It has a place for the token already, which a full map has not twice.
+pub(super) fn attach_again<B>(request: &mut Request<B>, own: Option<&TokenHeader>, token: &AccessToken) {
+    let (name, value) = match own {
+        None => (&AUTHORIZATION, token.header_value()),
+        Some(own) => (&own.name, own.value(token)),
+    };
+    if let Some(place) = request.headers_mut().get_mut(name) {
+        *place = value;
     }
 }
 

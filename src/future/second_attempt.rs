@@ -17,7 +17,7 @@ use crate::{
     error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, Sent, attach},
+        attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
         retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
     },
@@ -189,7 +189,7 @@ where
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
-                    attach(&mut request, this.config.own_header.as_ref(), &token, || token.header_value());
+                    attach_again(&mut request, this.config.own_header.as_ref(), &token);
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
                 }

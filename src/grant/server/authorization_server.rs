@@ -123,6 +123,7 @@ impl AuthorizationServer {
         *self.found() = None;
     }
 
+    /// Locks the metadata, which contains nothing of a user's: nothing that is dropped under this lock is user code.
     fn found(&self) -> MutexGuard<'_, Option<Metadata>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
