@@ -88,6 +88,11 @@ impl<S, T: Clone> SingleFlight<S, T> {
         (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
+    /// Returns whether what the leader brings will change the state, unless something else begins meanwhile.
+    pub(crate) fn counts(&self, leader: &Leader<T>) -> bool {
+        leader.number == self.lock().counts
+    }
+
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
     ///
     /// If it does not count, the state stays as it is, and the waiters join again.
