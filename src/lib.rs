@@ -20,6 +20,7 @@ mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
 mod recursion; // which renewals the running task is part of
 pub mod replay; // how a body is kept for the second attempt
+mod runtime; // the Tokio runtime that renewals need
 mod saved_head; // a request's head, saved for the second attempt
 pub mod scope; // what a token may be used for; SMART scopes
 mod secret_string; // secret text, wiped on drop
@@ -28,6 +29,7 @@ pub mod source; // the `TokenSource` trait, and sources without an authorization
 mod sync; // locks and cells, replaced in tests of interleavings
 #[cfg(feature = "testing")]
 pub mod testing; // a scripted authorization server
+mod timer; // deadlines, and sleeping where no Tokio timer runs
 mod token; // an issued token, its claims and its lifetime
 mod transport; // whether a URL is secure enough for secrets
 mod verdict; // which answers reject the token

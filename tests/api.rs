@@ -6,6 +6,8 @@ mod support;
 #[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/blocking_programs.rs"]
+mod blocking_programs;
 #[path = "api/connection.rs"]
 mod connection;
 #[path = "api/grant.rs"]
@@ -36,6 +38,8 @@ mod order;
 mod order_bodies;
 #[path = "api/origins.rs"]
 mod origins;
+#[path = "api/outside_runtimes.rs"]
+mod outside_runtimes;
 #[path = "api/public_api.rs"]
 mod public_api;
 #[path = "api/raw.rs"]

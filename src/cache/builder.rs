@@ -66,7 +66,8 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how long one attempt to get a token may take. Default: 10 s.
+    /// Sets how long one attempt to get a token may take. Default: 10 s. Only the time counts in which the runtime is driven;
+    /// see [one renewal at a time](crate::cache#one-renewal-at-a-time).
     pub fn renewal_deadline(mut self, deadline: Duration) -> Self {
         self.settings.renewal_deadline = deadline;
         self

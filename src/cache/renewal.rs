@@ -3,10 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
@@ -18,8 +15,10 @@ use crate::{
     },
     error::Error,
     recursion::Renewing,
+    runtime,
     source::{Reason, TokenSource},
     sync,
+    timer::timeout,
     token::AccessToken,
 };
 
@@ -53,7 +52,8 @@ impl PendingRenewal {
     /// Waits for the renewal to end.
     ///
     /// The renewal has a deadline itself, but nobody may be driving the runtime that it runs in. So the wait has one too, a
-    /// second later, and then abandons the renewal.
+    /// second later, and then abandons the renewal. It counts the time in which this wait is driven. Where both stop and go on
+    /// together, neither loses time.
     pub(crate) async fn wait(&mut self, core: &CacheCore) -> Waited {
         match bounded(core, self.waiter.wait()).await {
             Some(Some(renewed)) => Waited::Renewed(renewed),
@@ -66,13 +66,10 @@ impl PendingRenewal {
     }
 }
 
-/// Waits for `future` until a second after the renewal's deadline. Outside a runtime, where no timer runs, it waits on.
+/// Waits for `future` until a second after the renewal's deadline.
 async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
-    if Handle::try_current().is_err() {
-        return Some(future.await);
-    }
     let deadline = core.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
-    timeout(deadline, future).await.ok()
+    timeout(deadline, future).await
 }
 
 impl CacheCore {
@@ -80,7 +77,7 @@ impl CacheCore {
     /// the token that the caller's first attempt was rejected with.
     ///
     /// # Errors
-    /// When the caller leads, and calls from outside a Tokio runtime, where the task cannot be spawned.
+    /// When the caller leads, and the task cannot run where it is called: outside a Tokio runtime, or in one without timers.
     pub(crate) fn start(
         self: &Arc<Self>,
         joined: Joined<Renewed>,
@@ -90,7 +87,7 @@ impl CacheCore {
             Joined::Waiting(waiter) => return Ok(PendingRenewal { waiter, rejected }),
             Joined::Leading(waiter, leader) => (waiter, leader),
         };
-        let runtime = Handle::try_current().map_err(|_| Error::no_runtime())?;
+        let runtime = runtime::current()?;
         let renewal = Renewing::scope(self.id(), Arc::clone(self).renew(leader));
         // Not a child of the request that began it, which may end long before.
         let span = tracing::debug_span!(parent: None, "renew token");
@@ -121,9 +118,9 @@ impl CacheCore {
             Ok(self.source.obtain(reason).await)
         }));
         let obtained = match attempt.catch_unwind().await {
-            Ok(Ok(Ok(obtained))) => obtained,
-            Ok(Ok(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
-            Ok(Err(_)) => Err(Error::source_timeout(deadline)),
+            Ok(Some(Ok(obtained))) => obtained,
+            Ok(Some(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
+            Ok(None) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
         let took = began.elapsed();
@@ -153,7 +150,9 @@ impl CacheCore {
             match (admission, joined) {
                 (Admission::Refuse(error), _) => return Err(error),
                 (Admission::Try { began }, Some(Joined::Waiting(mut waiter))) => {
-                    if timeout(patience.saturating_sub(began.elapsed()), waiter.wait()).await.is_err() {
+                    // Nobody may have driven the try until now. So it always has a part of that time.
+                    let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
+                    if timeout(patience, waiter.wait()).await.is_none() {
                         self.family.abandon(&waiter, |_| {});
                     }
                 }
@@ -191,6 +190,9 @@ impl CacheCore {
 
     fn issued(&self, leader: Leader<Renewed>, token: AccessToken, context: RenewalContext, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
+        // If nobody drove the renewal for some time, the answer may have waited that long.
+        let is_late = took > self.settings.renewal_deadline;
+        let token = if is_late { token.issued_before(now - took) } else { token };
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let mut generation = 0;

@@ -2,10 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
 use crate::{
     cache::{
@@ -17,8 +14,10 @@ use crate::{
     },
     error::Error,
     recursion::Renewing,
+    runtime,
     scope::Scopes,
     source::{BoxTokenSource, Narrowing, TokenSource},
+    timer::timeout,
     token::AccessToken,
 };
 
@@ -152,16 +151,14 @@ impl TokenCache {
     /// end of a program.
     ///
     /// # Errors
-    /// When the source cannot revoke, when the issuer refuses, or outside a Tokio runtime.
+    /// When the source cannot revoke, when the issuer refuses, outside a Tokio runtime, or in one without timers.
     /// [`retry_in`](Error::retry_in) returns how long to wait when the issuer is busy. The token is forgotten all the
     /// same, and another call tries again.
     ///
     /// # Cancel safety
     /// If this future is dropped before it ends, the token is forgotten and may be revoked or not.
     pub async fn revoke(&self) -> Result<(), Error> {
-        if Handle::try_current().is_err() {
-            return Err(Error::no_runtime());
-        }
+        runtime::current()?;
         let all = self.with_narrowed();
         futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
     }
@@ -188,7 +185,7 @@ impl TokenCache {
         // Marked as a renewal is: the client that revokes must not have this cache's layer either.
         let revocation = Renewing::scope(core.id(), revocation);
         let deadline = core.settings.renewal_deadline;
-        timeout(deadline, revocation).await.unwrap_or_else(|_| Err(Error::source_timeout(deadline)))
+        timeout(deadline, revocation).await.unwrap_or_else(|| Err(Error::source_timeout(deadline)))
     }
 
     /// Returns a snapshot of the cache, for a health probe or a log line.

@@ -140,6 +140,10 @@ impl Error {
         Self::build(Kind::NoRuntime, FailureClass::Transient)
     }
 
+    pub(crate) fn no_timers() -> Self {
+        Self::build(Kind::NoTimers, FailureClass::Transient)
+    }
+
     /// The last failure, for a caller who comes during the backoff.
     pub(crate) fn backing_off(last: &Self, retry_in: Duration) -> Self {
         Self::build(Kind::BackingOff { last: last.clone(), retry_in }, last.class())

@@ -72,6 +72,7 @@ pub(super) enum Kind {
     Panicked,
     Recursion,
     NoRuntime,
+    NoTimers,
     Insecure(String),
     MissingScope(String),
     BackingOff { last: Error, retry_in: Duration },
@@ -159,10 +160,10 @@ impl Error {
         matches!(self.failure().kind, Kind::Config(_))
     }
 
-    /// Returns whether the call came from outside a Tokio runtime, which renewals need.
+    /// Returns whether the call came from outside a Tokio runtime, or from one without timers. Renewals need both.
     #[must_use]
     pub fn is_no_runtime(&self) -> bool {
-        matches!(self.failure().kind, Kind::NoRuntime)
+        matches!(self.failure().kind, Kind::NoRuntime | Kind::NoTimers)
     }
 
     /// Returns whether the request would have carried the token over a transport that others can read: plain http, or
@@ -347,6 +348,7 @@ mod tests {
             assert!(unusable.is_unusable() && !unusable.is_redirect() && unusable.is_transient());
         }
         assert!(Error::no_runtime().is_no_runtime() && !refused().is_no_runtime());
+        assert!(Error::no_timers().is_no_runtime() && Error::no_timers().is_transient());
         for timeout in [Error::timeout(MINUTE), Error::source_timeout(MINUTE)] {
             assert!(timeout.is_timeout() && Error::backing_off(&timeout, MINUTE).is_timeout());
         }

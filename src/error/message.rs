@@ -61,6 +61,9 @@ impl fmt::Display for Error {
                  client without that layer",
             ),
             Kind::NoRuntime => f.write_str("this needs a Tokio runtime; call it from within one, and keep it running"),
+            Kind::NoTimers => {
+                f.write_str("this Tokio runtime has no timers: call `enable_time` or `enable_all` on its builder")
+            }
             Kind::Insecure(to) => write!(
                 f,
                 "the request to {to} was not sent, because others could read its token on the way; use https (only http \
@@ -265,6 +268,7 @@ mod tests {
                 Error::refused(StatusCode::BAD_REQUEST, "invalid_scope".into(), Some("no such scope".into())),
                 "the token endpoint refused the request with invalid_scope (no such scope); check the scope",
             ),
+            (Error::no_timers(), "this Tokio runtime has no timers: call `enable_time` or `enable_all` on its builder"),
             (
                 Error::backing_off(&status(429), Duration::from_millis(1234)),
                 "the token endpoint answered 429 Too Many Requests; send it fewer requests (retrying is held back for \

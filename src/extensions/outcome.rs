@@ -75,8 +75,8 @@ impl Outcome {
 
     /// Returns why a rejected first attempt was not followed by one with a new token.
     ///
-    /// Usually the response is the answer to the first attempt. If the renewal took longer than 100 ms, that answer was given up
-    /// to free its connection. Then the request was sent again with the old token, and [`retried`](Self::retried) is true.
+    /// Usually the response is the answer to the first attempt. If the renewal took long, that answer was given up to free its
+    /// connection. Then the request was sent again with the old token, and [`retried`](Self::retried) is true.
     #[must_use]
     pub fn not_retried(&self) -> Option<&NotRetried> {
         self.not_retried.as_ref()

@@ -9,7 +9,6 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
@@ -23,16 +22,24 @@ use crate::{
         retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
     },
     replay::Replay,
+    timer::{Sleep, sleep},
     token::AccessToken,
     verdict::Verdict,
 };
 
-/// How long the answer to the first attempt is held during the renewal. Most failures are known by then, and the answer can
-/// be passed on.
+/// How long the answer to the first attempt is held during the renewal, unread. Most failures are known by then, and the answer
+/// can be passed on.
 ///
 /// Not longer, because an answer that is not read holds its connection. Over HTTP/2 many of them stop every other stream,
 /// and the renewal itself may need the connection.
 const HOLD: Duration = Duration::from_millis(100);
+
+/// The same for a small answer. It takes thousands of them to stop other streams, and a renewal that is tried again a few times
+/// ends within this time.
+const HOLD_SMALL: Duration = Duration::from_millis(2500);
+
+/// The most bytes of a small answer.
+const SMALL: u64 = 1024;
 
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
 
@@ -66,14 +73,14 @@ enum NextToken {
 
 pin_project! {
     /// ```text
-    /// Renewing ─── another token, or `HOLD` is over ──► Releasing ──► Readying ──► Sending ──► done
+    /// Renewing ─── another token, or `hold` is over ──► Releasing ──► Readying ──► Sending ──► done
     ///     └─ no other token ──► done, with the first answer
     /// ```
     #[project = StepProj]
     #[project_replace = StepOwn]
     enum Step<S, F, Req, ResB, K> {
         // The first answer is held, because it is passed on if there is no other token.
-        Renewing { renewal: Renewal, hold: Option<Pin<Box<Sleep>>>, retry: Retry<S, K>, rejected: Response<ResB> },
+        Renewing { renewal: Renewal, hold: Option<Sleep>, retry: Retry<S, K>, rejected: Response<ResB> },
         // There will be a second attempt. The rest of the first answer is read, so that its connection can be used again.
         Releasing { token: NextToken, #[pin] rejected: Option<Drain<ResB>>, unsent: Unsent<S, Req> },
         // The service is polled until it is ready.
@@ -105,8 +112,7 @@ where
             Next::Resend(retry, token) => release(&*config, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
                 config.replay.pause(&mut retry.body);
-                // An answer without a body holds nothing.
-                let hold = (!answer.body().is_end_stream()).then(|| Box::pin(sleep(HOLD)));
+                let hold = hold(answer.body()).map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
@@ -208,6 +214,12 @@ where
             this.step.set(next);
         }
     }
+}
+
+/// Returns how long an answer with this body is held. An answer without a body holds nothing, so there is no limit.
+fn hold(body: &impl Body) -> Option<Duration> {
+    let is_small = body.size_hint().upper().is_some_and(|most| most <= SMALL);
+    (!body.is_end_stream()).then_some(if is_small { HOLD_SMALL } else { HOLD })
 }
 
 /// Prepares the second attempt: the same request as the first, but for the token. Gives up the first answer.

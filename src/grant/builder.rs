@@ -102,7 +102,7 @@ impl<F: Flow> GrantBuilder<F> {
     }
 
     /// Sets how long one token request may take, from the connection to the last byte of the response. Default: 10 s, the
-    /// same as the cache's default for a whole renewal.
+    /// same as the cache's default for a whole renewal. As there, only the time counts in which the runtime is driven.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinHandle},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
-use crate::{grant::flow::behavior::Flow, secret_string::SecretString};
+use crate::{grant::flow::behavior::Flow, secret_string::SecretString, timer::timeout};
 
 /// How long one attempt to save may take.
 pub(crate) const SAVE_DEADLINE: Duration = Duration::from_secs(10);
@@ -155,7 +155,8 @@ impl Saving {
 }
 
 impl Attempt {
-    /// Returns whether it ended with its runtime, or its runtime no longer runs: its own deadline would have ended it.
+    /// Returns whether it ended with its runtime, or its runtime probably no longer runs. Otherwise its own deadline would have
+    /// ended it. If the runtime only stopped for some time, a save is lost that the next attempt repeats.
     fn is_dead(&self) -> bool {
         let is_finished = self.task.as_ref().is_some_and(AbortHandle::is_finished);
         is_finished || self.began.elapsed() > SAVE_DEADLINE + Duration::from_secs(1)

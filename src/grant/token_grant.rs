@@ -17,6 +17,7 @@ use crate::{
         refresh_state::{SharedRefreshToken, TakenRefreshToken},
         turn::Turn,
     },
+    runtime,
     secret_string::SecretString,
     source::{BoxTokenSource, Narrowing, Reason, TokenSource},
     token::AccessToken,
@@ -185,6 +186,8 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        // A cache asks this too, but a grant can also be used without one.
+        runtime::current()?;
         let turn = self.refresh.turn().await;
         turn.drive(self.exchange(&turn)).await
     }
@@ -205,6 +208,7 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     /// Revokes the access token, and the refresh token that could get the next one (RFC 7009 §2.1).
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        runtime::current()?;
         let failed = self.refresh.failed_revocations();
         // Both are tried: a server that does not revoke one of them may revoke the other.
         let access = self.revoke_access_token(token).await;
@@ -213,6 +217,7 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     }
 
     async fn revoke_unused(&self) -> Result<(), Error> {
+        runtime::current()?;
         self.revoke_refresh_token(self.refresh.failed_revocations()).await
     }
 }

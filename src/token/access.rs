@@ -117,6 +117,11 @@ impl AccessToken {
         self.with(|state| state.issued_wall = date)
     }
 
+    /// Lets the token be at least as old as `instant`.
+    pub(crate) fn issued_before(self, instant: Instant) -> Self {
+        self.with(|state| state.issued_at = state.issued_at.min(instant))
+    }
+
     pub(crate) fn with_generation(self, generation: u64) -> Self {
         self.with(|state| state.generation = generation)
     }

@@ -159,21 +159,20 @@ async fn other_streams_do_not_wait_for_the_renewal_of_the_rejected_ones() {
     assert_eq!(rejected.await.unwrap(), 30);
 }
 
-/// An API that rejects t1 with a page, and counts its requests.
+/// An API that rejects t1 with an answer of this length, and counts its requests. The first byte is the request's number.
 #[derive(Clone, Default)]
 struct Api {
     requests: Arc<AtomicU64>,
-    page: &'static str,
+    length: usize,
 }
 
 impl Api {
     fn layer(&self, source: impl TokenSource) -> impl Service<Ask, Response = Answer, Error = BoxError> + Clone {
-        let Self { requests, page } = self.clone();
+        let Self { requests, length } = self.clone();
         BearerAuthLayer::new(source).layer(tower::service_fn(move |request: Ask| {
             let n = requests.fetch_add(1, SeqCst) + 1;
             let answer = if request.headers()["authorization"] == "Bearer t1" && request.uri().path() == "/dead" {
-                let page = if page.is_empty() { String::new() } else { format!("{page} {n}") };
-                Response::builder().status(401).body(Full::from(page))
+                Response::builder().status(401).body(Full::from(n.to_string().repeat(length)))
             } else {
                 Response::builder().body(Full::from("welcome"))
             };
@@ -185,6 +184,9 @@ impl Api {
         self.requests.load(SeqCst)
     }
 }
+
+const SMALL: usize = 1024;
+const LARGE: usize = 1025;
 
 /// Returns a source whose second answer comes after `wait`.
 fn renewed_after(wait: Duration, second: fn() -> Result<AccessToken, Error>) -> impl TokenSource {
@@ -202,46 +204,51 @@ fn down() -> Result<AccessToken, Error> {
     Err(Error::transient("down"))
 }
 
-async fn body(answer: Answer) -> Bytes {
-    answer.into_body().collect().await.unwrap().to_bytes()
+/// Returns the number of the request that this is the answer to.
+async fn number(answer: Answer) -> u8 {
+    answer.into_body().collect().await.unwrap().to_bytes()[0] - b'0'
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_soon_leaves_the_first_answer_unread() {
-    let api = Api { page: "page", ..Api::default() };
-    let client = api.layer(renewed_after(Duration::from_millis(99), down));
-    get(&client, "/").await;
-    let answer = get(&client, "/dead").await;
-    assert!(matches!(not_retried(&answer), Some(NotRetried::RenewalFailed { .. })));
-    assert!(!outcome(&answer).unwrap().retried());
-    assert_eq!((answer.status().as_u16(), body(answer).await, api.requests()), (401, "page 2".into(), 2));
+    for (length, wait) in [(LARGE, 99), (SMALL, 2499)] {
+        let api = Api { length, ..Api::default() };
+        let client = api.layer(renewed_after(Duration::from_millis(wait), down));
+        get(&client, "/").await;
+        let answer = get(&client, "/dead").await;
+        assert!(matches!(not_retried(&answer), Some(NotRetried::RenewalFailed { .. })));
+        assert!(!outcome(&answer).unwrap().retried());
+        assert_eq!((answer.status().as_u16(), number(answer).await, api.requests()), (401, 2, 2));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_late_sends_the_request_again_with_the_old_token() {
-    let api = Api { page: "page", ..Api::default() };
-    let client = api.layer(renewed_after(SECOND, down));
-    get(&client, "/").await;
-    let answer = get(&client, "/dead").await;
-    let why = outcome(&answer).unwrap();
-    assert!(matches!(why.not_retried(), Some(NotRetried::RenewalFailed { error, .. }) if error.is_transient()));
-    assert!(why.retried() && why.generation() == 1);
-    assert_eq!((answer.status().as_u16(), body(answer).await, api.requests()), (401, "page 3".into(), 3));
+    for (length, wait) in [(LARGE, 101), (SMALL, 2501)] {
+        let api = Api { length, ..Api::default() };
+        let client = api.layer(renewed_after(Duration::from_millis(wait), down));
+        get(&client, "/").await;
+        let answer = get(&client, "/dead").await;
+        let why = outcome(&answer).unwrap();
+        assert!(matches!(why.not_retried(), Some(NotRetried::RenewalFailed { error, .. }) if error.is_transient()));
+        assert!(why.retried() && why.generation() == 1);
+        assert_eq!((answer.status().as_u16(), number(answer).await, api.requests()), (401, 3, 3));
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_same_token_that_comes_late_is_sent_again() {
-    let api = Api { page: "page", ..Api::default() };
+    let api = Api { length: LARGE, ..Api::default() };
     let client = api.layer(renewed_after(SECOND, || Ok(token(1))));
     get(&client, "/").await;
     let answer = get(&client, "/dead").await;
     assert!(matches!(not_retried(&answer), Some(NotRetried::SameToken)));
-    assert_eq!((answer.status().as_u16(), body(answer).await, api.requests()), (401, "page 3".into(), 3));
+    assert_eq!((answer.status().as_u16(), number(answer).await, api.requests()), (401, 3, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_expires_during_a_late_renewal_is_not_sent_again() {
-    let api = Api { page: "page", ..Api::default() };
+    let api = Api { length: LARGE, ..Api::default() };
     let source = renewed_after(9 * SECOND, down);
     let client = api.layer(source);
     get(&client, "/").await;

@@ -16,7 +16,11 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tower_service::Service;
 
-use crate::error::{BoxError, DeadlineElapsed};
+use crate::{
+    error::{BoxError, DeadlineElapsed},
+    runtime,
+    timer::timeout,
+};
 
 /// An HTTPS client for token requests, made of hyper-util and rustls. It uses HTTP/1.1, and also HTTP/2 with the feature
 /// `http2`.
@@ -42,9 +46,11 @@ impl Service<Request<Full<Bytes>>> for HttpClient {
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let deadline = self.deadline;
-        let response = tokio::time::timeout(deadline, self.client.request(request));
+        let response = self.client.request(request);
         Box::pin(async move {
-            let response = response.await.map_err(|_| DeadlineElapsed(deadline))??;
+            // The connector makes timers of its own.
+            runtime::current()?;
+            let response = timeout(deadline, response).await.ok_or(DeadlineElapsed(deadline))??;
             Ok(response.map(HttpClientBody))
         })
     }

@@ -36,13 +36,15 @@ impl HttpClient {
 }
 
 impl HttpClientBuilder {
-    /// Sets how long to wait for a TCP connection. Default: 5 s.
+    /// Sets how long to wait for a TCP connection. Default: 5 s. All time counts, but a connection that was made meanwhile is
+    /// used.
     pub fn connect_deadline(mut self, deadline: Duration) -> Self {
         self.connect_deadline = deadline;
         self
     }
 
-    /// Sets how long to wait for the head of the response, including the connection and TLS. Default: 10 s. The
+    /// Sets how long to wait for the head of the response, including the connection and TLS. Default: 10 s. Only the time
+    /// counts in which the runtime is driven. The
     /// [grant's deadline](crate::grant::PasswordGrantBuilder::deadline) includes the body as well.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
 
 use crate::{
     error::Error,
@@ -14,6 +13,7 @@ use crate::{
         server::url::server_name,
     },
     recursion::Renewing,
+    timer::timeout,
 };
 
 /// An HTTP client, and the rules for its requests.
@@ -37,7 +37,7 @@ impl<C: HttpService> HttpExchange<C> {
         Renewing::mark(request.extensions_mut());
         let server = shown_server(request.uri(), sent.as_ref());
         let response = timeout(self.deadline, self.http.send_request(request)).await;
-        let response = response.unwrap_or_else(|_| Err(Error::timeout(self.deadline)));
+        let response = response.unwrap_or_else(|| Err(Error::timeout(self.deadline)));
         ServerReply::new(response.map_err(|error| error.about(&server))?, server, sent)
     }
 }

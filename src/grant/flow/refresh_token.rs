@@ -3,7 +3,6 @@
 use std::{fmt, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::time::timeout;
 
 use crate::{
     error::{BoxError, Error},
@@ -16,6 +15,7 @@ use crate::{
         token_grant::Grant,
     },
     secret_string::SecretString,
+    timer::timeout,
 };
 
 /// Gets tokens with a refresh token that was received elsewhere, when a user gave consent (RFC 6749 §6).
@@ -88,7 +88,7 @@ impl FlowBehavior for RefreshTokenFlow {
         let Some(save) = &self.on_rotation else { return true };
         // This is user code. A failure or a panic in it must not lose the tokens.
         let saving = AssertUnwindSafe(async { timeout(SAVE_DEADLINE, save(refresh_token.clone())).await });
-        let saved = matches!(saving.catch_unwind().await, Ok(Ok(Ok(()))));
+        let saved = matches!(saving.catch_unwind().await, Ok(Some(Ok(()))));
         if !saved {
             // The error is not logged: user code made it, and it may contain the token.
             tracing::warn!("the new refresh token could not be saved; saving is retried at the next token request");
