@@ -39,9 +39,12 @@ pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) async fn timeout<F: Future>(deadline: Duration, future: F) -> Option<F::Output> {
     let slice = (deadline / SLICES).max(SHORTEST_SLICE);
     let (mut future, mut left) = (pin!(future), deadline);
+    // Asked once, because the answer may print a message.
+    let has_timers = has_tokio_timers();
     loop {
         let began = Instant::now();
-        let end = pin!(sleep(slice.min(left)));
+        let time = slice.min(left);
+        let end = pin!(async { if has_timers { sleep(time).await } else { sleep_on_thread(time).await } });
         if let Either::Left((output, _)) = select(future.as_mut(), end).await {
             return Some(output);
         }
