@@ -59,7 +59,7 @@ pub(crate) enum Reply {
 pub(crate) struct World {
     pub(crate) unit: Duration,
     /// Whether one thread runs everything. Only then does the order of events say what a cache knows.
-    is_exact: bool,
+    pub(crate) is_exact: bool,
     lifetime: Duration,
     state: Arc<Mutex<State>>,
 }
