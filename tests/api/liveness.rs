@@ -1,10 +1,12 @@
 //! Random scenarios: the issuer fails in every way, tokens are revoked, requests are cancelled, runtimes stop.
 //!
 //! A scenario is a list of operations. While it is played, the issuer and the API check the rules that hold for each token
-//! request and each request ([`world`]). After it, the faults end, and everything must recover.
+//! request ([`issuer`]) and each request ([`world`]). After it, the faults end, and everything must recover.
 //!
 //! More scenarios: `PROPTEST_CASES=10000`. The same ones again: `PROPTEST_RNG_SEED`, which a failure prints.
 
+#[path = "liveness/issuer.rs"]
+mod issuer;
 #[path = "liveness/stage.rs"]
 mod stage;
 #[path = "liveness/world.rs"]
@@ -151,7 +153,7 @@ fn play(scenario: &Scenario, stage: impl Stage, unit: Duration, is_exact: bool) 
     // It draws the jitter.
     fastrand::seed(7);
     let world = World::new(unit, is_exact, scenario.lifetime);
-    let cache = world.cache();
+    let cache = issuer::cache(&world);
     let narrowed = (1..CACHES).map(|n| cache.narrowed(&narrowing(n)).unwrap());
     let caches = [cache.clone()].into_iter().chain(narrowed).collect();
     let layer = BearerAuthLayer::with_cache(cache);
@@ -315,25 +317,25 @@ fn config(cases: u32) -> ProptestConfig {
 
 #[test]
 fn whatever_happens_every_request_ends_and_every_cache_recovers() {
-    world::prepare();
+    issuer::prepare();
     let config = config(500);
     let seed = config.rng_seed;
-    let seen = RefCell::new(BTreeSet::new());
+    let happened = RefCell::new(BTreeSet::new());
     let played = TestRunner::new(config).run(&scenarios(), |scenario| {
         let played = play(&scenario, Turns::new(scenario.runtimes), SECOND, true);
         prop_assert!(played.broken.is_empty(), "{:#?}", played.broken);
-        seen.borrow_mut().extend(played.seen);
+        happened.borrow_mut().extend(played.seen);
         Ok(())
     });
     played.unwrap_or_else(|error| panic!("PROPTEST_RNG_SEED={seed}: {error}"));
     let all = [Event::Accepted, Event::SentAgain, Event::Rejected, Event::Failed, Event::Void];
-    assert!(all.iter().all(|event| seen.borrow().contains(event)), "only {seen:?} happened");
+    assert!(all.iter().all(|event| happened.borrow().contains(event)), "only {happened:?}");
 }
 
 /// The time is real, so only the rules that need no exact time are checked.
 #[test]
 fn whatever_happens_in_several_threads_every_request_ends_and_every_cache_recovers() {
-    world::prepare();
+    issuer::prepare();
     let config = config(12);
     let (cases, seed) = (config.cases, config.rng_seed);
     let mut runner = TestRunner::new(config);

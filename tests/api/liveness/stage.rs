@@ -54,7 +54,7 @@ impl Paused {
     }
 
     fn catch_up(&mut self, at: Duration) {
-        let behind = at - self.at;
+        let behind = at.saturating_sub(self.at);
         self.runtime.block_on(async { advance(behind).await });
         self.at = at;
     }
@@ -109,7 +109,7 @@ struct Driven {
     pause: Arc<Notify>,
     /// The thread says here that it has stopped.
     stopped: mpsc::Receiver<()>,
-    is_driven: bool,
+    is_running: bool,
     /// Tells the thread to go on. When it is dropped, the thread shuts its runtime down.
     resume: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -136,7 +136,7 @@ impl Driven {
                 }
             }
         });
-        Self { handle, pause, stopped, is_driven: true, resume: Some(resume), thread: Some(thread) }
+        Self { handle, pause, stopped, is_running: true, resume: Some(resume), thread: Some(thread) }
     }
 }
 
@@ -160,7 +160,7 @@ impl Stage for Threads {
 
     fn stop(&mut self, runtime: usize) -> Id {
         let driven = &mut self.0[runtime];
-        if std::mem::take(&mut driven.is_driven) {
+        if std::mem::take(&mut driven.is_running) {
             driven.pause.notify_one();
             driven.stopped.recv().unwrap();
         }
@@ -169,7 +169,7 @@ impl Stage for Threads {
 
     fn resume(&mut self, runtime: usize) {
         let driven = &mut self.0[runtime];
-        if !std::mem::replace(&mut driven.is_driven, true) {
+        if !std::mem::replace(&mut driven.is_running, true) {
             driven.resume.as_ref().unwrap().send(()).unwrap();
         }
     }

@@ -1,32 +1,25 @@
-//! The issuer and the API of a scenario. They check the rules that each token request and each request must keep.
+//! The API of a scenario, and what is known of its caches. It checks the rules that each request must keep.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     fmt::Debug,
-    panic::resume_unwind,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
 use tokio::{
     runtime::{self, Handle},
     time::{Instant, sleep},
 };
 use tower::{BoxError, service_fn, util::BoxCloneSyncService};
-use tower_bearer::{
-    AccessToken, BoxTokenSource, Error, Reason, TokenCache, TokenSource,
-    cache::{Backoff, RejectionBudget},
-    source::Narrowing,
-};
+use tower_bearer::{AccessToken, Error, TokenCache, source::Narrowing};
 
-use crate::support::{Answer, Ask, SECOND, grant, obtain};
+use crate::support::{Answer, Ask, SECOND};
 
 /// The number of caches: one, and those that it is narrowed to.
 pub(crate) const CACHES: usize = 3;
@@ -60,25 +53,25 @@ pub(crate) struct World {
     pub(crate) unit: Duration,
     /// Whether one thread runs everything. Only then does the order of events say what a cache knows.
     pub(crate) is_exact: bool,
-    lifetime: Duration,
+    pub(super) lifetime: Duration,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct State {
-    caches: [Cache; CACHES],
-    credentials_version: u64,
-    asked: u64,
-    issued: u64,
+pub(super) struct State {
+    pub(super) caches: [Cache; CACHES],
+    pub(super) credentials_version: u64,
+    pub(super) asked: u64,
+    pub(super) issued: u64,
     /// How many resets have begun, and how many of them have ended.
-    resets: [u64; 2],
-    shutdowns: u64,
+    pub(super) resets: [u64; 2],
+    pub(super) shutdowns: u64,
     /// How often each runtime was stopped.
-    stops: HashMap<runtime::Id, u64>,
-    held: Vec<Held>,
+    pub(super) stops: HashMap<runtime::Id, u64>,
+    pub(super) held: Vec<Held>,
     /// The rules that were broken, each with an example.
-    broken: BTreeMap<&'static str, String>,
-    seen: BTreeSet<Event>,
+    pub(super) broken: BTreeMap<&'static str, String>,
+    pub(super) seen: BTreeSet<Event>,
 }
 
 /// What came out of a scenario.
@@ -102,49 +95,49 @@ pub(crate) enum Event {
 
 /// What is known of one cache. Tokens are numbered in the order in which they are issued, over all caches.
 #[derive(Default)]
-struct Cache {
-    issuer: Issuer,
-    in_progress: Vec<InProgress>,
-    last_asked: u64,
-    resets: [u64; 2],
-    newest: Option<Newest>,
+pub(super) struct Cache {
+    pub(super) issuer: Issuer,
+    pub(super) in_progress: Vec<InProgress>,
+    pub(super) last_asked: u64,
+    pub(super) resets: [u64; 2],
+    pub(super) newest: Option<Newest>,
     /// The newest token that a request carried.
-    carried: u64,
+    pub(super) carried: u64,
     /// The newest token that was forgotten by a reset or a revocation.
-    forgotten: u64,
+    pub(super) forgotten: u64,
     /// The newest token that was rejected.
-    rejected: u64,
+    pub(super) rejected: u64,
     /// The API rejects tokens up to this one.
-    revoked: u64,
+    pub(super) revoked: u64,
     /// Tokens that came too late: after a reset, or after a newer token request had begun.
-    void: BTreeSet<u64>,
+    pub(super) void: BTreeSet<u64>,
     /// The version of the credentials that the last token request succeeded with.
-    works_with: Option<u64>,
+    pub(super) works_with: Option<u64>,
 }
 
-struct InProgress {
-    number: u64,
-    runtime: runtime::Id,
-    is_stalled: bool,
+pub(super) struct InProgress {
+    pub(super) number: u64,
+    pub(super) runtime: runtime::Id,
+    pub(super) is_stalled: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Newest {
-    number: u64,
-    stale_at: Instant,
-    expires_at: Instant,
+pub(super) struct Newest {
+    pub(super) number: u64,
+    pub(super) stale_at: Instant,
+    pub(super) expires_at: Instant,
 }
 
 /// Caches that must not ask the issuer, because of an earlier failure.
-struct Held {
-    who: Who,
-    until: Instant,
+pub(super) struct Held {
+    pub(super) who: Who,
+    pub(super) until: Instant,
     /// The refused credentials, after a refusal.
-    version: Option<u64>,
+    pub(super) version: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub(super) enum Who {
     Cache(usize),
     /// All caches of the client.
     Client,
@@ -177,20 +170,6 @@ impl Default for Issuer {
 impl World {
     pub(crate) fn new(unit: Duration, is_exact: bool, lifetime: u32) -> Self {
         Self { unit, is_exact, lifetime: unit * lifetime, state: Arc::default() }
-    }
-
-    /// Returns a cache with one wait of at most 40 units after a failure or a rejection.
-    pub(crate) fn cache(&self) -> TokenCache {
-        let unit = self.unit;
-        TokenCache::builder(Source { world: self.clone(), cache: 0 })
-            .renewal_deadline(self.deadline())
-            .stale_jitter(0.0)
-            .transient_backoff(Backoff::new(unit / 4, 30 * unit))
-            .unexplained_backoff(Backoff::new(5 * unit, 40 * unit))
-            .terminal_backoff(Backoff::new(10 * unit, 40 * unit))
-            .max_retry_after(30 * unit)
-            .rejection_budget(RejectionBudget::new(1, unit, 40 * unit).detect_revocation_after(unit))
-            .build()
     }
 
     /// Returns how long the renewals of such a cache may take.
@@ -357,40 +336,19 @@ impl World {
         StatusCode::UNAUTHORIZED
     }
 
-    /// Notes that a cache asks the issuer, and checks that it may.
-    fn ask(&self, cache: usize) -> Asked {
-        let (mut state, now) = (self.state(), Instant::now());
-        state.asked += 1;
-        let (number, version, resets) = (state.asked, state.credentials_version, state.resets[0]);
-        let known = &mut state.caches[cache];
-        let is_alone = known.in_progress.iter().all(|other| other.is_stalled);
-        let slack = 2 * self.unit;
-        let is_needed = known.newest.is_none_or(|newest| {
-            newest.number <= known.rejected.max(known.forgotten) || now + slack >= newest.stale_at
-        });
-        known.in_progress.push(InProgress { number, runtime: Handle::current().id(), is_stalled: false });
-        known.last_asked = number;
-        let (issuer, own_resets, works) = (known.issuer, known.resets[0], known.works_with == Some(version));
-        let is_held = state.held.iter().any(|held| held.holds_back(cache, works, version, now));
-        state.check("one token request at a time", is_alone, &cache);
-        state.check("no token request without need", is_needed || !self.is_exact, &cache);
-        state.check("no token request during the wait after a failure", !is_held || !self.is_exact, &cache);
-        Asked { world: self.clone(), cache, number, version, began: now, resets: [resets, own_resets], issuer }
-    }
-
     /// Returns the token that a request need not wait for, unless it is about to expire.
     fn usable(&self, cache: &Cache, now: Instant) -> Option<u64> {
         let newest = cache.newest.filter(|newest| self.is_exact && newest.number > cache.forgotten)?;
         (now + 2 * self.unit < newest.expires_at).then_some(newest.number)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 }
 
 impl State {
-    fn check(&mut self, rule: &'static str, holds: bool, details: &dyn Debug) {
+    pub(super) fn check(&mut self, rule: &'static str, holds: bool, details: &dyn Debug) {
         if !holds {
             self.broken.entry(rule).or_insert_with(|| format!("{details:?}"));
         }
@@ -398,7 +356,7 @@ impl State {
 }
 
 impl Held {
-    fn holds_back(&self, cache: usize, works: bool, version: u64, now: Instant) -> bool {
+    pub(super) fn holds_back(&self, cache: usize, works: bool, version: u64, now: Instant) -> bool {
         let applies = match self.who {
             Who::Cache(held) => held == cache,
             Who::Client => true,
@@ -409,7 +367,7 @@ impl Held {
 }
 
 /// Tells which cache a token is for, and its number.
-fn parse(token: &str) -> (usize, u64) {
+pub(super) fn parse(token: &str) -> (usize, u64) {
     let (cache, number) = token.split_once('.').unwrap();
     (cache.parse().unwrap(), number.parse().unwrap())
 }
@@ -421,152 +379,4 @@ fn all_or(one: Option<usize>) -> std::ops::Range<usize> {
 /// Returns the narrowing to each cache but the first.
 pub(crate) fn narrowing(cache: usize) -> Narrowing {
     Narrowing::new().with_scope(&cache.to_string()).unwrap()
-}
-
-struct Source {
-    world: World,
-    cache: usize,
-}
-
-impl TokenSource for Source {
-    async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
-        let asked = self.world.ask(self.cache);
-        sleep(self.world.unit * asked.issuer.after / 10).await;
-        match asked.issuer.reply {
-            Reply::Token => Ok(asked.succeed()),
-            Reply::Panic => {
-                drop(asked.fail(Reply::Panic));
-                // It prints nothing, unlike `panic!`.
-                resume_unwind(Box::new("scripted"))
-            }
-            Reply::Silence => std::future::pending().await,
-            reply => Err(asked.fail(reply)),
-        }
-    }
-
-    fn credentials_version(&self) -> u64 {
-        self.world.state().credentials_version
-    }
-
-    fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
-        let cache = to.scope()?.parse().unwrap();
-        Some(Self { world: self.world.clone(), cache }.boxed())
-    }
-
-    async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
-        let (cache, number) = parse(token.secret());
-        let issuer = {
-            let known = &mut self.world.state().caches[cache];
-            known.forgotten = known.forgotten.max(number);
-            known.revoked = known.revoked.max(number);
-            known.issuer
-        };
-        sleep(self.world.unit * issuer.after / 10).await;
-        match issuer.reply {
-            Reply::Silence => std::future::pending().await,
-            Reply::Token => Ok(()),
-            _ => Err(Error::transient("no")),
-        }
-    }
-}
-
-/// A token request in progress.
-struct Asked {
-    world: World,
-    cache: usize,
-    number: u64,
-    version: u64,
-    began: Instant,
-    /// How many resets had begun, of all caches and of this one.
-    resets: [u64; 2],
-    issuer: Issuer,
-}
-
-impl Asked {
-    fn succeed(&self) -> AccessToken {
-        let (mut state, now) = (self.world.state(), Instant::now());
-        state.issued += 1;
-        let number = state.issued;
-        let lifetime = self.world.lifetime;
-        match self.standing(&state) {
-            // The cache decides when it comes to it, and nobody can see that.
-            None => {}
-            Some(false) => {
-                state.seen.insert(Event::Void);
-                state.caches[self.cache].void.insert(number);
-            }
-            Some(true) => {
-                let known = &mut state.caches[self.cache];
-                let (stale_at, expires_at) = (now + lifetime * 3 / 4, now + lifetime * 9 / 10);
-                known.newest = Some(Newest { number, stale_at, expires_at });
-                let worked = known.works_with.replace(self.version) == Some(self.version);
-                state.held.retain(|held| match held.who {
-                    Who::Cache(held) => held != self.cache,
-                    Who::Client => false,
-                    Who::Credentials => worked,
-                });
-            }
-        }
-        AccessToken::new(format!("{}.{number}", self.cache)).unwrap().with_expires_in(lifetime)
-    }
-
-    fn fail(&self, reply: Reply) -> Error {
-        let (mut state, now, unit) = (self.world.state(), Instant::now(), self.world.unit);
-        let (error, shared, wait, is_refusal) = match reply {
-            Reply::Down | Reply::Panic => (Error::transient("refused"), None, unit / 4, false),
-            Reply::Busy => (REFUSALS[3].clone().with_retry_after(20 * unit), None, 20 * unit, false),
-            Reply::InvalidGrant => (REFUSALS[0].clone(), Some(Who::Credentials), 10 * unit, true),
-            Reply::InvalidClient => (REFUSALS[1].clone(), Some(Who::Client), 10 * unit, true),
-            Reply::Forbidden => (REFUSALS[2].clone(), None, 5 * unit, true),
-            Reply::Token | Reply::Silence => unreachable!("these do not fail"),
-        };
-        if self.standing(&state) == Some(true) {
-            let version = is_refusal.then_some(self.version);
-            if is_refusal {
-                state.caches[self.cache].works_with = None;
-            }
-            // If it takes long, another cache tries the credentials, and what counts is its outcome.
-            let was_fast = now - self.began < self.world.deadline() / 2;
-            let shared = shared.filter(|_| was_fast && state.resets[1] == self.resets[0]);
-            for who in shared.into_iter().chain([Who::Cache(self.cache)]) {
-                state.held.push(Held { who, until: now + wait, version });
-            }
-        }
-        error
-    }
-
-    /// Returns whether what it brings counts, if that can be known.
-    fn standing(&self, state: &State) -> Option<bool> {
-        let known = &state.caches[self.cache];
-        let is_stalled = known.in_progress.iter().any(|one| one.number == self.number && one.is_stalled);
-        if known.last_asked != self.number || known.resets[1] > self.resets[1] {
-            Some(false)
-        } else {
-            (self.world.is_exact && !is_stalled).then_some(true)
-        }
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.world.state().caches[self.cache].in_progress.retain(|one| one.number != self.number);
-    }
-}
-
-/// Errors that only a grant can make: of a refused password, a refused client, and two without a reason.
-static REFUSALS: LazyLock<[Error; 4]> = LazyLock::new(|| {
-    let answers = [(400, r#"{"error":"invalid_grant"}"#), (401, r#"{"error":"invalid_client"}"#), (403, ""), (429, "")];
-    answers.map(|(status, body)| {
-        let http = service_fn(move |_: Ask| async move {
-            let answer = Response::builder().status(status).header("content-type", "application/json");
-            Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?)
-        });
-        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(obtain(&grant(http))).unwrap_err()
-    })
-});
-
-/// Makes the errors, outside of any runtime.
-pub(crate) fn prepare() {
-    LazyLock::force(&REFUSALS);
 }
