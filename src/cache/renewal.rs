@@ -111,8 +111,8 @@ impl CacheCore {
         let mut context = RenewalContext { credentials_version: self.credentials_version(), trial: None };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
             context = self.admitted().await.map_err(Some)?;
-            // A reset may have come during the wait. The next renewal then asks, with the credentials from after the reset.
-            if !self.flight.counts(&leader) {
+            // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
+            if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
             Ok(self.source.obtain(reason).await)
@@ -178,9 +178,11 @@ impl CacheCore {
     }
 
     /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile. Without an
-    /// error, the renewal no longer counts.
+    /// error, the renewal is not wanted any more.
     fn not_asked(&self, leader: Leader<Renewed>, refused: Option<&Error>) {
-        let Some(error) = refused else { return tracing::debug!("no token requested, because of a reset") };
+        let Some(error) = refused else {
+            return tracing::debug!("no token requested, because of a reset or a newer request");
+        };
         self.complete(leader, |state| {
             state.keep_rejected();
             Err(error.clone())

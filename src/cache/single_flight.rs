@@ -88,9 +88,11 @@ impl<S, T: Clone> SingleFlight<S, T> {
         (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
-    /// Returns whether what the leader brings will change the state, unless something else begins meanwhile.
-    pub(crate) fn counts(&self, leader: &Leader<T>) -> bool {
-        leader.number == self.lock().counts
+    /// Returns whether the leader's flight counts and was not abandoned.
+    pub(crate) fn is_wanted(&self, leader: &Leader<T>) -> bool {
+        let locked = self.lock();
+        let is_leaders = |receiver: &watch::Receiver<_>| receiver.same_channel(&leader.sender.subscribe());
+        leader.number == locked.counts && locked.in_progress.as_ref().is_some_and(is_leaders)
     }
 
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
@@ -211,6 +213,21 @@ mod tests {
             assert_eq!(counted, !another_begins);
             assert_eq!(flight.look(|state, _| *state), if another_begins { 2 } else { 1 });
             assert_eq!(first.wait().await.is_some(), counted, "otherwise it joins again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flight_is_wanted_until_it_is_abandoned_or_superseded() {
+        for abandons in [false, true] {
+            let flight = SingleFlight::new(0);
+            let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+            assert!(flight.is_wanted(&leader));
+            if abandons {
+                flight.abandon(&first, |_| {});
+            } else {
+                flight.supersede(|_| {});
+            }
+            assert!(!flight.is_wanted(&leader));
         }
     }
 

@@ -200,6 +200,26 @@ async fn a_renewal_that_waits_during_a_reset_does_not_ask_the_issuer() {
     assert_eq!(source.asked.load(Relaxed), 3, "one before the reset, and each cache after it");
 }
 
+/// It waits for another cache's first try of the credentials, in a runtime that then is not driven.
+#[test]
+fn a_renewal_that_was_abandoned_while_it_waited_does_not_ask_the_issuer() {
+    let (cache, source) = asks("right");
+    let narrowed = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (idle, driven) = (runtime(false), runtime(true));
+    driven.block_on(async {
+        assert!(cache.clone().token().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    });
+    idle.block_on(async {
+        assert!(narrowed.clone().token().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    });
+    assert!(driven.block_on(narrowed.token()).unwrap_err().is_timeout());
+    drive(&idle);
+    assert_eq!(source.asked.load(Relaxed), 1, "that of the other cache");
+    assert_eq!(driven.block_on(narrowed.token()).unwrap().secret(), "right");
+}
+
 /// It waits for another cache's try of the old ones, so they change before they are sent.
 #[tokio::test(start_paused = true)]
 async fn credentials_that_change_while_a_renewal_waits_are_tried_once() {

@@ -291,7 +291,8 @@ impl World {
             }
         }
         // It waits at most twice. A reset or a shutdown during a wait has it wait for the next renewal.
-        let again = u32::try_from(state.resets[1] - ticket.resets + state.shutdowns - ticket.shutdowns).unwrap();
+        let again =
+            u32::try_from(state.resets[1].saturating_sub(ticket.resets) + state.shutdowns - ticket.shutdowns).unwrap();
         let limit = 2 * self.wait() + again * self.wait() + 6 * self.unit;
         let took = now - ticket.began;
         let was_driven = state.stops.get(&ticket.runtime).copied().unwrap_or(0) == ticket.stops;
