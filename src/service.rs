@@ -18,6 +18,7 @@ use crate::{
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     inner_service::{CloneableService, ResponseBody},
     per_core::CachePadded,
+    recursion::Renewing,
     replay::{CloneBody, Replay},
 };
 
@@ -106,7 +107,7 @@ where
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
-            None => match core.lookup_under_lock() {
+            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_under_lock()) {
                 Ok(Lookup::Hit(served)) => served,
                 Ok(Lookup::Wait(pending)) => {
                     // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the

@@ -22,6 +22,8 @@ mod import_graph;
 mod imports;
 #[path = "api/judging.rs"]
 mod judging;
+#[path = "api/liveness.rs"]
+mod liveness;
 #[path = "api/metadata.rs"]
 mod metadata;
 #[path = "api/middleware.rs"]

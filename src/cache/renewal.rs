@@ -104,23 +104,25 @@ impl CacheCore {
     }
 
     async fn renew(self: Arc<Self>, leader: Leader<Renewed>) {
-        let credentials_version = self.credentials_version();
         let reason = self.flight.look(|state, _| state.reason());
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let mut trial = None;
+        let mut context = RenewalContext { credentials_version: self.credentials_version(), trial: None };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
-            trial = self.admitted(credentials_version).await?;
+            context = self.admitted().await.map_err(Some)?;
+            // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
+            if !self.flight.is_wanted(&leader) {
+                return Err(None);
+            }
             Ok(self.ask(&leader, reason).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
-            Ok(Some(Err(refused))) => return self.not_asked(leader, &refused),
+            Ok(Some(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
             Ok(None) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        let context = RenewalContext { credentials_version, trial };
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
@@ -148,18 +150,23 @@ impl CacheCore {
             }
             tracing::debug!(%error, ?wait, "token request failed, trying again");
             timer::sleep(wait).await;
+            if !self.flight.is_awaited(leader) {
+                return Err(error);
+            }
         }
         self.source.obtain(reason).await
     }
 
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
-    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries.
+    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries. The version of
+    /// the credentials is read when the wait is over, because they may change during it.
     ///
     /// # Errors
     /// When the client or the credentials were refused, maybe during the wait.
-    async fn admitted(&self, credentials_version: u64) -> Result<Option<Leader<()>>, Error> {
+    async fn admitted(&self) -> Result<RenewalContext, Error> {
         let patience = self.settings.renewal_deadline.mul_f64(0.75);
         loop {
+            let credentials_version = self.credentials_version();
             let works = self.flight.look(|state, _| state.works_with(credentials_version));
             let (admission, joined) = self.family.join(|shared, trying| {
                 let admission = shared.admit(works, trying, credentials_version, Instant::now());
@@ -175,8 +182,10 @@ impl CacheCore {
                         self.family.abandon(&waiter, |_| {});
                     }
                 }
-                (_, Some(Joined::Leading(_, leader))) => return Ok(Some(leader)),
-                (_, _) => return Ok(None),
+                (_, Some(Joined::Leading(_, trial))) => {
+                    return Ok(RenewalContext { credentials_version, trial: Some(trial) });
+                }
+                (_, _) => return Ok(RenewalContext { credentials_version, trial: None }),
             }
         }
     }
@@ -194,8 +203,12 @@ impl CacheCore {
         })
     }
 
-    /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile.
-    fn not_asked(&self, leader: Leader<Renewed>, error: &Error) {
+    /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile. Without an
+    /// error, the renewal is not wanted any more.
+    fn not_asked(&self, leader: Leader<Renewed>, refused: Option<&Error>) {
+        let Some(error) = refused else {
+            return tracing::debug!("no token requested, because of a reset or a newer request");
+        };
         self.complete(leader, |state| {
             state.keep_rejected();
             Err(error.clone())

@@ -115,11 +115,17 @@ impl<S: Clone, T> SingleFlight<S, T> {
         (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
-    /// Returns whether a flight counts, and somebody waits for what it brings.
-    pub(crate) fn is_awaited(&self, leader: &Leader<T>) -> bool {
+    /// Returns whether the leader's flight counts and was not abandoned.
+    pub(crate) fn is_wanted(&self, leader: &Leader<T>) -> bool {
         let Held { locked, .. } = &self.lock();
-        // One receiver is the lock's own.
-        leader.number == locked.counts && leader.sender.receiver_count() > usize::from(locked.in_progress.is_some())
+        let is_leaders = |receiver: &watch::Receiver<_>| receiver.same_channel(&leader.sender.subscribe());
+        leader.number == locked.counts && locked.in_progress.as_ref().is_some_and(is_leaders)
+    }
+
+    /// Returns whether the leader's flight is [wanted](Self::is_wanted), and somebody waits for what it brings.
+    pub(crate) fn is_awaited(&self, leader: &Leader<T>) -> bool {
+        // One receiver is the one of the flight in progress.
+        self.is_wanted(leader) && leader.sender.receiver_count() > 1
     }
 
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
@@ -264,6 +270,32 @@ mod tests {
             assert_eq!(flight.look(|state, _| *state), if another_begins { 2 } else { 1 });
             assert_eq!(first.wait().await.is_some(), counted, "otherwise it joins again");
         }
+    }
+
+    #[tokio::test]
+    async fn a_flight_is_wanted_until_it_is_abandoned_or_superseded() {
+        for abandons in [false, true] {
+            let flight = SingleFlight::new(0);
+            let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+            assert!(flight.is_wanted(&leader));
+            if abandons {
+                flight.abandon(&first, |_| {});
+            } else {
+                flight.supersede(|_| {});
+            }
+            assert!(!flight.is_wanted(&leader) && !flight.is_awaited(&leader));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flight_is_awaited_while_a_waiter_lives() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+        assert!(flight.is_awaited(&leader));
+        drop(first);
+        assert!(!flight.is_awaited(&leader) && flight.is_wanted(&leader));
+        let Joined::Waiting(_second) = join(&flight) else { panic!("it is still in progress") };
+        assert!(flight.is_awaited(&leader));
     }
 
     #[tokio::test]
