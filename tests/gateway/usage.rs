@@ -33,6 +33,8 @@ async fn a_wrong_command_line_is_reported_without_its_values() {
         (&[&upstream[..], &GRANT, &["--no-auth"]].concat(), "of no use with --no-auth"),
         (&[&upstream[..], &GRANT, &["--listen", "s3cret"]].concat(), "--listen must be an address"),
         (&[&upstream[..], &GRANT, &["--timeout", "0"]].concat(), "--timeout must be a number of seconds"),
+        (&[&upstream[..], &GRANT, &["--forwarded", "s3cret"]].concat(), "--forwarded must be x-forwarded, forwarded"),
+        (&[&upstream[..], &GRANT, &["--trust-forwarded"]].concat(), "--trust-forwarded is of no use alone"),
         (&["--no-auth", "--upstream", "http://api.test"], "plain http"),
         (&["--no-auth", "--upstream", "https://me:s3cret@api.test"], "has a user in it"),
         (&[&upstream[..], &["--token-url", "http://auth.test/token", "--client-id", "c"]].concat(), "https"),
