@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{CONTENT_LOCATION, FORWARDED, HOST, LOCATION},
+    uri::Authority,
 };
 
 use crate::{
@@ -59,10 +60,9 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads the host of a request before the gateway changes its headers.
-    pub fn new(peer: IpAddr, target: &Uri, headers: &HeaderMap) -> Self {
+    fn new(peer: IpAddr, target: &Uri, headers: &HeaderMap) -> Self {
         // The host of the target precedes `Host` (RFC 9112 §3.2.2). HTTP/2 has it there.
-        let in_target = target.authority().map(|authority| authority.as_str());
+        let in_target = target.authority().map(Authority::as_str);
         let host = in_target.or_else(|| headers.get(HOST)?.to_str().ok());
         // Without a user.
         let host = host.and_then(|host| host.rsplit('@').next()).filter(|host| !host.is_empty());
@@ -90,8 +90,16 @@ impl Addresses {
         Ok(Self { form, trust, rewrite_location })
     }
 
+    /// Reads who asks, before the gateway changes the headers. The host is read only if an option needs it.
+    pub fn asked(self, peer: IpAddr, target: &Uri, headers: &HeaderMap) -> Asked {
+        if self.form.is_none() && !self.rewrite_location {
+            return Asked { peer, host: None };
+        }
+        Asked::new(peer, target, headers)
+    }
+
     /// Returns the URL at which the user sees the gateway, without a path. Returns `None` if it is not needed.
-    pub fn seen_url(&self, asked: &Asked, headers: &HeaderMap) -> Option<String> {
+    pub fn seen_url(self, asked: &Asked, headers: &HeaderMap) -> Option<String> {
         if !self.rewrite_location {
             return None;
         }
@@ -104,7 +112,7 @@ impl Addresses {
     }
 
     /// Tells the upstream who asked.
-    pub fn prepare_request(&self, headers: &mut HeaderMap, asked: &Asked) {
+    pub fn prepare_request(self, headers: &mut HeaderMap, asked: &Asked) {
         let Some(form) = self.form else { return };
         if !self.trust || !form.x_forwarded && !form.forwarded {
             for name in [X_FOR, X_HOST, X_PROTO, FORWARDED].iter().chain(&OTHERS) {

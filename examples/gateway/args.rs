@@ -35,6 +35,7 @@ A request is sent once more if the upstream has certainly not processed it, or i
 from an earlier request, closed before an answer.
 A POST to /reset at the --admin address, or SIGHUP, forgets the token and all failures, and gets a new token at once. Use it
 when the authorization server was wrong and is right again.
+Token requests use the proxy that HTTPS_PROXY and NO_PROXY name; requests to the upstream do not.
 The gateway does not authenticate its users: everybody who can reach it uses its token. Secret files are read for each token
 request, so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard
 output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.

@@ -69,7 +69,7 @@ impl Proxy {
 
     pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let mut in_flight = self.counters.start();
-        let asked = Asked::new(peer, request.uri(), request.headers());
+        let asked = self.addresses.asked(peer, request.uri(), request.headers());
         let seen_url = self.addresses.seen_url(&asked, request.headers());
         let (start, method) = (Instant::now(), request.method().clone());
         let response = match self.forward(request, &asked).await {

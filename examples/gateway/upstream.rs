@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{TryFutureExt, future::MapOk};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -41,14 +42,20 @@ pub struct Https(Arc<Client<HttpsConnector<Connector<HttpConnector>>, ReplayBody
 impl Service<Request<ReplayBody<Upload>>> for Https {
     type Response = Response<Incoming>;
     type Error = Error;
-    type Future = ResponseFuture;
+    type Future = MapOk<ResponseFuture, fn(Response<Incoming>) -> Response<Incoming>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> ResponseFuture {
-        self.0.request(request)
+    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> Self::Future {
+        self.0.request(request).map_ok(|response| {
+            // From now on, the connection is one that was kept.
+            if let Some(used) = response.extensions().get::<Used>() {
+                used.set();
+            }
+            response
+        })
     }
 }
 
@@ -101,14 +108,10 @@ impl Upstream {
 
     async fn send_once(&self, request: Request<Upload>) -> Result<Response<Incoming>, BoxError> {
         let request = request.map(ReplayBody::new);
-        let response = match self {
-            Self::Bearer(service) => service.clone().ready().await?.call(request).await?,
-            Self::Bare(Https(client)) => client.request(request).await?,
-        };
-        if let Some(used) = response.extensions().get::<Used>() {
-            used.set();
+        match self {
+            Self::Bearer(service) => service.clone().ready().await?.call(request).await,
+            Self::Bare(service) => Ok(service.clone().call(request).await?),
         }
-        Ok(response)
     }
 }
 

@@ -137,12 +137,12 @@ fn builder() -> HttpClientBuilder {
 
 /// Returns an error's text with those of its causes.
 fn chain(error: &Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
+    let (mut texts, mut cause) = (vec![error.to_string()], error.source());
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        texts.push(error.to_string());
         cause = error.source();
     }
-    text
+    texts.join(": ")
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ fn a_proxy_url_that_cannot_be_used_is_an_error_without_the_url() {
 #[tokio::test]
 #[ignore = "the tests below start it"]
 async fn asks_for_a_token() {
-    let url = env::var("TEST_TOKEN_URL").unwrap();
+    let Ok(url) = env::var("TEST_TOKEN_URL") else { return };
     let http = if env::var_os("TEST_NO_PROXY").is_some() { builder().no_proxy() } else { builder() };
     let _ = obtain(&url, http).await;
 }
@@ -279,10 +279,10 @@ fn a_certificate_that_cannot_be_used_is_an_error_when_the_client_is_built() {
 async fn a_response_with_900_fields_in_64_kib_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
-    let fields: String = (0..900).map(|number| format!("x-{number:03}: {}\r\n", "x".repeat(64))).collect();
+    let fields: Vec<_> = (0..900).map(|number| format!("x-{number:03}: {}\r\n", "x".repeat(64))).collect();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        answer(&mut stream, &fields, &Heads::default()).await;
+        answer(&mut stream, &fields.concat(), &Heads::default()).await;
     });
     obtain(&url, builder()).await.unwrap();
 }

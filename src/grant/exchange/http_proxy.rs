@@ -38,8 +38,8 @@ impl ProxyRules {
             ProxySetting::Environment => Matcher::from_env(),
             ProxySetting::Url(url) => {
                 let matcher = Matcher::builder().all(url.expose().to_owned()).build();
-                let usable = matcher.intercept(&Uri::from_static("https://auth.example.org/")).map(supported);
-                if !matches!(usable, Some(Ok(_))) {
+                let usable = matcher.intercept(&Uri::from_static("https://auth.example.org/"));
+                if usable.is_none_or(|proxy| supported(&proxy).is_err()) {
                     return Err(Error::config(
                         "the proxy's URL cannot be used: give an http or https URL, such as \
                          http://proxy.example.org:3128",
@@ -59,11 +59,11 @@ impl ProxyRules {
     pub(crate) fn proxy_for(&self, url: &Uri) -> io::Result<Option<Proxy>> {
         let is_direct = !self.loopback && url.host().is_some_and(is_loopback);
         let intercept = if is_direct { None } else { self.matcher.intercept(url) };
-        intercept.map(supported).transpose()
+        intercept.as_ref().map(supported).transpose()
     }
 }
 
-fn supported(proxy: Intercept) -> io::Result<Proxy> {
+fn supported(proxy: &Intercept) -> io::Result<Proxy> {
     if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
         return Err(io::Error::other(
             "the environment names a SOCKS proxy, which this client does not support: set HTTPS_PROXY to an http or https \

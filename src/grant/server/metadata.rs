@@ -53,13 +53,16 @@ struct ServerMetadata {
     token_endpoint: Url,
     revocation_endpoint: Option<Url>,
     /// The token and revocation endpoints for clients that authenticate by TLS, where they differ (RFC 8705 §5).
-    aliases: Result<(Option<Url>, Option<Url>), Error>,
+    aliases: Result<AliasUrls, Error>,
     document: MetadataDocument,
     /// What an absent list of authentication methods means.
     default_method: Option<&'static str>,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
     is_found_by_https: bool,
 }
+
+/// The token and the revocation endpoint.
+type AliasUrls = (Option<Url>, Option<Url>);
 
 /// The members of the document that are used. Others are ignored.
 #[derive(Default, Deserialize)]
@@ -212,7 +215,7 @@ impl Metadata {
         Self(self.0, Transport::MutualTls)
     }
 
-    fn aliases(&self) -> Result<Option<&(Option<Url>, Option<Url>)>, Error> {
+    fn aliases(&self) -> Result<Option<&AliasUrls>, Error> {
         if self.1 == Transport::Tls {
             return Ok(None);
         }
