@@ -292,10 +292,11 @@ impl World {
                 state.check("no request fails while there is a token that has not expired", usable.is_none(), &error);
             }
         }
-        // It waits at most twice. A reset or a shutdown during a wait has it wait for the next renewal.
-        let again =
-            u32::try_from(state.resets[1].saturating_sub(ticket.resets) + state.shutdowns - ticket.shutdowns).unwrap();
-        let limit = 2 * self.wait() + again * self.wait() + 6 * self.unit;
+        // It waits at most twice. A reset or a shutdown during a wait has it wait for the next renewal. When it began, a
+        // renewal from before an earlier reset may not have ended yet.
+        let resets = state.resets[1].saturating_sub(ticket.resets) + u64::from(ticket.resets > 0);
+        let waits = 2 + u32::try_from(resets + state.shutdowns - ticket.shutdowns).unwrap();
+        let limit = waits * self.wait() + 6 * self.unit;
         let took = now - ticket.began;
         let was_driven = state.stops.get(&ticket.runtime).copied().unwrap_or(0) == ticket.stops;
         let is_late = self.is_exact && was_driven && took > limit;
