@@ -115,7 +115,7 @@ impl CacheCore {
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
-            Ok(self.ask(&leader, reason).await)
+            Ok(self.ask(&leader, context.credentials_version, reason).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
@@ -133,7 +133,7 @@ impl CacheCore {
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
     /// before has failed too: then this is an outage, and the waiting requests learn it at once.
-    async fn ask(&self, leader: &Leader<Renewed>, reason: Reason) -> Renewed {
+    async fn ask(&self, leader: &Leader<Renewed>, credentials_version: u64, reason: Reason) -> Renewed {
         let ends = Instant::now().checked_add(self.settings.renewal_deadline);
         let is_outage = self.flight.look(|state, _| state.is_failing());
         let waits = if is_outage { &[] } else { self.settings.retry_waits() };
@@ -145,16 +145,24 @@ impl CacheCore {
             // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
             let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_in().unwrap_or_default());
             let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
-            if is_too_long || !self.flight.is_awaited(leader) {
+            if is_too_long || !self.may_ask_again(leader, credentials_version) {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, "token request failed, trying again");
             timer::sleep(wait).await;
-            if !self.flight.is_awaited(leader) {
+            if !self.may_ask_again(leader, credentials_version) {
                 return Err(error);
             }
         }
         self.source.obtain(reason).await
+    }
+
+    /// Returns whether requests still wait for this renewal, and its credentials have neither changed nor been refused for
+    /// another cache.
+    fn may_ask_again(&self, leader: &Leader<Renewed>, credentials_version: u64) -> bool {
+        let works = self.flight.look(|state, _| state.works_with(credentials_version));
+        let refused = self.family.look(|shared, _| shared.backing_off(works, credentials_version, Instant::now()));
+        refused.is_none() && self.credentials_version() == credentials_version && self.flight.is_awaited(leader)
     }
 
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:

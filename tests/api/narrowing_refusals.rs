@@ -116,6 +116,22 @@ async fn ten_scopes_at_once_with_good_credentials_wait_for_the_first_and_no_more
     assert!(start.elapsed() < SECOND / 5, "{:?}", start.elapsed());
 }
 
+/// A renewal whose first attempt met an outage is tried again a moment later.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_refused_for_one_cache_are_not_tried_again_by_another() {
+    let (source, asked) = scripted(|n| match n {
+        1 => Ok(AccessToken::new("t")?.with_expires_in(HOUR)),
+        2 => Err(Error::transient("down")),
+        _ => Err(Error::terminal("a wrong password")),
+    });
+    let cache = TokenCache::new(source);
+    cache.token().await.unwrap();
+    let (first, second) = (cache.narrowed(&scope(0)).unwrap(), cache.narrowed(&scope(1)).unwrap());
+    let (first, second) = futures::join!(first.token(), second.token());
+    assert!(first.unwrap_err().is_transient() && second.unwrap_err().is_terminal());
+    assert_eq!(asked.load(SeqCst), 3);
+}
+
 /// Its runtime is not driven any more.
 #[test]
 fn a_try_of_the_credentials_that_nobody_drives_does_not_hold_back_the_others() {

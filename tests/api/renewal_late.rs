@@ -157,7 +157,11 @@ impl TokenSource for Asks {
         self.asked.fetch_add(1, Relaxed);
         let sent = *self.credentials.lock().unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if sent == "wrong" { Err(Error::terminal("wrong password")) } else { Ok(token(sent)) }
+        match sent {
+            "wrong" => Err(Error::terminal("wrong password")),
+            "down" => Err(Error::transient("connection refused")),
+            _ => Ok(token(sent)),
+        }
     }
 
     fn credentials_version(&self) -> u64 {
@@ -232,6 +236,22 @@ async fn credentials_that_change_while_a_renewal_waits_are_tried_once() {
     assert!(first.is_ok() && second.is_err());
     for _ in 0..10 {
         assert!(narrowed.token().await.unwrap_err().is_backing_off());
+    }
+    assert_eq!(source.asked.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_change_between_two_attempts_of_a_renewal_are_tried_once() {
+    let (cache, source) = asks("down");
+    let (result, ()) = futures::join!(cache.token(), async {
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        *source.credentials.lock().unwrap() = "wrong";
+    });
+    assert!(result.unwrap_err().is_transient());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(cache.token().await.unwrap_err().is_terminal());
+    for _ in 0..10 {
+        assert!(cache.token().await.unwrap_err().is_backing_off());
     }
     assert_eq!(source.asked.load(Relaxed), 2);
 }
