@@ -115,7 +115,7 @@ impl CacheCore {
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
-            Ok(self.ask(&leader, reason).await)
+            Ok(self.ask(&leader, reason, &context, began).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
@@ -132,9 +132,10 @@ impl CacheCore {
     }
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
-    /// before has failed too: then this is an outage, and the waiting requests learn it at once.
-    async fn ask(&self, leader: &Leader<Renewed>, reason: Reason) -> Renewed {
-        let ends = Instant::now().checked_add(self.settings.renewal_deadline);
+    /// before has failed too: then this is an outage, and the waiting requests learn it at once. The deadline counts from
+    /// `began`.
+    async fn ask(&self, leader: &Leader<Renewed>, reason: Reason, context: &RenewalContext, began: Instant) -> Renewed {
+        let ends = began.checked_add(self.settings.renewal_deadline);
         let is_outage = self.flight.look(|state, _| state.is_failing());
         let waits = if is_outage { &[] } else { self.settings.retry_waits() };
         for wait in waits {
@@ -143,18 +144,28 @@ impl CacheCore {
                 obtained => return obtained,
             };
             // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
-            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_in().unwrap_or_default());
+            let requested = error.retry_in().unwrap_or_default().min(self.settings.max_retry_after);
+            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(requested);
             let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
             if is_too_long || !self.flight.is_awaited(leader) {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, "token request failed, trying again");
             timer::sleep(wait).await;
-            if !self.flight.is_awaited(leader) {
+            if !self.flight.is_awaited(leader) || !self.is_still_admitted(context) {
                 return Err(error);
             }
         }
         self.source.obtain(reason).await
+    }
+
+    /// Returns whether a renewal may ask once more: its credentials have not changed, and have not been refused to another
+    /// cache meanwhile. New credentials must be [admitted](Self::admitted) first.
+    fn is_still_admitted(&self, context: &RenewalContext) -> bool {
+        let version = self.credentials_version();
+        let works = self.flight.look(|state, _| state.works_with(version));
+        let is_refused = self.family.look(|shared, _| shared.backing_off(works, version, Instant::now()).is_some());
+        version == context.credentials_version && !is_refused
     }
 
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
