@@ -189,6 +189,9 @@ where
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
+                    if token.generation() != this.first.generation {
+                        *this.why_same_token = None;
+                    }
                     attach_again(&mut request, this.config.own_header.as_ref(), &token);
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
