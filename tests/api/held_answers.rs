@@ -280,8 +280,9 @@ async fn an_answer_without_a_body_is_held_however_long_the_renewal_takes() {
     assert_eq!(api.requests(), 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_token_that_comes_before_a_late_second_attempt_is_sent_counts_as_new() {
+/// Sends a request whose token is rejected and cannot be renewed. Its second attempt has to wait for a place below the layer, and
+/// `meanwhile` something happens to the cache.
+async fn late_second_attempt(api: &Api, meanwhile: impl AsyncFnOnce(&TokenCache)) -> Result<Answer, BoxError> {
     let (source, _) = scripted(|n| async move {
         if n != 2 {
             return Ok(token(n));
@@ -290,20 +291,36 @@ async fn a_token_that_comes_before_a_late_second_attempt_is_sent_counts_as_new()
         down()
     });
     let cache = TokenCache::builder(source).renewal_retries(0).build();
-    let api = Api { length: LARGE, ..Api::default() };
     let limited = tower::limit::ConcurrencyLimit::new(api.service(), 1);
     let client = BearerAuthLayer::with_cache(cache.clone()).layer(limited.clone());
     get(&client, "/").await;
     let dead = tokio::spawn(client.oneshot(ask("/dead")));
     sleep(SECOND / 2).await;
-    // Takes the only place, so that the second attempt waits for it.
     let slow = tokio::spawn(limited.oneshot(ask("/slow")));
     sleep(MINUTE / 2).await;
-    assert!(cache.invalidate(&token(1)));
-    settled(&cache).await;
-    let answer = dead.await.unwrap().unwrap();
+    meanwhile(&cache).await;
+    let answer = dead.await.unwrap();
     slow.await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_before_a_late_second_attempt_is_sent_counts_as_new() {
+    let api = Api { length: LARGE, ..Api::default() };
+    let renew = async |cache: &TokenCache| {
+        assert!(cache.invalidate(&token(1)));
+        settled(cache).await;
+    };
+    let answer = late_second_attempt(&api, renew).await.unwrap();
     let outcome = outcome(&answer).unwrap();
     assert!(is_ok(&answer) && outcome.retried() && outcome.generation() == 2);
     assert!(outcome.not_retried().is_none(), "{:?}", outcome.not_retried());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_forgotten_before_a_late_second_attempt_is_sent_is_not_sent() {
+    let api = Api { length: LARGE, ..Api::default() };
+    let error = late_second_attempt(&api, async |cache| cache.reset()).await.unwrap_err();
+    assert!(error.downcast_ref::<Error>().is_some_and(Error::is_transient), "{error}");
+    assert_eq!(api.requests(), 3, "the first one, the rejected one, and the slow one");
 }
