@@ -132,11 +132,12 @@ impl CacheCore {
     }
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
-    /// before has failed too: then this is an outage, and the waiting requests learn it at once. The deadline counts from
+    /// before, of this or of a narrowed cache, has failed too: then this is an outage, and the waiting requests learn it at once. The deadline counts from
     /// `began`.
     async fn ask(&self, leader: &Leader<Renewed>, reason: Reason, context: &RenewalContext, began: Instant) -> Renewed {
         let ends = began.checked_add(self.settings.renewal_deadline);
-        let is_outage = self.flight.look(|state, _| state.is_failing());
+        let is_outage =
+            self.flight.look(|state, _| state.is_failing()) || self.family.look(|shared, _| shared.is_outage());
         let waits = if is_outage { &[] } else { self.settings.retry_waits() };
         for wait in waits {
             let error = match self.source.obtain(reason.clone()).await {

@@ -244,3 +244,16 @@ async fn a_retry_after_has_to_fit_what_the_wait_for_another_cache_left_of_the_de
     let error = second.unwrap_err();
     assert!(!error.is_timeout() && error.retry_in() == Some(5 * SECOND), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_one_narrowed_cache_has_met_costs_each_other_one_a_single_try() {
+    let issuer = issuer();
+    issuer.fail_until_cleared(Failure::Status(503));
+    let (cache, start) = (cache(&issuer), Instant::now());
+    let narrowed = (0..10).map(|n| cache.narrowed(&Narrowing::new().with_scope(&format!("s{n}")).unwrap()).unwrap());
+    for token in join_all(narrowed.map(|cache| async move { cache.token().await })).await {
+        assert_eq!(token.unwrap_err().status().unwrap(), 503);
+    }
+    assert!(start.elapsed() <= 2 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(issuer.counts().token_requests, 4 + 9);
+}
