@@ -16,6 +16,9 @@ mod grant;
 mod grants;
 #[path = "api/held_answers.rs"]
 mod held_answers;
+#[cfg(feature = "client")]
+#[path = "api/http_client.rs"]
+mod http_client;
 #[path = "api/import_graph.rs"]
 mod import_graph;
 #[path = "api/imports.rs"]

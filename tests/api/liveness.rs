@@ -49,6 +49,8 @@ struct Scenario {
     runtimes: usize,
     /// How long tokens live, in units.
     lifetime: u32,
+    /// How often a renewal that requests wait for is tried again.
+    retries: usize,
     operations: Vec<Operation>,
     /// Whether a reset ends the faults. Otherwise the waits after failures end by themselves.
     ends_with_reset: bool,
@@ -83,10 +85,11 @@ struct Call {
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
     let runtimes = prop_oneof![3 => Just(1), 2 => Just(2), 1 => Just(RUNTIMES)];
-    (runtimes, select(&[20, 200][..]), vec(operation(), 1..80), any::<bool>()).prop_map(
-        |(runtimes, lifetime, operations, ends_with_reset)| Scenario {
+    (runtimes, select(&[20, 200][..]), select(&[0, 3][..]), vec(operation(), 1..80), any::<bool>()).prop_map(
+        |(runtimes, lifetime, retries, operations, ends_with_reset)| Scenario {
             runtimes,
             lifetime,
+            retries,
             operations,
             ends_with_reset,
         },
@@ -152,7 +155,7 @@ struct Player<S> {
 fn play(scenario: &Scenario, stage: impl Stage, unit: Duration, is_exact: bool) -> Played {
     // It draws the jitter.
     fastrand::seed(7);
-    let world = World::new(unit, is_exact, scenario.lifetime);
+    let world = World::new(unit, is_exact, scenario.retries, scenario.lifetime);
     let cache = issuer::cache(&world);
     let narrowed = (1..CACHES).map(|n| cache.narrowed(&narrowing(n)).unwrap());
     let caches = [cache.clone()].into_iter().chain(narrowed).collect();

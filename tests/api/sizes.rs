@@ -83,6 +83,7 @@ async fn settings_and_lifetimes_may_be_as_long_as_a_duration() {
             .expired_before_expiry(MAX, share)
             .default_lifetime(MAX)
             .renewal_deadline(MAX)
+            .renewal_retries(0)
             .transient_backoff(Backoff::new(MAX, MAX).with_full_jitter())
             .unexplained_backoff(Backoff::new(MAX, MAX))
             .terminal_backoff(Backoff::new(MAX, MAX))
@@ -138,7 +139,8 @@ async fn an_issuer_may_answer_with_any_number() {
             let answer = http::Response::builder().status(503).header("retry-after", retry_after);
             Ok::<_, tower::BoxError>(answer.body(Full::<Bytes>::default())?)
         });
-        let cache = TokenCache::builder(crate::support::grant(busy)).max_retry_after(Duration::MAX).build();
+        let cache =
+            TokenCache::builder(crate::support::grant(busy)).max_retry_after(Duration::MAX).renewal_retries(0).build();
         let start = Instant::now();
         cache.token().await.unwrap_err();
         assert!(cache.token().await.unwrap_err().is_backing_off() && start.elapsed() < SECOND);

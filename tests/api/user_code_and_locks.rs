@@ -151,11 +151,12 @@ async fn replaces_an_error(next: Next, failure: fn(RunsOnDrop) -> Error) {
     let caches = Caches::default();
     let user_code = calls_into(&caches);
     let errors = user_code.clone();
-    let cache = TokenCache::new(Scripted::new(move |n| match next {
+    let source = Scripted::new(move |n| match next {
         _ if n == 1 => Err(failure(RunsOnDrop(errors.clone()))),
         Next::Failure => Err(Error::terminal("a plain one")),
         Next::Token | Next::Reset => Ok(token(n.into())),
-    }));
+    });
+    let cache = TokenCache::builder(source).renewal_retries(0).build();
     let narrowed = cache.narrowed(&Narrowing::new().with_scope("less").unwrap()).unwrap();
     assert!(caches.set(vec![cache.clone(), narrowed]).is_ok());
     drop(cache.token().await.unwrap_err());

@@ -38,6 +38,8 @@ async fn a_wrong_command_line_is_reported_without_its_values() {
         (&[&upstream[..], &GRANT, &["--reject-on", "403,s3cret"]].concat(), "--reject-on must be a list"),
         (&[&upstream[..], &GRANT, &["--reject-on", "200"]].concat(), "--reject-on must be a list"),
         (&["--no-auth", "--upstream", "https://api.test", "--reject-on", "403"], "of no use with --no-auth"),
+        (&[&upstream[..], &GRANT, &["--forwarded", "s3cret"]].concat(), "--forwarded must be x-forwarded, forwarded"),
+        (&[&upstream[..], &GRANT, &["--trust-forwarded"]].concat(), "--trust-forwarded is of no use alone"),
         (&["--no-auth", "--upstream", "http://api.test"], "plain http"),
         (&["--no-auth", "--upstream", "https://me:s3cret@api.test"], "has a user in it"),
         (&[&upstream[..], &["--token-url", "http://auth.test/token", "--client-id", "c"]].concat(), "https"),

@@ -33,6 +33,10 @@ enum Method {
     None {
         id: String,
     },
+    /// The certificate is the HTTP client's.
+    Tls {
+        id: String,
+    },
     Secret {
         id: String,
         secret: Secret,
@@ -86,6 +90,14 @@ impl ClientAuth {
         Self::with_secret(id, secret, SecretPlacement::Post)
     }
 
+    /// Uses `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the client authenticates by its certificate in the
+    /// TLS handshake, and only its id is in the body. The certificate is a setting of the HTTP client:
+    /// `HttpClient::builder().client_certificate(…)`. If the server's [metadata](Metadata) has other endpoints for such clients
+    /// (`mtls_endpoint_aliases`, RFC 8705 §5), these are used.
+    pub fn tls_client_auth(id: impl Into<String>) -> Self {
+        Self(Method::Tls { id: id.into() })
+    }
+
     /// Uses [`basic`](Self::basic), or [`post`](Self::post) if the server's [metadata](Metadata) lists only that.
     pub fn secret(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
         Self::with_secret(id, secret, SecretPlacement::BasicOrPost)
@@ -125,6 +137,11 @@ impl ClientAuth {
         Self(Method::Secret { id: id.into(), secret: secret.into(), placement })
     }
 
+    /// Returns whether the client's certificate authenticates it.
+    pub(crate) fn is_by_tls(&self) -> bool {
+        matches!(self.0, Method::Tls { .. })
+    }
+
     /// Adds the authentication to the form, or returns the header that carries it.
     pub(crate) async fn apply(
         &self,
@@ -132,7 +149,7 @@ impl ClientAuth {
         context: &RequestContext<'_>,
     ) -> Result<Option<AuthHeader>, Error> {
         match &self.0 {
-            Method::None { id } => form.append("client_id", id),
+            Method::None { id } | Method::Tls { id } => form.append("client_id", id),
             Method::Secret { id, secret, placement } => {
                 let secret = secret.read().await?;
                 if !placement.is_in_body(context.server) {
@@ -156,7 +173,10 @@ impl ClientAuth {
     /// Checks the setting before anything is sent.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.0 {
-            Method::None { id } | Method::Secret { id, .. } | Method::Assertion { id: Some(id), .. }
+            Method::None { id }
+            | Method::Tls { id }
+            | Method::Secret { id, .. }
+            | Method::Assertion { id: Some(id), .. }
                 if id.is_empty() =>
             {
                 Err(Error::config("the client id is empty: give the id under which the client is registered"))
@@ -174,6 +194,7 @@ impl ClientAuth {
         let names = match &self.0 {
             // Many servers do not list `none`, and no secret is lost if the server refuses it.
             Method::None { .. } => return Ok(()),
+            Method::Tls { .. } => &["tls_client_auth", "self_signed_tls_client_auth"],
             Method::Secret { placement, .. } => placement.methods(),
             Method::Assertion { assertion, .. } => assertion.methods(),
         };
@@ -190,7 +211,7 @@ impl ClientAuth {
     /// Returns a number that changes when the secret changes.
     pub(crate) fn version(&self) -> u64 {
         match &self.0 {
-            Method::None { .. } => 0,
+            Method::None { .. } | Method::Tls { .. } => 0,
             Method::Secret { secret, .. } => secret.version(),
             Method::Assertion { assertion, .. } => assertion.version(),
         }
@@ -219,6 +240,7 @@ impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Method::None { id } => f.debug_struct("None").field("id", id).finish(),
+            Method::Tls { id } => f.debug_struct("Tls").field("id", id).finish(),
             Method::Secret { id, secret, placement } => {
                 f.debug_struct("Secret").field("id", id).field("secret", secret).field("placement", placement).finish()
             }

@@ -39,11 +39,21 @@ const REGISTERED_METHODS: [&str; 7] = [
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Metadata(Arc<ServerMetadata>);
+pub struct Metadata(Arc<ServerMetadata>, Transport);
+
+/// How the client authenticates, as far as it decides about the endpoints.
+#[derive(Clone, Copy, PartialEq)]
+enum Transport {
+    Tls,
+    /// The client's certificate authenticates it (RFC 8705 §5).
+    MutualTls,
+}
 
 struct ServerMetadata {
     token_endpoint: Url,
     revocation_endpoint: Option<Url>,
+    /// The token and revocation endpoints for clients that authenticate by TLS, where they differ (RFC 8705 §5).
+    aliases: Result<AliasUrls, Error>,
     document: MetadataDocument,
     /// What an absent list of authentication methods means.
     default_method: Option<&'static str>,
@@ -53,12 +63,16 @@ struct ServerMetadata {
     is_found_by_https: bool,
 }
 
+/// The token and the revocation endpoint.
+type AliasUrls = (Option<Url>, Option<Url>);
+
 /// The members of the document that are used. Others are ignored.
 #[derive(Default, Deserialize)]
 pub(crate) struct MetadataDocument {
     pub(crate) issuer: Option<String>,
     token_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
+    mtls_endpoint_aliases: Option<serde_json::Value>,
     jwks_uri: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
@@ -67,17 +81,28 @@ pub(crate) struct MetadataDocument {
     scopes_supported: Vec<String>,
 }
 
+/// The endpoints in `mtls_endpoint_aliases` that are used.
+#[derive(Default, Deserialize)]
+struct Aliases {
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+}
+
 impl Metadata {
     /// Creates the metadata of a server of which only the token URL is known.
     pub(crate) fn from_token_url(token_endpoint: Url) -> Self {
-        Self(Arc::new(ServerMetadata {
-            is_found_by_https: token_endpoint.is_https(),
-            token_endpoint,
-            revocation_endpoint: None,
-            document: MetadataDocument::default(),
-            default_method: None,
-            is_discovered: false,
-        }))
+        Self(
+            Arc::new(ServerMetadata {
+                is_found_by_https: token_endpoint.is_https(),
+                token_endpoint,
+                revocation_endpoint: None,
+                aliases: Ok((None, None)),
+                document: MetadataDocument::default(),
+                default_method: None,
+                is_discovered: false,
+            }),
+            Transport::Tls,
+        )
     }
 
     /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
@@ -100,19 +125,29 @@ impl Metadata {
         let token_endpoint = url("token_endpoint", &token_endpoint)?;
         let revocation_endpoint = document.revocation_endpoint.take();
         let revocation_endpoint = revocation_endpoint.map(|it| url("revocation_endpoint", &it)).transpose()?;
+        // They are used by clients that authenticate by TLS only. For others, a wrong one is not an error.
+        let aliases = document.mtls_endpoint_aliases.take().map_or(Ok(Aliases::default()), |aliases| {
+            serde_json::from_value(aliases).map_err(|_| wrong("mtls_endpoint_aliases", "cannot be read"))
+        });
+        let alias = |it: Option<String>| it.map(|it| url("mtls_endpoint_aliases", &it)).transpose();
+        let aliases = aliases.and_then(|it| Ok((alias(it.token_endpoint)?, alias(it.revocation_endpoint)?)));
         if let Some(keys) = &document.jwks_uri {
             url("jwks_uri", keys)?;
         }
         // SMART App Launch has no default for it.
         let default_method = (!is_smart).then_some(DEFAULT_METHOD);
-        Ok(Self(Arc::new(ServerMetadata {
-            token_endpoint,
-            revocation_endpoint,
-            document,
-            default_method,
-            is_discovered: true,
-            is_found_by_https: location.is_https(),
-        })))
+        Ok(Self(
+            Arc::new(ServerMetadata {
+                token_endpoint,
+                revocation_endpoint,
+                aliases,
+                document,
+                default_method,
+                is_discovered: true,
+                is_found_by_https: location.is_https(),
+            }),
+            Transport::Tls,
+        ))
     }
 
     /// Returns the identifier of the issuer, if the metadata contains it.
@@ -164,7 +199,8 @@ impl Metadata {
     /// # Errors
     /// As [`revocation_url`](Self::revocation_url).
     pub(crate) fn token_url(&self, plain_http: bool) -> Result<&Url, Error> {
-        self.allowed(&self.0.token_endpoint, plain_http)
+        let alias = self.aliases()?.and_then(|aliases| aliases.0.as_ref());
+        self.allowed(alias.unwrap_or(&self.0.token_endpoint), plain_http)
     }
 
     /// Returns the revocation URL, if the server has one.
@@ -173,7 +209,21 @@ impl Metadata {
     /// When the grant that uses it may not send secrets to it. Metadata can be shared: another grant, which allows plain http,
     /// may have found it.
     pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
-        self.0.revocation_endpoint.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
+        let alias = self.aliases()?.and_then(|aliases| aliases.1.as_ref());
+        alias.or(self.0.revocation_endpoint.as_ref()).map(|url| self.allowed(url, plain_http)).transpose()
+    }
+
+    /// Returns the same metadata for a client that authenticates by its certificate. It uses `mtls_endpoint_aliases`, where
+    /// there are any (RFC 8705 §5).
+    pub(crate) fn for_mutual_tls(self) -> Self {
+        Self(self.0, Transport::MutualTls)
+    }
+
+    fn aliases(&self) -> Result<Option<&AliasUrls>, Error> {
+        if self.1 == Transport::Tls {
+            return Ok(None);
+        }
+        self.0.aliases.as_ref().map(Some).map_err(Clone::clone)
     }
 
     /// Returns whether the server was found by its metadata.

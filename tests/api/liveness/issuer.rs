@@ -24,6 +24,7 @@ pub(crate) fn cache(world: &World) -> TokenCache {
     let unit = world.unit;
     TokenCache::builder(Source { world: world.clone(), cache: 0 })
         .renewal_deadline(world.deadline())
+        .renewal_retries(world.retries)
         .stale_jitter(0.0)
         .transient_backoff(Backoff::new(unit / 4, 30 * unit))
         .unexplained_backoff(Backoff::new(5 * unit, 40 * unit))
@@ -159,7 +160,10 @@ impl Asked {
             // If it takes long, another cache tries the credentials, and what counts is its outcome.
             let was_fast = now - self.began < self.world.deadline() / 2;
             let shared = shared.filter(|_| was_fast && state.resets[1] == self.resets[0]);
-            for who in shared.into_iter().chain([Who::Cache(self.cache)]) {
+            // It is tried again at once.
+            let is_retried = reply == Reply::Down && self.world.retries > 0;
+            let own = (!is_retried).then_some(Who::Cache(self.cache));
+            for who in shared.into_iter().chain(own) {
                 state.held.push(Held { who, until: now + wait, version });
             }
         }

@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) unit: Duration,
     /// Whether one thread runs everything. Only then does the order of events say what a cache knows.
     pub(crate) is_exact: bool,
+    /// How often a renewal that requests wait for is tried again.
+    pub(crate) retries: usize,
     pub(super) lifetime: Duration,
     state: Arc<Mutex<State>>,
 }
@@ -168,8 +170,8 @@ impl Default for Issuer {
 }
 
 impl World {
-    pub(crate) fn new(unit: Duration, is_exact: bool, lifetime: u32) -> Self {
-        Self { unit, is_exact, lifetime: unit * lifetime, state: Arc::default() }
+    pub(crate) fn new(unit: Duration, is_exact: bool, retries: usize, lifetime: u32) -> Self {
+        Self { unit, is_exact, retries, lifetime: unit * lifetime, state: Arc::default() }
     }
 
     /// Returns how long the renewals of such a cache may take.
