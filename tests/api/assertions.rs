@@ -19,6 +19,8 @@ const P256: &str = include_str!("../data/p256.pem");
 const RSA: &str = include_str!("../data/rsa.pem");
 const ED25519: &str = include_str!("../data/ed25519.pem");
 
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQQ==\n-----END CERTIFICATE-----\n";
+
 fn issuer(accepts: ClientAuthentication) -> Issuer {
     let set = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let mut keys = set(include_str!("../../examples/data/client-keys.json"));
@@ -222,6 +224,11 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (SigningKey::pem("not a key"), "PRIVATE KEY block"),
         (SigningKey::pem(""), "PRIVATE KEY block"),
         (SigningKey::pem(include_str!("../data/p256-public.pem")), "PRIVATE KEY block"),
+        (SigningKey::pem(include_str!("../data/p256-public.pem")), "only a public key"),
+        (SigningKey::pem(CERTIFICATE), "only a certificate"),
+        (SigningKey::pem("/run/secrets/key.pem"), "`Secret::file`"),
+        (SigningKey::pem(r#"{"kty":"EC"}"#), "a JWK"),
+        (SigningKey::pem("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA"), "ssh-keygen -p -m PKCS8"),
         (SigningKey::pem(include_str!("../data/sec1.pem")), "openssl pkcs8 -topk8 -nocrypt"),
         (SigningKey::pem(include_str!("../data/encrypted.pem")), "openssl pkey"),
         (SigningKey::pem(include_str!("../data/rsa-1024.pem")), "2048 bits"),
@@ -236,6 +243,25 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     }
     let error = client(&Issuer::new(), ClientAuth::private_key_jwt("", key())).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("its id"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_may_come_after_other_text_and_have_written_out_line_ends() {
+    for pem in [
+        format!("{CERTIFICATE}{P384}"),
+        format!("{P384}{CERTIFICATE}"),
+        format!("Bag Attributes\n    friendlyName: not ENCRYPTED\n{P384}"),
+        format!("\u{feff}{P384}"),
+        format!("{CERTIFICATE}{P384}").replace('\n', "\r\n"),
+        P384.replace('\n', "\\n"),
+        P384.replace('\n', "\\r\\n"),
+        P384.replace('\n', " "),
+        format!("\"{}\"", P384.replace('\n', "\\n")),
+    ] {
+        let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+        let key = SigningKey::pem(pem).key_id("client-key");
+        obtain(&client(&issuer, ClientAuth::private_key_jwt("client1", key)).unwrap()).await.unwrap();
+    }
 }
 
 /// SMART App Launch 2.2, "Client Authentication: Asymmetric": RS384 or ES384, with `kid`, `typ` and `jti`, `exp` within
