@@ -1,7 +1,7 @@
 //! The key that signs assertions.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::Error,
@@ -83,6 +83,11 @@ impl SigningKey {
         self
     }
 
+    /// Returns whether it is for SMART Backend Services.
+    pub(crate) fn is_for_backend_services(&self) -> bool {
+        self.requires_key_id
+    }
+
     pub(crate) fn is_client_secret(&self) -> bool {
         self.is_client_secret
     }
@@ -102,26 +107,30 @@ impl SigningKey {
         }
     }
 
-    /// Signs the claims. Returns a compact JWS (RFC 7515 §7.1).
-    pub(crate) async fn sign(&self, claims: &Value) -> Result<SecretString, Error> {
+    /// Signs the claims. Returns a compact JWS (RFC 7515 §7.1). `header` has the parameters besides `alg` and `kid`.
+    pub(crate) async fn sign(&self, header: &Map<String, Value>, claims: &Value) -> Result<SecretString, Error> {
         let secret = self.secret.read().await?;
         if self.is_client_secret {
             check_client_secret(secret.expose())?;
-            return self.jws("HS256", claims, |message| Some(sign_hs256(secret.expose().as_bytes(), message)));
+            return self.jws("HS256", header, claims, |message| Some(sign_hs256(secret.expose().as_bytes(), message)));
         }
         let (key, algorithm) = self.private_key(secret.expose())?;
-        self.jws(&format!("{algorithm:?}"), claims, |message| key.sign(algorithm, message))
+        self.jws(&format!("{algorithm:?}"), header, claims, |message| key.sign(algorithm, message))
     }
 
     fn jws(
         &self,
         algorithm: &str,
+        more: &Map<String, Value>,
         claims: &Value,
         sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<SecretString, Error> {
-        let mut header = json!({ "alg": algorithm, "typ": "JWT" });
+        let mut header = json!({ "alg": algorithm });
         if let Some(id) = &self.key_id {
             header["kid"] = id.as_str().into();
+        }
+        for (name, value) in more {
+            header[name] = value.clone();
         }
         let message = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
         let signature = sign(message.as_bytes()).ok_or_else(unusable_key)?;

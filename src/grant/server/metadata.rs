@@ -49,6 +49,8 @@ struct ServerMetadata {
     default_method: Option<&'static str>,
     /// Whether there is a document, and not only a token URL.
     is_discovered: bool,
+    /// Whether the document was found for a FHIR server, so that its `issuer` is not verified.
+    is_smart: bool,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
     is_found_by_https: bool,
 }
@@ -77,6 +79,7 @@ impl Metadata {
             document: MetadataDocument::default(),
             default_method: None,
             is_discovered: false,
+            is_smart: false,
         }))
     }
 
@@ -111,6 +114,7 @@ impl Metadata {
             document,
             default_method,
             is_discovered: true,
+            is_smart,
             is_found_by_https: location.is_https(),
         })))
     }
@@ -174,6 +178,17 @@ impl Metadata {
     /// may have found it.
     pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
         self.0.revocation_endpoint.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
+    }
+
+    /// Returns the identifier of the issuer, if the server was found by it.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn verified_issuer(&self) -> Option<&str> {
+        self.issuer().filter(|_| !self.0.is_smart)
+    }
+
+    /// Returns whether clients may authenticate by this method because the server lists it.
+    pub(crate) fn lists_auth_method(&self, method: &str) -> bool {
+        self.client_auth_methods().any(|offered| offered == method)
     }
 
     /// Returns whether the server was found by its metadata.
