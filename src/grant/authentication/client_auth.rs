@@ -241,7 +241,12 @@ impl ClientAuth {
         let names = match &self.method {
             // Many servers do not list `none`, and no secret is lost if the server refuses it.
             Method::None { .. } => return Ok(()),
-            Method::Secret { placement, .. } => placement.methods(),
+            Method::Secret { placement, .. } => {
+                if *placement == SecretPlacement::BasicOrPost {
+                    server.check_auth_methods()?;
+                }
+                placement.methods()
+            }
             Method::Assertion { assertion, .. } => assertion.methods(),
         };
         if names.iter().any(|name| server.supports_auth_method(name)) {

@@ -64,22 +64,44 @@ pub(crate) async fn discover_issuer<C: HttpService>(
     issuer: &str,
 ) -> Result<Metadata, Error> {
     let url = check_issuer(issuer, exchange.plain_http)?;
-    let found = match fetch(exchange, &oauth_metadata_url(&url)).await {
-        Err(error) if is_absence(&error) => fetch(exchange, &openid_configuration_url(issuer)).await,
+    let second = || fetch(exchange, openid_configuration_url(issuer));
+    let found = match fetch(exchange, oauth_metadata_url(&url)).await {
+        Err(error) if is_absence(&error) => second().await,
+        // Some servers answer every URL with some JSON.
+        Ok(other) if other.is_something_else() => match second().await {
+            Err(error) if is_absence(&error) => Ok(other),
+            found => found,
+        },
         // A server that is unreachable or busy would be so at the other URL too.
         found => found,
     };
     let document = found.map_err(at(&url))?;
     if document.issuer.as_deref() != Some(issuer) {
-        let named = document.issuer.as_deref().and_then(|named| named.parse().ok());
-        let named = named.map_or("no issuer".to_owned(), |named| redacted(&named));
-        return Err(Error::unusable_response(format!(
-            "it is the metadata of {named}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)"
-        ))
-        .at(METADATA)
-        .about(&server_name(&url.uri)));
+        let why = wrong_issuer(document.issuer.as_deref(), issuer);
+        return Err(at(&url)(Error::unusable_response(why)));
     }
     Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(&url))
+}
+
+/// Says how the issuer that the metadata names differs from the one that was asked for.
+fn wrong_issuer(named: Option<&str>, asked: &str) -> String {
+    // `redacted` shows an empty path as a slash.
+    let shown = |text: &str| {
+        let uri = text.parse().ok()?;
+        Some(format!("{}{}", redacted(&uri).trim_end_matches('/'), if text.ends_with('/') { "/" } else { "" }))
+    };
+    let Some(named) = named else { return "its issuer is missing, or is not a string (RFC 8414 §3.3)".to_owned() };
+    let (this, other) = match (shown(named), shown(asked)) {
+        (Some(this), Some(other)) => (this, other),
+        _ => ("no issuer".to_owned(), asked.to_owned()),
+    };
+    if named.trim_end_matches('/') == asked.trim_end_matches('/') {
+        return format!(
+            "it is the metadata of {this}, and the issuer that was asked for is {other} (RFC 8414 §3.3); they differ in the \
+             slash at the end, so give the issuer as {this}"
+        );
+    }
+    format!("it is the metadata of {this}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)")
 }
 
 /// Finds the metadata of a FHIR server's authorization server. Its `issuer`, if it has one, is not the FHIR server.
@@ -89,7 +111,7 @@ pub(crate) async fn discover_smart<C: HttpService>(
 ) -> Result<Metadata, Error> {
     let base = check_fhir_base(fhir_base, exchange.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
-    let document = fetch(exchange, &url).await;
+    let document = fetch(exchange, url).await;
     document.and_then(|document| Metadata::from_document(document, &base, exchange.plain_http, true)).map_err(at(&base))
 }
 
@@ -98,8 +120,8 @@ fn at(location: &Url) -> impl Fn(Error) -> Error {
     |error| error.at(METADATA).about(&server_name(&location.uri))
 }
 
-async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<MetadataDocument, Error> {
-    let url = Url::new(url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
+async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: String) -> Result<MetadataDocument, Error> {
+    let url = Url::new(&url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
     let mut request = Request::default();
     *request.uri_mut() = url.uri;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -107,7 +129,8 @@ async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: &str) -> Result<
     if !reply.status.is_success() {
         return Err(reply.complete(Error::unexplained_status(reply.status)));
     }
-    reply.json()
+    let text = reply.take_text()?;
+    MetadataDocument::read(&reply.members(&text)?)
 }
 
 /// Checks an issuer identifier (RFC 8414 §2).
@@ -141,8 +164,9 @@ fn openid_configuration_url(issuer: &str) -> String {
 
 /// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
 fn is_absence(error: &Error) -> bool {
-    let is_client_error = error.status().is_some_and(|status| status.is_client_error());
-    (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()
+    let status = error.status().map(|status| status.as_u16());
+    let is_refused = matches!(status, Some(400..=499)) && !error.is_transient();
+    is_refused || matches!(status, Some(500 | 501)) || error.is_unusable() || error.is_redirect()
 }
 
 #[cfg(test)]
