@@ -89,7 +89,6 @@ async fn a_projected_service_account_token_that_rotates_is_used_as_it_is() {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
     use tower_bearer::{AccessToken, source::from_fn};
 
-    #[expect(clippy::disallowed_methods, reason = "the kubelet writes the real time")]
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let account = |issued: u64| {
         let claims = format!(r#"{{"iat":{issued},"exp":{}}}"#, issued + 3600);

@@ -54,7 +54,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, St
 /// Returns whether every second byte is NUL and no other one, as in UTF-16 text of ASCII characters.
 fn is_bare_utf16(bytes: &[u8]) -> bool {
     let is_half_zero = |zero: usize| bytes.iter().enumerate().all(|(index, byte)| (index % 2 == zero) == (*byte == 0));
-    bytes.len() >= 4 && bytes.len() % 2 == 0 && (is_half_zero(0) || is_half_zero(1))
+    bytes.len() >= 4 && bytes.len().is_multiple_of(2) && (is_half_zero(0) || is_half_zero(1))
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ struct ServerMetadata {
     /// Whether there is a document, and not only a token URL.
     is_discovered: bool,
     /// Whether the document was found for a FHIR server, so that its `issuer` is not verified.
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only signed assertions name the issuer"))]
     is_smart: bool,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
     is_found_by_https: bool,
