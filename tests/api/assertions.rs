@@ -94,7 +94,7 @@ async fn an_assertion_of_a_client_is_for_the_issuer_alone_if_it_is_known() {
     for (builder, audience, typ) in [
         (credentials(by_issuer()), ISSUER, "client-authentication+jwt"),
         (credentials(URL.into()), URL, "client-authentication+jwt"),
-        (credentials(by_smart()), URL, "client-authentication+jwt"),
+        (credentials(by_smart()), URL, "JWT"),
         (backend(by_smart()), URL, "JWT"),
         (backend(by_issuer()), URL, "JWT"),
         (backend(URL.into()), URL, "JWT"),

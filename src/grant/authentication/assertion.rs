@@ -73,7 +73,7 @@ impl Assertion {
     ///
     /// Default for the authentication of a client: the identifier of the issuer, if the server was found by it
     /// ([`AuthorizationServer::issuer`](crate::grant::AuthorizationServer::issuer)), and nothing else (RFC 10070). In all other
-    /// cases, and always for SMART Backend Services: the token URL, as it was given or discovered.
+    /// cases, and always for SMART: the token URL, as it was given or discovered.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
@@ -114,7 +114,7 @@ impl Assertion {
     /// key. It replaces one with the same name.
     ///
     /// Defaults: `kid`, if the key has a name, and `typ`. That is `client-authentication+jwt` for the authentication of a client
-    /// (RFC 10070). It is `JWT` for a grant and for SMART Backend Services. `alg` cannot be set: the key decides it.
+    /// (RFC 10070). It is `JWT` for a grant and for SMART. `alg` cannot be set: the key decides it.
     ///
     /// If the value cannot be JSON, building the grant fails.
     ///
@@ -141,11 +141,12 @@ impl Assertion {
 
     pub(crate) async fn jwt(&self, context: &RequestContext<'_>, purpose: AssertionUse) -> Result<SecretString, Error> {
         // SMART App Launch 2.2 says both: the token URL, and `JWT`.
-        let is_plain = purpose == AssertionUse::Grant || self.key.is_for_backend_services();
+        let is_smart = self.key.is_for_backend_services() || context.server.is_smart();
+        let is_plain = purpose == AssertionUse::Grant || is_smart;
         let mut header = Map::new();
         header.insert("typ".to_owned(), if is_plain { "JWT" } else { "client-authentication+jwt" }.into());
         header.extend(self.header.clone());
-        let issuer = context.server.verified_issuer().filter(|_| !is_plain);
+        let issuer = context.server.issuer().filter(|_| !is_plain);
         let audience = issuer.unwrap_or_else(|| context.server.token_endpoint());
         self.key.sign(&header, &Value::Object(self.claims(context, audience))).await
     }

@@ -52,7 +52,7 @@ struct ServerMetadata {
     default_method: Option<&'static str>,
     /// Whether there is a document, and not only a token URL.
     is_discovered: bool,
-    /// Whether the document was found for a FHIR server, so that its `issuer` is not verified.
+    /// Whether the document was found for a FHIR server.
     #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only signed assertions name the issuer"))]
     is_smart: bool,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
@@ -250,10 +250,10 @@ impl Metadata {
         .at(ServerPart::Metadata))
     }
 
-    /// Returns the identifier of the issuer, if the server was found by it.
+    /// Returns whether the server was found for a FHIR server. Its `issuer` is then not verified.
     #[cfg(feature = "jwt")]
-    pub(crate) fn verified_issuer(&self) -> Option<&str> {
-        self.issuer().filter(|_| !self.0.is_smart)
+    pub(crate) fn is_smart(&self) -> bool {
+        self.0.is_smart
     }
 
     /// Returns whether clients may authenticate by this method because the server lists it.
