@@ -1,6 +1,6 @@
 //! What the layer does with a request: attach a token, pass it on unchanged, or refuse it.
 
-use http::{Request, header::AUTHORIZATION};
+use http::{Method, Request, header::AUTHORIZATION};
 
 use crate::{
     config::LayerConfig,
@@ -20,8 +20,17 @@ pub(crate) enum Admission {
 }
 
 /// Decides what the layer does with a request.
-pub(crate) fn admit<B, R>(config: &LayerConfig<R>, request: &Request<B>, markers: &RequestMarkers<'_>) -> Admission {
-    if markers.skip || config.keep_existing && request.headers().contains_key(AUTHORIZATION) {
+pub(crate) fn admit<B, R>(
+    config: &LayerConfig<R>,
+    request: &Request<B>,
+    markers: Option<&RequestMarkers<'_>>,
+) -> Admission {
+    if markers.is_some_and(|markers| markers.skip) || config.keep_existing && has_own_token(config, request) {
+        return Admission::Pass;
+    }
+    // Its answer shows the request's headers, perhaps to another person (RFC 9110 §9.3.8).
+    if *request.method() == Method::TRACE {
+        tracing::debug!("TRACE is sent without a token");
         return Admission::Pass;
     }
     match config.destinations.covers(request.uri()) {
@@ -30,10 +39,16 @@ pub(crate) fn admit<B, R>(config: &LayerConfig<R>, request: &Request<B>, markers
         Err(error) => return Admission::Refuse(error),
     }
     // Last, because only a request that needs a token can wait for itself.
-    if markers.renewing.is_some_and(|renewing| renewing.contains(config.cache.core.id())) {
+    if markers.and_then(|markers| markers.renewing).is_some_and(|renewing| renewing.contains(config.cache.core.id())) {
         return Admission::Refuse(Error::recursion());
     }
     Admission::Attach
+}
+
+/// Returns whether the caller has set the header that carries the token.
+#[cold]
+fn has_own_token<B, R>(config: &LayerConfig<R>, request: &Request<B>) -> bool {
+    request.headers().contains_key(config.own_header.as_ref().map_or(&AUTHORIZATION, |own| &own.name))
 }
 
 /// Checks that a request may be sent with this token, by the scopes that the request declares.

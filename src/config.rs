@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     per_core::{CachePadded, PerCore},
     source::Narrowing,
+    token_header::TokenHeader,
     verdict::VerdictRule,
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct LayerConfig<R> {
     pub(crate) keep_existing: bool,
     pub(crate) destinations: Destinations,
     pub(crate) check_scopes: bool,
+    /// `None` means `Authorization: Bearer`.
+    pub(crate) own_header: Option<TokenHeader>,
 }
 
 /// The copy of the settings that a request holds. Each core has its own.
@@ -31,13 +34,13 @@ impl<R> LayerConfig<R> {
     /// Returns the default settings, over `cache`.
     pub(crate) fn new(cache: TokenCache, replay: R) -> Self {
         let (rule, destinations) = (VerdictRule::Standard, Destinations::default());
-        Self { cache, replay, rule, keep_existing: false, destinations, check_scopes: false }
+        Self { cache, replay, rule, keep_existing: false, destinations, check_scopes: false, own_header: None }
     }
 
     /// Returns the same settings with another way to keep bodies.
     pub(crate) fn with_replay<N>(self, replay: N) -> LayerConfig<N> {
-        let Self { cache, rule, keep_existing, destinations, check_scopes, .. } = self;
-        LayerConfig { cache, replay, rule, keep_existing, destinations, check_scopes }
+        let Self { cache, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
+        LayerConfig { cache, replay, rule, keep_existing, destinations, check_scopes, own_header }
     }
 }
 
@@ -65,6 +68,7 @@ impl<R: Clone> Clone for LayerConfig<R> {
             keep_existing: self.keep_existing,
             destinations: self.destinations.clone(),
             check_scopes: self.check_scopes,
+            own_header: self.own_header.clone(),
         }
     }
 }
@@ -78,6 +82,7 @@ impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
             .field("keep_existing", &self.keep_existing)
             .field("destinations", &self.destinations)
             .field("check_scopes", &self.check_scopes)
+            .field("own_header", &self.own_header)
             .finish()
     }
 }

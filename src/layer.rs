@@ -5,19 +5,22 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
     cache::TokenCache,
+    challenge::is_token,
     config::{LayerConfig, PerCoreConfig},
     error::Error,
     inner_service::CloneableService,
     origin::Origin,
+    rejection::Rejection,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::TokenSource,
-    verdict::{Verdict, VerdictRule},
+    token_header::TokenHeader,
+    verdict::Verdict,
 };
 
 /// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request again when its token was rejected.
@@ -25,9 +28,11 @@ use crate::{
 /// `R` is how bodies are kept for the second attempt.
 ///
 /// # What it decides, in this order
-/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged.
+/// 1. A request marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged. So is a `TRACE` request, because its
+///    answer would show the token (RFC 9110 §9.3.8).
 /// 2. The layer replaces an `Authorization` header that the caller set, because a gateway must not pass on an end
-///    user's credentials ([`keep_existing`](Self::keep_existing) changes that).
+///    user's credentials ([`keep_existing`](Self::keep_existing) changes that). [`header`](Self::header) and
+///    [`scheme`](Self::scheme) set another header and another scheme than `Bearer`.
 /// 3. The token goes only where it belongs. With [`origins`](Self::origins), a request to any other origin is passed on
 ///    unchanged. A request that would carry the token over anything but https, or http to loopback, gets an
 ///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). Where a URI has no host,
@@ -35,8 +40,8 @@ use crate::{
 /// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
-/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) changes that) causes a renewal, if
-///    the token is still the newest. The request is then sent again with the new token. The second answer is final.
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) and [`reject_on`](Self::reject_on)
+///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why. One exception: an answer with a body is held for 100 ms of its renewal, or 2.5 s if it is small, and
 ///    then read to free its connection. If that renewal fails, the request is sent again with the old token, and the caller gets that answer.
@@ -100,6 +105,68 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.keep_existing = keep)
     }
 
+    /// Sets the header that carries the token. Default: `Authorization`.
+    ///
+    /// Some APIs take the token in a header of their own, such as `X-Auth-Token` or `Txn-Token`, often [without a
+    /// scheme](Self::without_scheme). The layer then leaves `Authorization` unchanged, and everything that is said of it here is
+    /// true of that header.
+    ///
+    /// ```
+    /// # use http::HeaderName;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // X-Auth-Token: mF_9.B5f-4.1JqM
+    /// let layer = layer.header(HeaderName::from_static("x-auth-token")).without_scheme();
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// Other layers know that `Authorization` is secret, and do not know it of another header: a layer below that follows
+    /// redirects sends the token to other hosts. So put that layer above, and give a list of [`origins`](Self::origins).
+    #[must_use]
+    pub fn header(self, name: HeaderName) -> Self {
+        self.with_header(|header| header.name = name)
+    }
+
+    /// Sets the authentication scheme, the word before the token (RFC 9110 §11.1). Default: `Bearer`.
+    ///
+    /// Layers with different schemes may share one cache. The value of the header is then made for each request, which costs an
+    /// allocation.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Authorization: Zoho-oauthtoken mF_9.B5f-4.1JqM
+    /// let layer = layer.scheme("Zoho-oauthtoken")?;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `scheme` is empty, or has a space or another character that a scheme must not have.
+    pub fn scheme(self, scheme: impl AsRef<str>) -> Result<Self, Error> {
+        let scheme = scheme.as_ref();
+        if !is_token(scheme) {
+            return Err(Error::config(
+                "the scheme is empty, or has a space or another character that is not allowed in it (RFC 9110 §11.1): give the \
+                 one word that stands before the token, or call `without_scheme`",
+            ));
+        }
+        Ok(self.with_header(|header| header.scheme = Some(scheme.into())))
+    }
+
+    /// Sends the token alone, without a scheme before it. Default: the scheme `Bearer`.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Authorization: mF_9.B5f-4.1JqM
+    /// let etcd = layer.without_scheme();
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn without_scheme(self) -> Self {
+        self.with_header(|header| header.scheme = None)
+    }
+
     /// Sets the origins to which the token is sent, as base URLs. Scheme, host and port count; paths are ignored.
     /// Default: every request carries the token.
     ///
@@ -159,6 +226,8 @@ impl<R> BearerAuthLayer<R> {
 
     /// Sets the rule that judges answers: a custom one, or [`Verdict::grpc`]. Default: [`Verdict::standard`].
     ///
+    /// To reject on one more kind of answer, [`reject_on`](Self::reject_on) is shorter.
+    ///
     /// ```
     /// # use tower_bearer::{BearerAuthLayer, FixedToken, Verdict};
     /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
@@ -171,13 +240,40 @@ impl<R> BearerAuthLayer<R> {
     /// ```
     #[must_use]
     pub fn judge_by(self, rule: impl Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync + 'static) -> Self {
-        self.with(|config| config.rule = VerdictRule::Custom(Arc::new(rule)))
+        self.with(|config| config.rule = config.rule.judging_by(Arc::new(rule)))
+    }
+
+    /// Adds answers that reject the token, for servers that do not use the status 401 for it. Default: none. Each call adds
+    /// one, and each builds on the rule of [`judge_by`](Self::judge_by): it applies to what that rule accepts. Such an answer is
+    /// judged as a 401 is by [`Verdict::standard`], so a challenge can still say that something else is missing.
+    ///
+    /// [This page](crate::servers) says which server needs which.
+    ///
+    /// ```
+    /// # use http::StatusCode;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken, Rejection};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // Some servers answer 403 to every token that they do not accept.
+    /// let layer = layer.reject_on(Rejection::status(StatusCode::FORBIDDEN));
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    #[must_use]
+    pub fn reject_on(self, rejection: Rejection) -> Self {
+        self.with(|config| config.rule = config.rule.rejecting_on(rejection))
     }
 
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
         &self.config.cache
+    }
+
+    fn with_header(self, change: impl FnOnce(&mut TokenHeader)) -> Self {
+        self.with(|config| {
+            let mut header = config.own_header.take().unwrap_or_default();
+            change(&mut header);
+            config.own_header = (!header.is_usual()).then_some(header);
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut LayerConfig<R>)) -> Self {
@@ -190,7 +286,12 @@ impl<S: CloneableService, R: Clone> Layer<S> for BearerAuthLayer<R> {
     type Service = BearerAuth<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, Arc::clone(self.per_core.get_or_init(|| self.config.per_core())))
+        let config = self.per_core.get().cloned().unwrap_or_else(|| {
+            // Cloning `R` is user code, so it is not done while other threads wait for the first service.
+            let made = self.config.per_core();
+            Arc::clone(self.per_core.get_or_init(|| made))
+        });
+        BearerAuth::new(inner, config)
     }
 }
 

@@ -19,11 +19,13 @@ mod layer; // `BearerAuthLayer`: what users set
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
 mod recursion; // which renewals the running task is part of
+mod rejection; // answers other than 401 that reject the token
 pub mod replay; // how a body is kept for the second attempt
 mod runtime; // the Tokio runtime that renewals need
 mod saved_head; // a request's head, saved for the second attempt
 pub mod scope; // what a token may be used for; SMART scopes
 mod secret_string; // secret text, wiped on drop
+pub mod servers; // what real APIs need; only documentation
 mod service; // `BearerAuth`: a request before its first attempt
 pub mod source; // the `TokenSource` trait, and sources without an authorization server
 mod sync; // locks and cells, replaced in tests of interleavings
@@ -31,6 +33,7 @@ mod sync; // locks and cells, replaced in tests of interleavings
 pub mod testing; // a scripted authorization server
 mod timer; // deadlines, and sleeping where no Tokio timer runs
 mod token; // an issued token, its claims and its lifetime
+mod token_header; // the header and scheme of a token, if they are a user's own
 mod transport; // whether a URL is secure enough for secrets
 mod verdict; // which answers reject the token
 #[cfg(feature = "jwt")]
@@ -40,11 +43,13 @@ pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
 pub use error::{BoxError, Error, FailureClass};
 pub use extensions::{
-    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, SkipBearerAuth,
+    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, ResourceMetadata,
+    SkipBearerAuth,
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
+pub use rejection::Rejection;
 pub use scope::{Scopes, SmartScope};
 pub use secret_string::SecretString;
 pub use service::BearerAuth;

@@ -40,6 +40,15 @@ impl Renewing {
         renewal
     }
 
+    /// Runs `lookup` for a request, inside the renewals that the request is marked with. A `Buffer` calls the layer in a task
+    /// that knows nothing of them, and `lookup` may begin another renewal, which is part of them.
+    #[cold]
+    pub(crate) fn scope_of_request<A>(request: &Extensions, lookup: impl FnOnce() -> A) -> A {
+        let Some(marked) = request.get::<Self>() else { return lookup() };
+        let all = Self::here().0.iter().chain(&*marked.0).copied().collect();
+        RENEWING.sync_scope(Self(all), lookup)
+    }
+
     /// Marks a token request as part of the renewals of the running task.
     pub(crate) fn mark(extensions: &mut Extensions) {
         let here = Self::here();

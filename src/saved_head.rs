@@ -8,7 +8,7 @@ use http::{
     Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version, header::AUTHORIZATION, request::Parts, uri,
 };
 
-/// Everything in a head except the value of `Authorization`: each attempt has its own, so only its place is saved.
+/// Everything in a head except the token: each attempt has its own, so only the place of its header is saved.
 pub(crate) struct SavedHead {
     method: Method,
     version: Version,
@@ -17,14 +17,24 @@ pub(crate) struct SavedHead {
 }
 
 impl SavedHead {
-    pub(crate) fn save(head: &Parts) -> Self {
+    /// Saves a head. `own` is the header that carries the token, if that is not `Authorization`.
+    pub(crate) fn save(head: &Parts, own: Option<&HeaderName>) -> Self {
+        match own {
+            None => Self::save_without(head, |name| *name == AUTHORIZATION, ""),
+            Some(own) => Self::save_without(head, |name| name == own, own.as_str()),
+        }
+    }
+
+    /// Saves a head with `place` instead of the header that carries the token.
+    #[inline]
+    fn save_without(head: &Parts, carries_token: impl Fn(&HeaderName) -> bool, place: &str) -> Self {
         let mut text = Text::for_headers(head.headers.len());
         text.put(head.uri.scheme_str().unwrap_or_default().as_bytes(), false);
         text.put(head.uri.authority().map_or(&[], |authority| authority.as_str().as_bytes()), false);
         text.put(head.uri.path_and_query().map_or(&[], |path| path.as_str().as_bytes()), false);
         for (name, value) in &head.headers {
-            if name == AUTHORIZATION {
-                text.put(NO_NAME, false);
+            if carries_token(name) {
+                text.put(place.as_bytes(), true);
             } else {
                 text.put(name.as_str().as_bytes(), false);
                 text.put(value.as_bytes(), value.is_sensitive());
@@ -33,24 +43,27 @@ impl SavedHead {
         Self { method: head.method.clone(), version: head.version, extensions: head.extensions.clone(), text }
     }
 
-    /// Returns the head with an empty `Authorization` in its place. Returns `None` if a part of it does not pass the checks of
-    /// `http`, because it was made without them.
+    /// Returns whether the request may be sent again although the server may have carried it out (RFC 9110 §9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
+    /// Returns the head with an empty value in the place of the token. Returns `None` if a part of it does not pass the checks
+    /// of `http`, because it was made without them.
     pub(crate) fn restore(self) -> Option<Parts> {
         let mut parts = self.text.parts();
         let mut part = || parts.next().map(|(part, _)| part);
         let (scheme, authority, path) = (part()?, part()?, part()?);
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = target(scheme, authority, path)?;
-        while let Some((name, _)) = parts.next() {
-            if name == NO_NAME {
-                head.headers.try_append(AUTHORIZATION, HeaderValue::from_static("")).ok()?;
-                continue;
-            }
-            let (value, sensitive) = parts.next()?;
+        while let Some((name, carries_token)) = parts.next() {
+            // The value of the token is not saved.
+            let (value, sensitive) = if carries_token { (NOTHING, true) } else { parts.next()? };
             let mut value = HeaderValue::from_bytes(value).ok()?;
             value.set_sensitive(sensitive);
             // Saved names are in lower case. `from_bytes` would refuse some, such as names with quotes that came by HTTP/2.
-            head.headers.try_append(HeaderName::from_lowercase(name).ok()?, value).ok()?;
+            let name = if name == NOTHING { AUTHORIZATION } else { HeaderName::from_lowercase(name).ok()? };
+            head.headers.try_append(name, value).ok()?;
         }
         (head.method, head.version, head.extensions) = (self.method, self.version, self.extensions);
         Some(head)
@@ -73,8 +86,8 @@ fn target(scheme: &[u8], authority: &[u8], path: &[u8]) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// The name that marks the place of `Authorization`. No value follows it.
-const NO_NAME: &[u8] = &[];
+/// The name that is saved for `Authorization`, and the value of the token.
+const NOTHING: &[u8] = &[];
 
 /// Parts one after the other. Each comes after its length and a flag.
 struct Text(Vec<u8>);
@@ -118,7 +131,7 @@ mod tests {
 
     fn again(request: Request<()>) -> (Parts, Option<Parts>) {
         let (head, ()) = request.into_parts();
-        let again = SavedHead::save(&head).restore();
+        let again = SavedHead::save(&head, None).restore();
         (head, again)
     }
 

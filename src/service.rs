@@ -18,6 +18,7 @@ use crate::{
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     inner_service::{CloneableService, ResponseBody},
     per_core::CachePadded,
+    recursion::Renewing,
     replay::{CloneBody, Replay},
 };
 
@@ -91,22 +92,22 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let config = self.config.local();
         let markers = RequestMarkers::read(request.extensions());
-        match admit(config, &request, &markers) {
+        match admit(config, &request, markers.as_ref()) {
             Admission::Attach => {}
             Admission::Pass => return ResponseFuture::passing(self.inner.call(request)),
             Admission::Refuse(error) => return self.refuse(error),
         }
-        let config = match markers.narrowing.map(|narrowing| config.narrowed(narrowing)) {
+        let required = markers.as_ref().and_then(|markers| markers.required).cloned();
+        let config = match markers.and_then(|markers| markers.narrowing).map(|narrowing| config.narrowed(narrowing)) {
             None => Arc::clone(config),
             Some(Ok(narrowed)) => Arc::new(CachePadded(narrowed)),
             Some(Err(error)) => return self.refuse(error),
         };
-        let required = markers.required.cloned();
         let core = &config.cache.core;
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
-            None => match core.lookup_under_lock() {
+            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_under_lock()) {
                 Ok(Lookup::Hit(served)) => served,
                 Ok(Lookup::Wait(pending)) => {
                     // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
@@ -121,7 +122,10 @@ where
         if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
             return self.refuse(error);
         }
-        attach(&mut request, served.authorization());
+        let attached = attach(&mut request, config.own_header.as_ref(), &served.token, || served.authorization());
+        if let Err(error) = attached {
+            return self.refuse(error);
+        }
         let generation = served.token.generation();
         drop(served);
         self.send(request, Attempt { generation, waited: false, required }, config)

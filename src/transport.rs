@@ -14,7 +14,7 @@ pub(crate) fn is_secure(uri: &Uri) -> bool {
 }
 
 /// Accepts exact names and addresses only: `127.0.0.1.example.org` is another host.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
-use crate::challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION};
+use crate::{
+    challenge::{Challenge, INSUFFICIENT_SCOPE, INSUFFICIENT_USER_AUTHENTICATION, INVALID_TOKEN},
+    rejection::Rejection,
+};
 
 /// What an answer says about the token that its request carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +16,9 @@ pub enum Verdict {
     /// The request passed authentication.
     Accepted,
     /// The API does not accept the token: it is renewed, and the request is sent again.
+    ///
+    /// A challenge may name a scope and not say `invalid_token`. If the token is known to lack that scope, the layer treats the
+    /// answer as `InsufficientScope`.
     Rejected,
     /// The token is accepted, but its scope is not sufficient (RFC 6750 §3.1). The response gets an
     /// [`InsufficientScope`](crate::InsufficientScope).
@@ -43,7 +49,7 @@ impl Verdict {
     fn by_challenges(status: StatusCode, headers: &HeaderMap) -> Self {
         let challenges = Challenge::all(headers);
         let says = |code: &str| challenges.iter().any(|challenge| challenge.is_bearer_error(code));
-        if status == StatusCode::UNAUTHORIZED && says("invalid_token") {
+        if status == StatusCode::UNAUTHORIZED && says(INVALID_TOKEN) {
             Self::Rejected
         } else if says(INSUFFICIENT_SCOPE) {
             Self::InsufficientScope
@@ -94,6 +100,25 @@ impl Verdict {
     }
 }
 
+/// What a layer concludes from an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    /// Whether the rule rejects the token, and the layer found that the token lacks a scope. Such an answer does not prove the
+    /// token: it may be dead as well.
+    pub(crate) is_inferred: bool,
+}
+
+impl Judgement {
+    /// The answer is accepted.
+    pub(crate) const ACCEPTED: Self = Self { verdict: Verdict::Accepted, is_inferred: false };
+
+    /// Returns whether an answer proves that the API accepted the token; see [`Verdict::proves_token`].
+    pub(crate) fn proves_token(self, status: StatusCode, headers: &HeaderMap) -> bool {
+        !self.is_inferred && self.verdict.proves_token(status, headers)
+    }
+}
+
 /// The rule that a layer uses.
 #[derive(Clone)]
 pub(crate) enum VerdictRule {
@@ -101,9 +126,35 @@ pub(crate) enum VerdictRule {
     Custom(Arc<CustomRule>),
 }
 
-pub(crate) type CustomRule = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
+/// A rule that a user has set.
+#[derive(Clone, Default)]
+pub(crate) struct CustomRule {
+    /// `None` is [`Verdict::standard`].
+    judge: Option<Arc<Judge>>,
+    /// They apply to what `judge` accepts.
+    rejections: Vec<Rejection>,
+}
+
+pub(crate) type Judge = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
 
 impl VerdictRule {
+    pub(crate) fn judging_by(&self, judge: Arc<Judge>) -> Self {
+        Self::Custom(Arc::new(CustomRule { judge: Some(judge), ..self.custom() }))
+    }
+
+    pub(crate) fn rejecting_on(&self, rejection: Rejection) -> Self {
+        let mut custom = self.custom();
+        custom.rejections.push(rejection);
+        Self::Custom(Arc::new(custom))
+    }
+
+    fn custom(&self) -> CustomRule {
+        match self {
+            Self::Standard => CustomRule::default(),
+            Self::Custom(rule) => CustomRule::clone(rule),
+        }
+    }
+
     /// Returns whether the rule accepts every answer with this status, without reading its headers.
     #[inline]
     pub(crate) fn accepts_by_status(&self, status: StatusCode) -> bool {
@@ -114,17 +165,33 @@ impl VerdictRule {
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         match self {
             Self::Standard => Verdict::standard(status, headers),
-            Self::Custom(rule) => rule(status, headers),
+            Self::Custom(rule) => rule.judge(status, headers),
         }
+    }
+}
+
+impl CustomRule {
+    fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        let verdict =
+            self.judge.as_ref().map_or_else(|| Verdict::standard(status, headers), |judge| judge(status, headers));
+        let rejects = |rejection: &Rejection| rejection.is_in(status, headers);
+        if verdict == Verdict::Accepted && self.rejections.iter().any(rejects) {
+            // It stands for a 401.
+            return Verdict::by_challenges(StatusCode::UNAUTHORIZED, headers);
+        }
+        verdict
     }
 }
 
 impl fmt::Debug for VerdictRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Standard => "Standard",
-            Self::Custom(_) => "Custom",
-        })
+        match self {
+            Self::Standard => f.write_str("Standard"),
+            Self::Custom(rule) => {
+                let judge = if rule.judge.is_some() { "custom" } else { "standard" };
+                f.debug_struct("Custom").field("judge", &judge).field("rejections", &rule.rejections).finish()
+            }
+        }
     }
 }
 

@@ -16,12 +16,17 @@ mod grant;
 mod grants;
 #[path = "api/held_answers.rs"]
 mod held_answers;
+#[cfg(feature = "client")]
+#[path = "api/http_client.rs"]
+mod http_client;
 #[path = "api/import_graph.rs"]
 mod import_graph;
 #[path = "api/imports.rs"]
 mod imports;
 #[path = "api/judging.rs"]
 mod judging;
+#[path = "api/liveness.rs"]
+mod liveness;
 #[path = "api/metadata.rs"]
 mod metadata;
 #[path = "api/middleware.rs"]
@@ -38,6 +43,8 @@ mod order_bodies;
 mod origins;
 #[path = "api/outside_runtimes.rs"]
 mod outside_runtimes;
+#[path = "api/protected_resource.rs"]
+mod protected_resource;
 #[path = "api/public_api.rs"]
 mod public_api;
 #[path = "api/raw.rs"]
@@ -46,6 +53,8 @@ mod raw;
 mod recursion;
 #[path = "api/redirects.rs"]
 mod redirects;
+#[path = "api/rejections.rs"]
+mod rejections;
 #[path = "api/renewal.rs"]
 mod renewal;
 #[path = "api/renewal_ages.rs"]
@@ -62,6 +71,8 @@ mod renewal_placement;
 mod renewal_proof;
 #[path = "api/renewal_rejections.rs"]
 mod renewal_rejections;
+#[path = "api/renewal_retries.rs"]
+mod renewal_retries;
 #[path = "api/replay.rs"]
 mod replay;
 #[path = "api/replay_model.rs"]
@@ -84,14 +95,22 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/sizes.rs"]
+mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
 #[path = "api/token_answers.rs"]
 mod token_answers;
+#[path = "api/token_header.rs"]
+mod token_header;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/user_code_and_bodies.rs"]
+mod user_code_and_bodies;
+#[path = "api/user_code_and_locks.rs"]
+mod user_code_and_locks;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;

@@ -6,10 +6,14 @@ mod admin;
 mod ends;
 #[path = "gateway/failures.rs"]
 mod failures;
+#[path = "gateway/heads.rs"]
+mod heads;
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "gateway/requests.rs"]
 mod requests;
+#[path = "gateway/resent.rs"]
+mod resent;
 #[path = "gateway/sides.rs"]
 mod sides;
 #[path = "gateway/tls.rs"]

@@ -1,8 +1,11 @@
-//! `/healthz` and `/metrics`, for operators. They have no secrets in them, but they are not meant for everybody.
+//! `/healthz`, `/metrics` and `/reset`, for operators. They show no secrets, but they are not meant for everybody.
 
 use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use http_body_util::Full;
 use hyper::{
     body::{Bytes, Incoming},
@@ -30,19 +33,32 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
 }
 
 fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
-    let (status, kind, text) = match (request.method(), request.uri().path()) {
+    let path = request.uri().path();
+    let (status, kind, text) = match (request.method(), path) {
         (&Method::GET | &Method::HEAD, "/healthz") => {
             let (ready, status) = health(proxy);
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, "application/json", status.to_string())
         }
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", metrics(proxy)),
-        (_, "/healthz" | "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
+        (&Method::POST, "/reset") if proxy.reset() => (
+            StatusCode::OK,
+            "text/plain",
+            "the token and all failures are forgotten; the next token is requested now\n".to_owned(),
+        ),
+        (&Method::POST, "/reset") => {
+            (StatusCode::CONFLICT, "text/plain", "there is no token to forget: --no-auth is set\n".to_owned())
+        }
+        (_, "/healthz" | "/metrics" | "/reset") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
         _ => (StatusCode::NOT_FOUND, "text/plain", String::new()),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = if path == "/reset" { "POST" } else { "GET, HEAD" };
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
     response
 }
 

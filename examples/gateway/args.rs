@@ -8,8 +8,10 @@ use std::{
 use lexopt::Parser;
 
 use crate::{
+    addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
+    token_rules::{self, TokenRules},
 };
 
 const USAGE: &str = "\
@@ -19,7 +21,7 @@ A reverse proxy that adds a bearer token to every request.
 
   --upstream URL             where requests go; their path and query are appended to this URL
   --listen ADDR              the address for users; port 0 chooses a free port [127.0.0.1:0]
-  --admin ADDR               the address of /healthz and /metrics [none]
+  --admin ADDR               the address of /healthz, /metrics and /reset [none]
 ";
 
 const MORE_OPTIONS: &str = "  --revoke-on-exit URL       revoke the token at this URL (RFC 7009) when the gateway ends
@@ -30,6 +32,11 @@ const MORE_OPTIONS: &str = "  --revoke-on-exit URL       revoke the token at thi
   --no-auth                  forward requests without a token, for measurements
   --help                     print this text
 
+A request is sent once more if the upstream has certainly not processed it, or if it is idempotent and its connection, kept
+from an earlier request, closed before an answer.
+A POST to /reset at the --admin address, or SIGHUP, forgets the token and all failures, and gets a new token at once. Use it
+when the authorization server was wrong and is right again.
+Token requests use the proxy that HTTPS_PROXY and NO_PROXY name; requests to the upstream do not.
 The gateway does not authenticate its users: everybody who can reach it uses its token. Secret files are read for each token
 request, so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard
 output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
@@ -45,7 +52,7 @@ const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn help() -> String {
-    format!("{USAGE}{GRANT_HELP}{MORE_OPTIONS}")
+    format!("{USAGE}{GRANT_HELP}{}{}{MORE_OPTIONS}", token_rules::HELP, addresses::HELP)
 }
 
 pub struct Config {
@@ -54,6 +61,8 @@ pub struct Config {
     pub base: Base,
     /// How the gateway gets its token. `None`: requests are forwarded without one.
     pub grant: Option<GrantOptions>,
+    pub token_rules: TokenRules,
+    pub addresses: Addresses,
     /// PEM certificates to trust in addition to the system's.
     pub ca: Option<Vec<u8>>,
     pub plain_http: bool,
@@ -63,8 +72,9 @@ pub struct Config {
 
 /// Reads the command line. Returns `None` for `--help`.
 pub fn parse(parser: Parser) -> Result<Option<Config>, CliError> {
-    let with_value = [&WITH_VALUE[..], &GRANT_OPTIONS].concat();
-    let Some(options) = Options::parse(parser, &with_value, &FLAGS)? else { return Ok(None) };
+    let with_value = [&WITH_VALUE[..], &GRANT_OPTIONS, &token_rules::OPTIONS, &addresses::OPTIONS].concat();
+    let flags = [FLAGS, addresses::FLAGS].concat();
+    let Some(options) = Options::parse(parser, &with_value, &flags)? else { return Ok(None) };
     config(&options).map(Some)
 }
 
@@ -79,7 +89,8 @@ fn config(options: &Options) -> Result<Config, CliError> {
         ));
     }
     let no_auth = options.flag("no-auth");
-    let useless = GRANT_OPTIONS.into_iter().chain([REVOKE]).find(|name| no_auth && options.has(name));
+    let of_tokens = GRANT_OPTIONS.into_iter().chain(token_rules::OPTIONS).chain([REVOKE]);
+    let useless = of_tokens.into_iter().find(|name| no_auth && options.has(name));
     if let Some(name) = useless {
         return Err(CliError::usage(format!("--{name} is of no use with --no-auth")));
     }
@@ -88,6 +99,8 @@ fn config(options: &Options) -> Result<Config, CliError> {
         admin: options.parsed("admin", "an address with a port, such as 127.0.0.1:9090")?,
         base,
         grant: if no_auth { None } else { Some(GrantOptions::from_options(options, Some(REVOKE))?) },
+        token_rules: TokenRules::from_options(options)?,
+        addresses: Addresses::from_options(options)?,
         ca: options.file("ca-file")?,
         plain_http,
         timeout: seconds(options, "timeout")?,

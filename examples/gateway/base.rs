@@ -66,6 +66,38 @@ impl Base {
         });
         Uri::from_parts(parts).ok()
     }
+
+    /// Returns the path, query and fragment that [`join`](Self::join) would append to get this URL or absolute path. Returns
+    /// `None` if it is not below the base.
+    pub fn below<'a>(&self, location: &'a str) -> Option<&'a str> {
+        let path = match location.split_once("://") {
+            _ if location.starts_with('/') && !location.starts_with("//") => location,
+            Some((scheme, rest)) if self.scheme.as_str().eq_ignore_ascii_case(scheme) => {
+                self.without_authority(rest)?
+            }
+            None if location.starts_with("//") => self.without_authority(&location[2..])?,
+            _ => return None,
+        };
+        let below = path.strip_prefix(&*self.path)?;
+        match below.chars().next() {
+            Some('/') => Some(below),
+            // A path of the gateway begins with a slash.
+            None if location.len() > path.len() || !self.path.is_empty() => Some("/"),
+            _ => None,
+        }
+    }
+
+    /// Removes the host and port from the start of a text if they are the base's.
+    fn without_authority<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let (authority, path) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
+        let authority = authority.parse::<Authority>().ok()?;
+        let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
+        let is_same = authority.host().eq_ignore_ascii_case(self.authority.host())
+            && port(&authority) == port(&self.authority)
+            && !authority.as_str().contains('@');
+        is_same.then_some(path)
+    }
 }
 
 /// Returns whether a path has a `..` segment in any encoding, which a server may resolve to a path above the base.
@@ -104,6 +136,30 @@ mod tests {
             assert_eq!(joined("https://a.test/r4", requested), None, "{requested}");
         }
         assert!(joined("https://a.test", "/a/../b").is_some(), "there is nothing above it");
+    }
+
+    #[test]
+    fn a_location_below_the_base_is_recognized() {
+        for (base, location, below) in [
+            ("https://a.test/r4", "https://a.test/r4/Patient/1?x=/#y", Some("/Patient/1?x=/#y")),
+            ("https://a.test/r4", "HTTPS://A.test:443/r4/Patient", Some("/Patient")),
+            ("https://a.test/r4", "//a.test/r4/Patient", Some("/Patient")),
+            ("https://a.test/r4", "/r4/Patient", Some("/Patient")),
+            ("https://a.test/r4", "https://a.test/r4", Some("/")),
+            ("https://a.test", "https://a.test", Some("/")),
+            ("https://a.test", "/Patient", Some("/Patient")),
+            ("https://a.test/r4", "https://a.test/r4b/Patient", None),
+            ("https://a.test/r4", "https://a.test/login", None),
+            ("https://a.test/r4", "/login", None),
+            ("https://a.test/r4", "https://b.test/r4/Patient", None),
+            ("https://a.test/r4", "https://a.test@b.test/r4/x", None),
+            ("https://a.test/r4", "https://a.test:444/r4/x", None),
+            ("https://a.test/r4", "http://a.test/r4/x", None),
+            ("https://a.test/r4", "Patient/1", None),
+            ("https://a.test", "", None),
+        ] {
+            assert_eq!(Base::parse(base).unwrap().below(location), below, "{location}");
+        }
     }
 
     #[test]

@@ -5,14 +5,15 @@
 //!     --token-url https://auth.example.org/token --client-id my-gateway
 //! ```
 //!
-//! `upstream.rs` applies the layer, `proxy.rs` forwards a request, and `headers.rs` has the header fields that a proxy must
-//! change.
+//! `upstream.rs` applies the layer, `proxy.rs` forwards a request, `headers.rs` has the header fields that a proxy must
+//! change, and `resend.rs` says which failed requests are sent once more.
 //!
 //! The gateway accepts connections without TLS, supports no protocol upgrades and does not authenticate its users. Run it
 //! where only those who may use the token can reach it.
 
 #![allow(unreachable_pub, reason = "a program has no public API")]
 
+mod addresses;
 mod admin;
 mod args;
 mod base;
@@ -20,11 +21,15 @@ mod base;
 mod cli;
 mod counters;
 mod headers;
+mod kept_connection;
 mod problem;
+mod progress;
 mod proxy;
+mod resend;
 mod serve;
 mod signals;
 mod token;
+mod token_rules;
 mod upload;
 mod upstream;
 
@@ -69,13 +74,14 @@ async fn run() -> Result<(), CliError> {
         return Ok(());
     };
     init_logs()?;
-    let Config { listen, admin, base, grant, ca, plain_http, timeout, drain } = config;
+    let Config { listen, admin, base, grant, token_rules, addresses, ca, plain_http, timeout, drain } = config;
     let revokes = grant.as_ref().is_some_and(|grant| grant.revocation_url.is_some());
     let cache = grant.as_ref().map(token::cache).transpose()?;
-    let upstream = Upstream::new(&base, cache.as_ref(), plain_http, ca.as_deref())?;
-    let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), timeout));
+    let upstream = Upstream::new(&base, cache.as_ref(), token_rules, plain_http, ca.as_deref())?;
+    let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), addresses, timeout));
 
     let mut signals = Signals::listen().map_err(|error| CliError::failed(error.to_string()))?;
+    signals::reset_on_hangup(Arc::clone(&proxy)).map_err(|error| CliError::failed(error.to_string()))?;
     let users = bind(listen).await?;
     let operators = match admin {
         Some(admin) => Some(bind(admin).await?),

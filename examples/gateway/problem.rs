@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::Full;
 use serde_json::json;
+
+/// The methods of the standard that the gateway forwards. It also forwards those that it does not know.
+const FORWARDED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Why a request does not get the upstream's response.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub enum Problem {
     Path,
     /// `CONNECT`.
     Tunnel,
+    /// `TRACE`. Its response would show what the upstream receives (RFC 9110 §9.3.8).
+    Trace,
     /// Without a token, nothing was sent. The time is until the next token request.
     NoToken(Option<Duration>),
     Unreachable,
@@ -29,6 +34,7 @@ impl Problem {
         let (status, detail) = match self {
             Self::Path => (StatusCode::BAD_REQUEST, "The path is outside the base path of the upstream."),
             Self::Tunnel => (StatusCode::NOT_IMPLEMENTED, "The gateway does not support CONNECT."),
+            Self::Trace => (StatusCode::METHOD_NOT_ALLOWED, "The gateway does not forward TRACE."),
             Self::NoToken(Some(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The gateway has no token for the upstream at the moment.")
             }
@@ -44,9 +50,11 @@ impl Problem {
         let mut response = Response::new(Full::from(text.to_string()));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Self::NoToken(Some(wait)) = self {
-            response.headers_mut().insert(RETRY_AFTER, seconds(*wait).into());
-        }
+        response.headers_mut().extend(match self {
+            Self::NoToken(Some(wait)) => Some((RETRY_AFTER, seconds(*wait).into())),
+            Self::Trace => Some((ALLOW, FORWARDED)),
+            _ => None,
+        });
         response
     }
 }

@@ -1,6 +1,7 @@
 //! Forwards a request and its response.
 
 use std::{
+    net::IpAddr,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use tower::BoxError;
 use tower_bearer::{Error, Outcome, TokenCache};
 
 use crate::{
+    addresses::{Addresses, Asked},
     base::Base,
     counters::{Counters, Ending},
     headers,
@@ -30,13 +32,21 @@ pub struct Proxy {
     upstream: Upstream,
     pub cache: Option<TokenCache>,
     pub counters: Counters,
+    addresses: Addresses,
     timeout: Duration,
     draining: AtomicBool,
 }
 
 impl Proxy {
-    pub fn new(base: Base, upstream: Upstream, cache: Option<TokenCache>, timeout: Duration) -> Self {
-        Self { base, upstream, cache, counters: Counters::default(), timeout, draining: AtomicBool::new(false) }
+    pub fn new(
+        base: Base,
+        upstream: Upstream,
+        cache: Option<TokenCache>,
+        addresses: Addresses,
+        timeout: Duration,
+    ) -> Self {
+        let (counters, draining) = (Counters::default(), AtomicBool::new(false));
+        Self { base, upstream, cache, counters, addresses, timeout, draining }
     }
 
     /// Makes `/healthz` say that no more requests should be sent here.
@@ -48,20 +58,34 @@ impl Proxy {
         self.draining.load(Relaxed)
     }
 
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Forgets the token and all failures, so that no budget and no backoff delays the next token request. Returns whether
+    /// there is a cache.
+    pub fn reset(&self) -> bool {
+        let Some(cache) = &self.cache else { return false };
+        cache.reset();
+        tracing::info!("an operator's reset: the token and all failures are forgotten");
+        true
+    }
+
+    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
         let mut in_flight = self.counters.start();
+        let asked = self.addresses.asked(peer, request.uri(), request.headers());
+        let seen_url = self.addresses.seen_url(&asked, request.headers());
         let (start, method) = (Instant::now(), request.method().clone());
-        let response = match self.forward(request).await {
+        let response = match self.forward(request, &asked).await {
             Ok(mut response) => {
                 in_flight.ending = ending(response.extensions().get());
                 headers::prepare_response(response.headers_mut());
+                if let Some(url) = seen_url {
+                    Addresses::prepare_response(response.headers_mut(), &self.base, &url);
+                }
                 // The version was that of the connection to the upstream.
                 *response.version_mut() = http::Version::default();
                 response.map(Either::Left)
             }
             Err(problem) => {
                 in_flight.ending = match problem {
-                    Problem::Path | Problem::Tunnel => Ending::Refused,
+                    Problem::Path | Problem::Tunnel | Problem::Trace => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
@@ -75,23 +99,27 @@ impl Proxy {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Problem> {
-        let (request, progress) = {
+    async fn forward(&self, request: Request<Incoming>, asked: &Asked) -> Result<Response<Incoming>, Problem> {
+        let (request, original) = {
             let (head, body) = request.into_parts();
-            if head.method == Method::CONNECT {
-                return Err(Problem::Tunnel);
+            match head.method {
+                Method::CONNECT => return Err(Problem::Tunnel),
+                Method::TRACE => return Err(Problem::Trace),
+                _ => {}
             }
-            let (upload, progress) = Upload::new(body);
+            let (upload, original) = Upload::new(body);
             // A new request, because extensions control the layer, and only the gateway may set them.
             let mut request = Request::new(upload);
             *request.uri_mut() = self.base.join(&head.uri).ok_or(Problem::Path)?;
             *request.method_mut() = head.method;
             *request.headers_mut() = head.headers;
             headers::prepare_request(request.headers_mut(), head.version);
+            self.addresses.prepare_request(request.headers_mut(), asked);
             set_framing(&mut request);
-            (request, progress)
+            (request, original)
         };
-        match progress.timeout(self.timeout, self.upstream.send(request)).await {
+        let progress = &original.progress;
+        match progress.timeout(self.timeout, self.upstream.send(request, &original)).await {
             // The gateway never asks for an upgrade.
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
             Ok(Ok(response)) => Ok(response),
@@ -128,12 +156,20 @@ fn ending(outcome: Option<&Outcome>) -> Ending {
     }
 }
 
-/// Marks a GET or HEAD that has a body of unknown length as chunked: hyper would otherwise send it without the body.
+/// Says how long the body is where hyper would not.
 fn set_framing(request: &mut Request<Upload>) {
-    let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
-    if bodiless && !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    if request.headers().contains_key(CONTENT_LENGTH) {
+        return;
     }
+    let is_empty = request.body().is_end_stream();
+    let framing = match *request.method() {
+        // A body of unknown length: hyper would send the request without it.
+        Method::GET | Method::HEAD if !is_empty => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+        // Many servers answer 411 to these methods without a length (RFC 9110 §8.6).
+        Method::POST | Method::PUT | Method::PATCH if is_empty => (CONTENT_LENGTH, HeaderValue::from_static("0")),
+        _ => return,
+    };
+    request.headers_mut().insert(framing.0, framing.1);
 }
 
 /// Returns the text of an error and of its causes. Hyper's errors contain no header and no URL.

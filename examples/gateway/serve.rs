@@ -1,6 +1,11 @@
 //! Accepts connections, and ends them on a signal.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -10,6 +15,13 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{proxy::Proxy, signals::Signals};
+
+/// The most fields of a head, in both directions. Hyper's default for HTTP/1.1 is 100.
+pub const MAX_FIELDS: usize = 1_000;
+
+/// The largest head over HTTP/2, in both directions, in bytes, as HTTP/2 counts: 32 more for each field. Hyper's default is
+/// 16 KiB. For HTTP/1.1 its default is 400 KiB.
+pub const MAX_HEAD: u32 = 256 * 1024;
 
 /// Serves until a signal arrives. Then accepts no more connections, and gives requests in progress the time `drain` to
 /// finish.
@@ -33,9 +45,11 @@ async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, graceful: &GracefulSh
     loop {
         let stream = accept_next(&listener).await;
         let proxy = Arc::clone(proxy);
+        // The address is missing only if the user has already gone.
+        let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
         let service = service_fn(move |request| {
             let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+            async move { Ok::<_, Infallible>(proxy.handle(request, peer).await) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
@@ -51,8 +65,8 @@ async fn accept(listener: TcpListener, proxy: &Arc<Proxy>, graceful: &GracefulSh
 pub fn builder() -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
     // A client that does not finish its request head, or disappears, must not keep its connection forever.
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
+    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30)).max_headers(MAX_FIELDS);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_header_list_size(MAX_HEAD);
     server
 }
 

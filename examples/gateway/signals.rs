@@ -1,6 +1,8 @@
-//! The signals that end the program.
+//! The signals that end the program, and the one that resets it.
 
-use std::io;
+use std::{io, sync::Arc};
+
+use crate::proxy::Proxy;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +26,30 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Resets the proxy after each SIGHUP. Call it once; from then on, the signal does not end the program.
+///
+/// # Errors
+/// When the signal cannot be received.
+#[cfg(unix)]
+pub fn reset_on_hangup(proxy: Arc<Proxy>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if !proxy.reset() {
+                tracing::info!("SIGHUP: there is no token to forget");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "as on Unix")]
+pub fn reset_on_hangup(_: Arc<Proxy>) -> io::Result<()> {
+    Ok(())
 }
 
 /// Ctrl-C.

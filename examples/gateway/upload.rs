@@ -1,93 +1,152 @@
-//! A request's body, and whether it makes progress. The timeout starts again with each chunk, so a long upload is not
-//! mistaken for a slow upstream.
+//! A request's body. What was sent of it is kept, so that it can be sent once more.
 
 use std::{
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Duration,
 };
 
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
-use tokio::time::{Instant, timeout_at};
+use tower::BoxError;
 
-/// A body that records when it was last read.
+use crate::progress::Progress;
+
+/// The most that is kept of a body, in bytes. The layer keeps as much for its own retry; both share the memory.
+const MAX_KEPT: usize = 64 * 1024;
+
+/// The body as one attempt sends it: first what an earlier attempt has read, then the rest.
 pub struct Upload {
+    original: Arc<Original>,
+    attempt: usize,
+    /// How many of the kept chunks this attempt has sent.
+    sent: usize,
+}
+
+/// The body as the user sends it.
+pub struct Original {
+    pub progress: Progress,
+    source: Mutex<Source>,
+}
+
+struct Source {
     body: Incoming,
-    progress: Arc<Progress>,
+    chunks: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    kept: usize,
+    /// Whether all that was read is kept.
+    is_complete: bool,
+    /// The newest attempt. Only this one may read.
+    attempt: usize,
 }
-
-pub struct Progress {
-    /// When a part of the body was last read.
-    last: Mutex<Instant>,
-    incomplete: AtomicBool,
-}
-
-/// There was no response and no progress for too long.
-pub struct Stalled;
 
 impl Upload {
-    pub fn new(body: Incoming) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress { last: Mutex::new(Instant::now()), incomplete: AtomicBool::new(false) });
-        (Self { body, progress: Arc::clone(&progress) }, progress)
+    pub fn new(body: Incoming) -> (Self, Arc<Original>) {
+        let (chunks, trailers) = (Vec::new(), None);
+        let source = Source { body, chunks, trailers, kept: 0, is_complete: true, attempt: 0 };
+        let original = Arc::new(Original { progress: Progress::new(), source: Mutex::new(source) });
+        (Self { original: Arc::clone(&original), attempt: 0, sent: 0 }, original)
     }
 }
 
-impl Progress {
-    /// Waits for `response`, at most for `limit` after the body was last read.
-    pub async fn timeout<F: Future>(&self, limit: Duration, response: F) -> Result<F::Output, Stalled> {
-        let mut response = pin!(response);
-        loop {
-            let deadline = self.last() + limit;
-            match timeout_at(deadline, response.as_mut()).await {
-                Ok(response) => return Ok(response),
-                Err(_) if self.last() + limit > deadline => {}
-                Err(_) => return Err(Stalled),
+impl Original {
+    /// Returns the body for another attempt, which ends the earlier one. Returns `None` if too much of it was sent.
+    pub fn again(self: &Arc<Self>) -> Option<Upload> {
+        let mut source = self.source();
+        if !source.is_complete {
+            return None;
+        }
+        source.attempt += 1;
+        Some(Upload { original: Arc::clone(self), attempt: source.attempt, sent: 0 })
+    }
+
+    /// Stops keeping the body: there will not be another attempt.
+    pub fn forget(&self) {
+        self.source().forget();
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        match (frame.data_ref(), frame.trailers_ref()) {
+            _ if !self.is_complete => {}
+            (Some(chunk), _) if self.kept + chunk.len() > MAX_KEPT => self.forget(),
+            (Some(chunk), _) => {
+                self.kept += chunk.len();
+                self.chunks.push(chunk.clone());
             }
+            (_, trailers) => self.trailers = trailers.cloned(),
         }
     }
 
-    /// Returns whether the user did not finish the request.
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete.load(Relaxed)
-    }
-
-    fn last(&self) -> Instant {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn forget(&mut self) {
+        self.is_complete = false;
+        // An attempt may still have to send these chunks, but then it is the second and keeps nothing more.
+        if self.attempt == 0 {
+            (self.chunks, self.trailers) = (Vec::new(), None);
+        }
     }
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(task);
-        if let Poll::Ready(frame) = &frame {
-            self.progress.record();
-            if let Some(Err(_)) = frame {
-                self.progress.incomplete.store(true, Relaxed);
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let original = Arc::clone(&self.original);
+        let mut source = original.source();
+        if source.attempt != self.attempt {
+            return Poll::Ready(Some(Err("the request is sent again".into())));
+        }
+        if self.attempt > 0 {
+            if let Some(chunk) = source.chunks.get(self.sent) {
+                self.sent += 1;
+                return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+            }
+            if let Some(trailers) = source.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         }
-        frame
+        let frame = Pin::new(&mut source.body).poll_frame(task);
+        if let Poll::Ready(frame) = &frame {
+            original.progress.record();
+            match frame {
+                Some(Ok(frame)) if self.attempt == 0 => source.keep(frame),
+                Some(Err(_)) => original.progress.break_off(),
+                _ => {}
+            }
+        }
+        frame.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let source = self.original.source();
+        self.is_past_kept(&source) && source.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let source = self.original.source();
+        let rest = source.body.size_hint();
+        if self.is_past_kept(&source) {
+            return rest;
+        }
+        let kept = source.chunks[self.sent..].iter().map(Bytes::len).sum::<usize>() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(kept + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(kept + upper);
+        }
+        hint
+    }
+}
+
+impl Upload {
+    fn is_past_kept(&self, source: &Source) -> bool {
+        self.attempt == 0 || self.sent == source.chunks.len() && source.trailers.is_none()
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{TryFutureExt, future::MapOk};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -24,24 +25,38 @@ use tower_bearer::{
     replay::{InPlace, ReplayBody, Tee},
 };
 
-use crate::{base::Base, cli::CliError, upload::Upload};
+use crate::{
+    base::Base,
+    cli::CliError,
+    kept_connection::{Connector, Used},
+    resend,
+    serve::{MAX_FIELDS, MAX_HEAD},
+    token_rules::TokenRules,
+    upload::{Original, Upload},
+};
 
 /// A hyper client that is cheap to clone. The layer clones the service below it for each request, and a clone of the client
 /// itself copies all of its settings.
 #[derive(Clone)]
-pub struct Https(Arc<Client<HttpsConnector<HttpConnector>, ReplayBody<Upload>>>);
+pub struct Https(Arc<Client<HttpsConnector<Connector<HttpConnector>>, ReplayBody<Upload>>>);
 
 impl Service<Request<ReplayBody<Upload>>> for Https {
     type Response = Response<Incoming>;
     type Error = Error;
-    type Future = ResponseFuture;
+    type Future = MapOk<ResponseFuture, fn(Response<Incoming>) -> Response<Incoming>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> ResponseFuture {
-        self.0.request(request)
+    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> Self::Future {
+        self.0.request(request).map_ok(|response| {
+            // From now on, the connection is one that was kept.
+            if let Some(used) = response.extensions().get::<Used>() {
+                used.set();
+            }
+            response
+        })
     }
 }
 
@@ -54,24 +69,56 @@ pub enum Upstream {
 
 impl Upstream {
     /// # Errors
-    /// When TLS cannot be set up, or the certificates cannot be read.
-    pub fn new(base: &Base, cache: Option<&TokenCache>, plain_http: bool, ca: Option<&[u8]>) -> Result<Self, CliError> {
+    /// When TLS cannot be set up, the certificates cannot be read, or a rule for tokens is wrong.
+    pub fn new(
+        base: &Base,
+        cache: Option<&TokenCache>,
+        token_rules: TokenRules,
+        plain_http: bool,
+        ca: Option<&[u8]>,
+    ) -> Result<Self, CliError> {
         let client = client(ca)?;
         let Some(cache) = cache else { return Ok(Self::Bare(client)) };
         let layer = BearerAuthLayer::with_cache(cache.clone())
             .replay(Tee::in_place())
             // Every request goes there. The list protects the token even if a later change breaks that.
             .origins([base.origin()])
+            .and_then(|layer| token_rules.apply(layer))
             .map_err(|error| CliError::usage(error.to_string()))?
             .allow_plain_http(plain_http);
         Ok(Self::Bearer(layer.layer(client)))
     }
 
-    pub async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, BoxError> {
+    /// Sends a request, and sends it once more if that is [safe](resend::is_safe) and its body is kept.
+    pub async fn send(
+        &self,
+        request: Request<Upload>,
+        original: &Arc<Original>,
+    ) -> Result<Response<Incoming>, BoxError> {
+        let mut copy = Request::new(());
+        request.method().clone_into(copy.method_mut());
+        request.uri().clone_into(copy.uri_mut());
+        request.headers().clone_into(copy.headers_mut());
+        let error = match self.send_once(request).await {
+            Ok(response) => {
+                original.forget();
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
+        if !resend::is_safe(&error, copy.method()) || original.progress.is_incomplete() {
+            return Err(error);
+        }
+        let Some(upload) = original.again() else { return Err(error) };
+        tracing::debug!(error, "the connection closed before an answer: the request is sent again");
+        self.send_once(copy.map(|()| upload)).await
+    }
+
+    async fn send_once(&self, request: Request<Upload>) -> Result<Response<Incoming>, BoxError> {
         let request = request.map(ReplayBody::new);
         match self {
             Self::Bearer(service) => service.clone().ready().await?.call(request).await,
-            Self::Bare(Https(client)) => Ok(client.request(request).await?),
+            Self::Bare(service) => Ok(service.clone().call(request).await?),
         }
     }
 }
@@ -86,12 +133,15 @@ fn client(ca: Option<&[u8]>) -> Result<Https, CliError> {
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(Connector(tcp));
     // Do not reuse connections that the upstream may have closed already.
     let mut client = Client::builder(TokioExecutor::new());
     // Request heads are small: one copy into a single buffer is faster than a list of buffers.
-    client.http1_writev(false);
+    client.http1_writev(false).http1_max_headers(MAX_FIELDS).http2_max_header_list_size(MAX_HEAD);
     client.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).timer(TokioTimer::new());
     Ok(Https(Arc::new(client.build(connector))))
 }

@@ -28,6 +28,11 @@ impl Backoff {
         self
     }
 
+    /// Returns a backoff that begins where this one ends, and ends where `longer` does.
+    pub(crate) fn up_to(&self, longer: Self) -> Self {
+        Self { first: self.max, max: longer.max.max(self.max), jitter: self.jitter }
+    }
+
     /// Returns the wait after this many failures in a row, counted from 1.
     pub(crate) fn wait(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);

@@ -4,7 +4,7 @@
 //! must not make its clients overload the issuer. So each renewal that a rejection caused is watched. When the token that it
 //! brought is rejected too, that is a **strike**. After as many strikes as there are free renewals, the budget is
 //! **limited**: the next renewal waits until an interval has passed since the issue of the newest token, and each further
-//! strike doubles the interval. Until then a rejection is passed on to the caller.
+//! strike makes the interval half as long again. Until then a rejection is passed on to the caller.
 //!
 //! A token whose *retry* was accepted has proved that its renewal helped. Its later rejection is a new revocation and
 //! not a strike, unless many tokens in a row "die young": they are rejected soon after their issue (`YOUNG_DEATHS`).
@@ -15,10 +15,11 @@
 //! the token was checked.
 //!
 //! While limited, the budget must not hide a real revocation behind one bad endpoint. It is told when the token is accepted
-//! anywhere. A token that was accepted, and then was not accepted for `silence` although requests carry it, is renewed at
-//! once, if the rejections in a row are three times as many as usual between two acceptances. These early renewals have an
-//! interval of their own. It doubles until one of them is seen to help: a retry is accepted, or the new token is accepted
-//! after no more rejections than usual. An API that is called seldom looks much the same, and must not cost more than others.
+//! anywhere. A token that was accepted, and then was not accepted for `silence` although requests carry it, is renewed
+//! early, if the rejections in a row are three times as many as usual between two acceptances. What is usual is learned, so
+//! chance looks like a revocation now and then. So an early renewal delays the next one of the schedule by an interval: early
+//! renewals come in place of others, not in addition. And only a few are allowed in a row (`EARLY`), until a retry is accepted
+//! and shows that one helped.
 //!
 //! This module does not know tokens: it takes instants, and returns whether a renewal is allowed.
 
@@ -32,9 +33,19 @@ use crate::cache::backoff::LONGEST;
 /// a strike. An API that accepts each token only once would otherwise cost a renewal a request.
 const YOUNG_DEATHS: u32 = 8;
 
-/// A token without an accepted retry dies young before this part of the longest interval: 15 s by default. One bad endpoint
+/// A token without an accepted retry dies young before this many of the first interval: 15 s by default. One bad endpoint
 /// that is never retried looks like a revocation each time that it is called.
-const YOUNG_WITHOUT_RETRY: u32 = 8;
+const YOUNG_WITHOUT_RETRY: u32 = 15;
+
+/// How many early renewals are allowed in a row that were not seen to help.
+const EARLY: u32 = 3;
+
+/// The same, after one that helped. Where revocations are frequent, a bad endpoint may be the first to meet many of them in a
+/// row, and its retries are not accepted.
+const EARLY_AFTER_REVOCATION: u32 = 16;
+
+/// How much of the usual run of rejections each acceptance forgets.
+const FORGOTTEN: f64 = 1.0 / 64.0;
 
 /// The bound on renewals that rejections cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +57,16 @@ pub struct RejectionBudget {
 }
 
 impl Default for RejectionBudget {
-    /// Returns a budget of one free renewal, then one after 1 s, doubling to 2 min. A revocation is detected after 1 s.
+    /// Returns a budget of one free renewal, then one after 1 s, growing by half each time, to 150 s. A revocation is detected
+    /// after 1 s.
     fn default() -> Self {
-        Self::new(1, Duration::from_secs(1), Duration::from_secs(120))
+        Self::new(1, Duration::from_secs(1), Duration::from_secs(150))
     }
 }
 
 impl RejectionBudget {
     /// Creates a budget that allows `free` renewals (at least one) without a wait while new tokens are rejected. The
-    /// next renewal is allowed after `first`, and this interval doubles up to `max`.
+    /// next renewal is allowed after `first`, and this interval grows by half each time, up to `max`.
     #[must_use]
     pub const fn new(free: u32, first: Duration, max: Duration) -> Self {
         Self { free, first, max, silence: Duration::from_secs(1) }
@@ -70,7 +82,7 @@ impl RejectionBudget {
 }
 
 /// What the budget has seen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BudgetState {
     budget: RejectionBudget,
     newest: NewestToken,
@@ -81,12 +93,13 @@ pub(crate) struct BudgetState {
     last_rejection: Option<Instant>,
     /// The earliest next renewal, while limited.
     not_before: Option<Instant>,
-    early: EarlyRenewals,
+    /// How many early renewals are left.
+    early: u32,
     run: RejectionRun,
 }
 
 /// What the budget knows of the newest token.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
@@ -110,19 +123,15 @@ enum Proof {
     Retried,
 }
 
-/// Renewals while limited: when the last one was, and how long the next one has to wait.
-#[derive(Debug, Default)]
-struct EarlyRenewals {
-    last: Option<Instant>,
-    interval: Duration,
-}
-
 /// Rejections in a row, as far as acceptances are watched.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct RejectionRun {
+    /// Since the last acceptance of any token.
     now: u32,
-    /// The longest recent run that an acceptance ended.
-    usual: u32,
+    /// Since the newest token was issued.
+    of_newest: u32,
+    /// How long the longest recent runs were that an acceptance ended.
+    usual: f64,
 }
 
 impl BudgetState {
@@ -137,7 +146,7 @@ impl BudgetState {
             young_deaths: 0,
             last_rejection: None,
             not_before: None,
-            early: EarlyRenewals::default(),
+            early: EARLY,
             run: RejectionRun::default(),
         }
     }
@@ -145,7 +154,7 @@ impl BudgetState {
     /// Notes that a token was issued.
     pub(crate) fn issued(&mut self, by_rejection: bool, now: Instant) {
         self.recover_when_quiet(now);
-        self.run.now = 0;
+        self.run.of_newest = 0;
         let unaccepted_since = std::mem::take(&mut self.accepted).then_some(now);
         self.newest = NewestToken { at: Some(now), by_rejection, unaccepted_since, ..NewestToken::default() };
     }
@@ -155,10 +164,10 @@ impl BudgetState {
     /// `accepted` is when it was last accepted, which is watched while limited.
     pub(crate) fn rejected(&mut self, accepted: Option<Instant>, now: Instant) {
         self.recover_when_quiet(now);
-        if accepted > self.last_rejection && self.run.end() {
-            self.early.interval = Duration::ZERO;
+        if accepted > self.last_rejection {
+            self.run.end();
         }
-        self.run.now = self.run.now.saturating_add(1);
+        self.run.add();
         self.last_rejection = Some(now);
         self.accepted |= accepted.is_some();
         if self.newest.by_rejection && !self.is_believed_revoked(now) {
@@ -172,18 +181,32 @@ impl BudgetState {
         let Some(not_before) = self.not_before else { return true };
         if now >= not_before {
             self.not_before = Some(now + self.interval());
+            self.early = self.early.max(EARLY.min(self.early + 1));
             return true;
         }
-        accepted.or(self.newest.unaccepted_since).is_some_and(|at| now.duration_since(at) >= self.budget.silence)
-            && self.run.is_unusual()
-            && self.early.take(now, &self.budget)
+        let unaccepted_since = accepted.or(self.newest.unaccepted_since);
+        let is_silent = unaccepted_since.is_some_and(|at| now.duration_since(at) >= self.budget.silence);
+        if !is_silent || !self.run.is_unusual() || self.early == 0 {
+            return false;
+        }
+        self.early -= 1;
+        if self.early < EARLY {
+            self.not_before = Some((not_before + self.interval()).min(now + 2 * self.interval()));
+        }
+        // It looks like a revocation, and is not usual.
+        self.run.now = 0;
+        true
     }
 
     /// Notes whether a retry with the newest token was accepted.
     pub(crate) fn retried(&mut self, accepted: bool, now: Instant) {
         if accepted {
             self.newest.proof = Proof::Retried;
-            self.early.interval = Duration::ZERO;
+            self.early = EARLY_AFTER_REVOCATION;
+            // These rejections were a revocation, so they are not usual.
+            self.run.now = 0;
+            // An early renewal that helped delays nothing.
+            self.not_before = self.not_before.map(|at| at.min(now + self.interval()));
         } else {
             self.last_rejection = Some(now);
             self.strike(now);
@@ -225,20 +248,26 @@ impl BudgetState {
         self.newest.struck = true;
         self.strikes = self.strikes.saturating_add(1);
         if self.strikes >= self.budget.free {
-            self.not_before = Some(self.newest.at.unwrap_or(now) + self.interval());
+            let scheduled = self.newest.at.unwrap_or(now) + self.interval();
+            self.not_before = Some(self.not_before.map_or(scheduled, |at| at.max(scheduled)));
         }
     }
 
     fn interval(&self) -> Duration {
-        let doublings = self.strikes.saturating_sub(self.budget.free.max(1)).min(31);
-        self.budget.first.saturating_mul(1 << doublings).min(self.budget.max)
+        let growths = self.strikes.saturating_sub(self.budget.free.max(1)).min(64);
+        let (first, max) = (self.budget.first, self.budget.max);
+        (0..growths).fold(first, |interval, _| max.min(interval.saturating_mul(3) / 2)).min(max)
     }
 
-    /// Forgets what was seen when there was no rejection for twice the longest interval. Not sooner, because an endpoint that
-    /// is called every few seconds would get a free renewal each time.
+    /// Restores the free renewal when there was no rejection for twice the longest interval, and shortens the intervals by a
+    /// step for each renewal that was not needed. Not sooner and not at once, because an endpoint that is called now and then
+    /// would get its first renewals again each time.
     fn recover_when_quiet(&mut self, now: Instant) {
         if self.is_quiet(now) {
-            *self = Self { newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
+            let quiet = self.last_rejection.map_or(Duration::ZERO, |at| now.duration_since(at));
+            let unused = u32::try_from(quiet.as_nanos() / self.budget.max.as_nanos().max(1)).unwrap_or(u32::MAX);
+            let strikes = self.strikes.saturating_sub(unused);
+            *self = Self { strikes, newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
         }
     }
 
@@ -255,7 +284,7 @@ impl BudgetState {
         }
         // At its first rejection: a bad endpoint goes on rejecting it until it is old.
         if self.newest.believed_revoked.is_none() {
-            self.newest.believed_revoked = Some(self.dies_old_or_seldom(self.budget.max / YOUNG_WITHOUT_RETRY, now));
+            self.newest.believed_revoked = Some(self.dies_old_or_seldom(self.budget.first * YOUNG_WITHOUT_RETRY, now));
         }
         self.newest.believed_revoked == Some(true)
     }
@@ -268,28 +297,22 @@ impl BudgetState {
     }
 }
 
-impl EarlyRenewals {
-    fn take(&mut self, now: Instant, budget: &RejectionBudget) -> bool {
-        if self.last.is_some_and(|last| now.duration_since(last) < self.interval) {
-            return false;
-        }
-        self.interval = (2 * self.interval).max(budget.first).min(budget.max);
-        self.last = Some(now);
-        true
-    }
-}
-
 impl RejectionRun {
-    /// Ends the run because of an acceptance, and returns whether it was no longer than usual.
-    fn end(&mut self) -> bool {
-        let run = std::mem::take(&mut self.now);
-        let was_usual = run <= self.usual;
-        self.usual = run.max(self.usual - self.usual.div_ceil(32));
-        was_usual
+    fn add(&mut self) {
+        self.now = self.now.saturating_add(1);
+        self.of_newest = self.of_newest.saturating_add(1);
+    }
+
+    /// Ends the run because of an acceptance, and learns from it. One run at most doubles what is usual, because it may have
+    /// been a revocation that was not recognized.
+    fn end(&mut self) {
+        let run = f64::from(std::mem::take(&mut self.now)).min(2.0 * (self.usual + 1.0));
+        self.usual = run.max(self.usual * (1.0 - FORGOTTEN));
+        self.of_newest = 0;
     }
 
     fn is_unusual(&self) -> bool {
-        self.now >= 3 * self.usual
+        f64::from(self.of_newest) >= 3.0 * self.usual.max(2.0)
     }
 }
 
@@ -317,7 +340,10 @@ mod tests {
     fn an_api_that_rejects_everything_costs_one_renewal_and_then_ever_fewer() {
         let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
         state.issued(false, start);
-        assert_eq!(reject_everything(&mut state, start, 400, 100), [0, 1, 3, 7, 15, 31, 63, 127, 247, 367]);
+        assert_eq!(
+            reject_everything(&mut state, start, 400, 100),
+            [0, 1, 2, 4, 8, 13, 20, 32, 49, 74, 113, 171, 257, 387]
+        );
     }
 
     #[test]
@@ -380,7 +406,7 @@ mod tests {
                 state.retried(true, now);
             }
         }
-        assert_eq!(renewals, YOUNG_DEATHS + 3);
+        assert_eq!(renewals, YOUNG_DEATHS + 4);
     }
 
     #[test]
@@ -389,8 +415,11 @@ mod tests {
         state.issued(false, start);
         reject_everything(&mut state, start, 10, 10);
         assert!(state.is_limited());
-        assert!(state.may_renew(None, start + 251 * SECOND));
+        assert!(state.may_renew(None, start + 311 * SECOND));
         assert!(!state.is_limited());
+        state.issued(true, start + 311 * SECOND);
+        state.retried(false, start + 311 * SECOND);
+        assert_eq!(state.next_renewal(start + 311 * SECOND), Some(SECOND * 27 / 8), "only two steps sooner");
     }
 
     #[test]
@@ -418,7 +447,7 @@ mod tests {
                 renews
             })
             .count();
-        assert_eq!(renewals, 36, "in an hour, as if the API rejected everything");
+        assert_eq!(renewals, 35, "in an hour, as if the API rejected everything");
     }
 
     #[test]
@@ -439,6 +468,6 @@ mod tests {
                 state.retried(false, now);
             }
         }
-        assert_eq!(renewals, 36, "in an hour, as if the API rejected everything");
+        assert_eq!(renewals, 35, "in an hour, as if the API rejected everything");
     }
 }

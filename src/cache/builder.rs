@@ -66,7 +66,17 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how long one attempt to get a token may take. Default: 10 s. Only the time counts in which the runtime is driven;
+    /// Sets how often a renewal that requests wait for is tried again after a failure that may be over soon, such as a
+    /// refused connection or a 503. Default and maximum: 3 times, within two seconds.
+    ///
+    /// A `Retry-After` that fits the deadline is waited for. If the renewal before failed too, nothing is tried again: the
+    /// waiting requests fail at once. A renewal in the background has the [backoff](Self::transient_backoff) instead.
+    pub fn renewal_retries(mut self, times: usize) -> Self {
+        self.settings.renewal_retries = times;
+        self
+    }
+
+    /// Sets how long one renewal may take, with all its attempts. Default: 10 s. Only the time counts in which the runtime is driven;
     /// see [one renewal at a time](crate::cache#one-renewal-at-a-time).
     pub fn renewal_deadline(mut self, deadline: Duration) -> Self {
         self.settings.renewal_deadline = deadline;

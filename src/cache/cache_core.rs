@@ -50,8 +50,8 @@ impl CacheCore {
     }
 
     /// Changes the state, and publishes it.
-    pub(crate) fn change<A>(&self, change: impl FnOnce(&mut CacheState) -> A) -> A {
-        self.flight.look(|state, _| self.publishing(state, change))
+    pub(crate) fn change<A>(&self, mut change: impl FnMut(&mut CacheState) -> A) -> A {
+        self.flight.look(|state, _| self.publishing(state, &mut change))
     }
 
     /// Forgets the token and every failure. A renewal in progress no longer counts.
@@ -63,13 +63,14 @@ impl CacheCore {
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
     pub(crate) fn decide(
         &self,
-        decide: impl FnOnce(&mut CacheState, &Conditions) -> Decision,
+        mut decide: impl FnMut(&mut CacheState, &Conditions) -> Decision,
     ) -> (Decision, Option<Joined<Renewed>>) {
         // User code, so before the lock is taken.
         let (credentials_version, wall) = (self.credentials_version(), self.wall_now());
         let refusals = self.family.look(|shared, _| shared.clone());
+        let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals };
         self.flight.join(|state, renewing| {
-            let at = Conditions { now: Instant::now(), wall, renewing, credentials_version, refusals };
+            (at.now, at.renewing) = (Instant::now(), renewing);
             let decision = self.publishing(state, |state| decide(state, &at));
             let joins = decision.joins();
             (decision, joins)
@@ -78,8 +79,8 @@ impl CacheCore {
 
     /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought. Returns
     /// `false` if it changed nothing, because it no longer counts.
-    pub(crate) fn complete(&self, leader: Leader<Renewed>, change: impl FnOnce(&mut CacheState) -> Renewed) -> bool {
-        self.flight.complete(leader, |state| self.publishing(state, change))
+    pub(crate) fn complete(&self, leader: Leader<Renewed>, mut change: impl FnMut(&mut CacheState) -> Renewed) -> bool {
+        self.flight.complete(leader, |state| self.publishing(state, &mut change))
     }
 
     /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
@@ -88,7 +89,7 @@ impl CacheCore {
     }
 
     /// Makes a change under the lock of the state, and publishes the state.
-    fn publishing<A>(&self, state: &mut CacheState, change: impl FnOnce(&mut CacheState) -> A) -> A {
+    fn publishing<A>(&self, state: &mut CacheState, mut change: impl FnMut(&mut CacheState) -> A) -> A {
         let answer = change(state);
         self.published.publish(state);
         answer

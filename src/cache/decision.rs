@@ -59,13 +59,19 @@ impl CacheState {
     }
 
     /// Decides what a request does that found no fresh token.
-    pub(crate) fn decide_lookup(&self, at: &Conditions) -> Decision {
+    pub(crate) fn decide_lookup(&mut self, at: &Conditions) -> Decision {
         match self.usable(at.now, at.wall) {
             Some(token) => {
                 let renew = token.is_stale(at.now) && !at.renewing && self.backing_off(at).is_none();
                 Decision::Serve { token: Arc::clone(token), renew }
             }
-            None => self.renew(at),
+            None => match self.renew(at) {
+                // A rejected token is served again when its renewal cannot begin.
+                Decision::Fail(error) => self
+                    .usable(at.now, at.wall)
+                    .map_or(Decision::Fail(error), |token| Decision::Serve { token: Arc::clone(token), renew: false }),
+                decision => decision,
+            },
         }
     }
 
@@ -104,11 +110,13 @@ impl CacheState {
     }
 
     /// Decides what a request does that needs a new token.
-    fn renew(&self, at: &Conditions) -> Decision {
+    fn renew(&mut self, at: &Conditions) -> Decision {
         if at.renewing {
             return Decision::Wait;
         }
-        self.backing_off(at).map_or(Decision::Wait, Decision::Fail)
+        let Some(error) = self.backing_off(at) else { return Decision::Wait };
+        self.keep_rejected();
+        Decision::Fail(error)
     }
 
     /// Returns the error for a caller that needs the source while it is not asked.
@@ -166,7 +174,7 @@ mod tests {
         fn issue(&mut self, token: &str) -> u64 {
             let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
             let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
-            self.state.issued(served, self.at.credentials_version, self.at.now).generation()
+            self.state.issued(&served, self.at.credentials_version, self.at.now).generation()
         }
 
         fn fail(&mut self, error: &Error) {
@@ -178,7 +186,7 @@ mod tests {
             self.at.wall += time;
         }
 
-        fn lookup(&self) -> String {
+        fn lookup(&mut self) -> String {
             name(&self.state.decide_lookup(&self.at))
         }
 
@@ -203,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_token_waits_for_one() {
-        let played = Played::new();
+        let mut played = Played::new();
         assert_eq!(played.lookup(), "wait");
         assert!(matches!(played.state.reason(), Reason::First));
         assert_eq!(played.state.generation(), 0);
@@ -362,6 +370,18 @@ mod tests {
         played.fail(&refused());
         assert_eq!((played.rejected(1), played.lookup()), ("fail Terminal".into(), "serve t1".into()));
         assert!(played.state.is_watched());
+    }
+
+    /// The renewal was dropped with its runtime, and then another cache's refusal holds back all.
+    #[test]
+    fn a_rejected_token_whose_renewal_was_lost_is_served_while_no_other_can_begin() {
+        let mut played = Played::issued();
+        assert_eq!(played.rejected(1), "wait");
+        let refused = Error::refused(StatusCode::UNAUTHORIZED, "invalid_client".into(), None);
+        played.at.refusals.failed(&refused, 0, played.at.now, &played.settings);
+        assert_eq!((played.lookup(), played.rejected(1)), ("serve t1".into(), "fail Terminal".into()));
+        played.pass(60 * SECOND);
+        assert_eq!(played.rejected(1), "wait");
     }
 
     #[test]

@@ -5,12 +5,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{backoff::LONGEST, settings::Settings},
+    cache::{
+        backoff::{Backoff, LONGEST},
+        settings::Settings,
+    },
     error::{Error, FailureClass},
 };
 
 /// How long after its wait a streak still matters, because the next failure would continue it.
 const RECENT: Duration = Duration::from_secs(600);
+
+/// How many transient answers in a row may be an outage. Some servers lock an account and say so with a transient status, and
+/// the lock lasts for as long as the client goes on asking.
+const LONG_SERIES: u32 = 24;
 
 /// Failures in a row, up to the last one.
 #[derive(Clone, Debug)]
@@ -25,6 +32,8 @@ pub(crate) struct FailureStreak {
 #[derive(Clone, Copy, Debug, Default)]
 struct FailureCounts {
     transient: u32,
+    /// How many of them were answers, so that the server has seen the credentials.
+    answered: u32,
     unexplained: u32,
     terminal: u32,
 }
@@ -41,9 +50,13 @@ impl FailureStreak {
         let mut counts = before
             .filter(|streak| streak.credentials_version == credentials_version)
             .map_or_else(FailureCounts::default, |streak| streak.counts);
-        let failures = counts.add(error.class());
+        let failures = counts.add(error);
         let requested = error.retry_in().unwrap_or_default().min(settings.max_retry_after);
-        let wait = settings.backoff(error.class()).wait(failures).max(requested).min(LONGEST);
+        let wait = match counts.answered.checked_sub(LONG_SERIES) {
+            Some(longer @ 1..) if error.class() == FailureClass::Transient => long_series(settings).wait(longer + 1),
+            _ => settings.backoff(error.class()).wait(failures),
+        };
+        let wait = wait.max(requested).min(LONGEST);
         Self { error: error.clone(), counts, until: now + wait, credentials_version }
     }
 
@@ -62,7 +75,7 @@ impl FailureStreak {
 
     /// Returns how many failures there were in a row.
     pub(crate) fn total(&self) -> u32 {
-        let FailureCounts { transient, unexplained, terminal } = self.counts;
+        let FailureCounts { transient, unexplained, terminal, .. } = self.counts;
         transient.saturating_add(unexplained).saturating_add(terminal)
     }
 
@@ -76,15 +89,52 @@ impl FailureStreak {
     }
 }
 
+/// Returns the backoff that follows the transient one in a long series: from there up to that of refusals.
+fn long_series(settings: &Settings) -> Backoff {
+    settings.transient.up_to(settings.terminal)
+}
+
 impl FailureCounts {
     /// Counts a failure, and returns how many of its class there were.
-    fn add(&mut self, class: FailureClass) -> u32 {
-        let count = match class {
+    fn add(&mut self, error: &Error) -> u32 {
+        self.answered = self.answered.saturating_add(u32::from(error.is_transient_answer()));
+        let count = match error.class() {
             FailureClass::Transient => &mut self.transient,
             FailureClass::Unexplained => &mut self.unexplained,
             FailureClass::Terminal => &mut self.terminal,
         };
         *count = count.saturating_add(1);
         *count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    /// Returns the waits after this many failures in a row.
+    fn waits(error: &Error, failures: u32) -> Vec<u64> {
+        let steady = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let (settings, now) = (Settings { transient: steady, ..Settings::default() }, Instant::now());
+        let mut streak = None;
+        let next = |_| {
+            let after = FailureStreak::after(streak.take(), error, 0, now, &settings);
+            streak.insert(after).wait(now).unwrap_or_default().as_secs()
+        };
+        (0..failures).map(next).collect()
+    }
+
+    #[test]
+    fn a_long_series_of_transient_answers_goes_on_to_the_longest_wait_of_refusals() {
+        let waits = waits(&Error::unexplained_status(StatusCode::SERVICE_UNAVAILABLE), 30);
+        assert_eq!(waits[..8], [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(waits[22..], [30, 30, 60, 120, 240, 480, 600, 600]);
+    }
+
+    #[test]
+    fn an_outage_without_an_answer_keeps_its_longest_wait() {
+        assert_eq!(waits(&Error::connect("refused"), 60)[5..], [30; 55]);
     }
 }

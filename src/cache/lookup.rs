@@ -130,10 +130,11 @@ impl CacheCore {
     /// Returns `error` when there is no such token.
     pub(crate) fn usable_despite(&self, error: Error, rejected: Option<u64>) -> Renewed {
         let wall = self.wall_now();
-        self.flight.look(|state, _| {
+        let usable = self.flight.look(|state, _| {
             let usable = state.usable(Instant::now(), wall).map(|served| &served.token);
-            usable.filter(|token| Some(token.generation()) != rejected).cloned().ok_or(error)
-        })
+            usable.filter(|token| Some(token.generation()) != rejected).cloned()
+        });
+        usable.ok_or(error)
     }
 
     /// Returns the token to send in the place of one that was waited for, if a newer one has come since.

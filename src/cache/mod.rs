@@ -4,6 +4,8 @@
 
 mod backoff; // the wait after failures
 mod budget; // how many renewals rejections may cause
+#[cfg(test)]
+mod budget_schedules; // tests of what an hour of requests costs
 mod builder; // what users set, and `TokenCache::new`
 mod cache_core; // what all clones of a cache share
 mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on

@@ -9,7 +9,7 @@ use crate::{
     cache::{cache_core::CacheCore, decision::Decision, renewal::PendingRenewal},
     error::Error,
     token::AccessToken,
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 /// What a rejected request is to do.
@@ -40,26 +40,26 @@ impl CacheCore {
     }
 
     /// Notes the answer to a second attempt with the token of `generation`, unless it neither rejects nor proves the token.
-    pub(crate) fn retried<B>(&self, generation: u64, verdict: Verdict, answer: &Response<B>) {
-        let proves = verdict.proves_token(answer.status(), answer.headers());
-        if proves || verdict == Verdict::Rejected {
+    pub(crate) fn retried<B>(&self, generation: u64, judgement: Judgement, answer: &Response<B>) {
+        let proves = judgement.proves_token(answer.status(), answer.headers());
+        if proves || judgement.verdict == Verdict::Rejected {
             self.change(|state| state.retried(generation, proves, Instant::now()));
         }
-        self.accepted(generation, verdict, answer);
+        self.accepted(generation, judgement, answer);
     }
 
     /// Notes an answer that did not reject the token of `generation`, if it proves that an API accepted the token. Only reads a
     /// flag unless acceptances are watched.
     #[inline]
-    pub(crate) fn accepted<B>(&self, generation: u64, verdict: Verdict, answer: &Response<B>) {
+    pub(crate) fn accepted<B>(&self, generation: u64, judgement: Judgement, answer: &Response<B>) {
         if self.published.is_watched() {
-            self.note_answer(generation, verdict, answer.status(), answer.headers());
+            self.note_answer(generation, judgement, answer.status(), answer.headers());
         }
     }
 
     #[cold]
-    fn note_answer(&self, generation: u64, verdict: Verdict, status: StatusCode, headers: &HeaderMap) {
-        if verdict.proves_token(status, headers) {
+    fn note_answer(&self, generation: u64, judgement: Judgement, status: StatusCode, headers: &HeaderMap) {
+        if judgement.proves_token(status, headers) {
             self.note_accepted(generation);
         }
     }

@@ -11,14 +11,14 @@ use crate::{
         cache_core::{CacheCore, Renewed},
         refusals::{Admission, SharedRefusals},
         served_token::ServedToken,
-        single_flight::{Joined, Leader, Waiter},
+        single_flight::{Joined, Leader, Noted, Waiter},
     },
     error::Error,
     recursion::Renewing,
     runtime,
     source::{Reason, TokenSource},
     sync,
-    timer::timeout,
+    timer::{self, timeout},
     token::AccessToken,
 };
 
@@ -104,23 +104,25 @@ impl CacheCore {
     }
 
     async fn renew(self: Arc<Self>, leader: Leader<Renewed>) {
-        let credentials_version = self.credentials_version();
         let reason = self.flight.look(|state, _| state.reason());
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let mut trial = None;
+        let mut context = RenewalContext { credentials_version: self.credentials_version(), trial: None };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
-            trial = self.admitted(credentials_version).await?;
-            Ok(self.source.obtain(reason).await)
+            context = self.admitted().await.map_err(Some)?;
+            // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
+            if !self.flight.is_wanted(&leader) {
+                return Err(None);
+            }
+            Ok(self.ask(&leader, reason).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
-            Ok(Some(Err(refused))) => return self.not_asked(leader, &refused),
+            Ok(Some(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
             Ok(None) => Err(Error::source_timeout(deadline)),
             Err(_) => Err(Error::panicked()),
         };
-        let context = RenewalContext { credentials_version, trial };
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
@@ -129,14 +131,42 @@ impl CacheCore {
         }
     }
 
+    /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
+    /// before has failed too: then this is an outage, and the waiting requests learn it at once.
+    async fn ask(&self, leader: &Leader<Renewed>, reason: Reason) -> Renewed {
+        let ends = Instant::now().checked_add(self.settings.renewal_deadline);
+        let is_outage = self.flight.look(|state, _| state.is_failing());
+        let waits = if is_outage { &[] } else { self.settings.retry_waits() };
+        for wait in waits {
+            let error = match self.source.obtain(reason.clone()).await {
+                Err(error) if error.may_be_over_soon() => error,
+                obtained => return obtained,
+            };
+            // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
+            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_in().unwrap_or_default());
+            let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
+            if is_too_long || !self.flight.is_awaited(leader) {
+                return Err(error);
+            }
+            tracing::debug!(%error, ?wait, "token request failed, trying again");
+            timer::sleep(wait).await;
+            if !self.flight.is_awaited(leader) {
+                return Err(error);
+            }
+        }
+        self.source.obtain(reason).await
+    }
+
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
-    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries.
+    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries. The version of
+    /// the credentials is read when the wait is over, because they may change during it.
     ///
     /// # Errors
     /// When the client or the credentials were refused, maybe during the wait.
-    async fn admitted(&self, credentials_version: u64) -> Result<Option<Leader<()>>, Error> {
+    async fn admitted(&self) -> Result<RenewalContext, Error> {
         let patience = self.settings.renewal_deadline.mul_f64(0.75);
         loop {
+            let credentials_version = self.credentials_version();
             let works = self.flight.look(|state, _| state.works_with(credentials_version));
             let (admission, joined) = self.family.join(|shared, trying| {
                 let admission = shared.admit(works, trying, credentials_version, Instant::now());
@@ -152,27 +182,33 @@ impl CacheCore {
                         self.family.abandon(&waiter, |_| {});
                     }
                 }
-                (_, Some(Joined::Leading(_, leader))) => return Ok(Some(leader)),
-                (_, _) => return Ok(None),
+                (_, Some(Joined::Leading(_, trial))) => {
+                    return Ok(RenewalContext { credentials_version, trial: Some(trial) });
+                }
+                (_, _) => return Ok(RenewalContext { credentials_version, trial: None }),
             }
         }
     }
 
     /// Tells the other caches of the same source what came out. `worked` says whether this cache's renewal before succeeded
     /// with the same credentials.
-    fn share(&self, context: RenewalContext, worked: bool, error: Option<&Error>) {
-        let note = |shared: &mut SharedRefusals| match error {
-            None => shared.succeeded(worked, context.credentials_version),
-            Some(error) => shared.failed(error, context.credentials_version, Instant::now(), &self.settings),
-        };
-        match context.trial {
-            Some(leader) => drop(self.family.complete(leader, note)),
-            None => self.family.look(|shared, _| note(shared)),
-        }
+    ///
+    /// It is called under the lock of this cache, so that a reset comes before both changes or after both. What it returns is
+    /// dropped after that lock is released.
+    fn share(&self, context: &mut RenewalContext, worked: bool, error: Option<&Error>) -> Noted<SharedRefusals, ()> {
+        let credentials_version = context.credentials_version;
+        self.family.note(context.trial.take(), |shared| match error {
+            None => shared.succeeded(worked, credentials_version),
+            Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),
+        })
     }
 
-    /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile.
-    fn not_asked(&self, leader: Leader<Renewed>, error: &Error) {
+    /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile. Without an
+    /// error, the renewal is not wanted any more.
+    fn not_asked(&self, leader: Leader<Renewed>, refused: Option<&Error>) {
+        let Some(error) = refused else {
+            return tracing::debug!("no token requested, because of a reset or a newer request");
+        };
         self.complete(leader, |state| {
             state.keep_rejected();
             Err(error.clone())
@@ -180,21 +216,22 @@ impl CacheCore {
         tracing::debug!(%error, "no token requested");
     }
 
-    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, context: RenewalContext, took: Duration) {
+    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, mut context: RenewalContext, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = took > self.settings.renewal_deadline;
         let token = if is_late { token.issued_before(now - took) } else { token };
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
-        let mut generation = 0;
+        let (mut generation, mut shared) = (0, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            self.share(context, state.works_with(credentials_version), None);
-            let token = state.issued(issued, credentials_version, now);
+            shared = Some(self.share(&mut context, state.works_with(credentials_version), None));
+            let token = state.issued(&issued, credentials_version, now);
             generation = token.generation();
             Ok(token)
         });
+        drop(shared);
         if !counted {
             return tracing::info!(?took, "token not used, because it was requested before a reset or a newer request");
         }
@@ -208,14 +245,15 @@ impl CacheCore {
             context.credentials_version = changed;
         }
         let now = Instant::now();
-        let mut wait = Duration::ZERO;
+        let (mut wait, mut shared) = (Duration::ZERO, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            self.share(context, state.works_with(credentials_version), Some(error));
+            shared = Some(self.share(&mut context, state.works_with(credentials_version), Some(error)));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())
         });
+        drop(shared);
         if !counted {
             return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
         }

@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) expired: Margin,
     pub(crate) default_lifetime: Duration,
     pub(crate) renewal_deadline: Duration,
+    pub(crate) renewal_retries: usize,
     pub(crate) transient: Backoff,
     pub(crate) unexplained: Backoff,
     pub(crate) terminal: Backoff,
@@ -59,6 +60,7 @@ impl Default for Settings {
             expired: Margin { max: MINUTE, share: 0.10 },
             default_lifetime: 60 * MINUTE,
             renewal_deadline: 10 * SECOND,
+            renewal_retries: 3,
             transient: Backoff::new(SECOND / 4, 30 * SECOND).with_full_jitter(),
             unexplained: Backoff::new(5 * SECOND, 10 * MINUTE),
             terminal: Backoff::new(MINUTE, 10 * MINUTE),
@@ -77,7 +79,15 @@ pub(crate) struct Ages {
     pub(crate) expired: Duration,
 }
 
+/// The waits before a renewal is tried again while requests wait for it.
+const RETRY_WAITS: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), SECOND];
+
 impl Settings {
+    /// Returns the wait before each further attempt of a renewal that requests wait for.
+    pub(crate) fn retry_waits(&self) -> &'static [Duration] {
+        &RETRY_WAITS[..self.renewal_retries.min(RETRY_WAITS.len())]
+    }
+
     /// Returns the ages of a token. The jitter is drawn here, once a token.
     pub(crate) fn ages(&self, token: &AccessToken) -> Ages {
         // Clamped as an issuer's lifetime is.

@@ -17,6 +17,18 @@
 //! still counts until another one begins. A flight that was [superseded](SingleFlight::supersede) no longer counts, but is
 //! still the one in progress. When a flight that does not count completes, its leader is dropped, and its waiters join again.
 //!
+//! # Why no user code runs under the lock
+//!
+//! The state may hold the last clone of a custom source's error. Its `Drop` is user code, which may ask the same cache for its
+//! status and so take the same lock. Wakers are user code too. So nothing of a user's is dropped or woken under the lock:
+//!
+//! - A copy of the state is made when the lock is taken, and dropped after the lock is released ([`Held`]). Whatever a change
+//!   replaces is in that copy too.
+//! - A change is an `FnMut`, so it cannot consume what it has captured. That is dropped with it, after the lock is released.
+//! - Waiters are woken after the lock is released.
+//! - A change that is made under the lock of another flight is a [note](SingleFlight::note). Its caller drops the rest of it
+//!   after it has released that other lock.
+//!
 //! Nothing here knows what a flight brings.
 
 use std::sync::PoisonError;
@@ -26,17 +38,32 @@ use tokio::sync::watch;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A state `S`, and the flight that brings a `T`.
-#[derive(Debug)]
 pub(crate) struct SingleFlight<S, T> {
     locked: Mutex<Locked<S, T>>,
 }
 
-#[derive(Debug)]
 struct Locked<S, T> {
     state: S,
     /// The number of the flight that counts.
     counts: u64,
     in_progress: Option<watch::Receiver<Option<T>>>,
+}
+
+/// The lock, and a copy of the state as it was when the lock was taken. The fields are dropped in this order: the lock is
+/// released first.
+struct Held<'a, S, T> {
+    locked: MutexGuard<'a, Locked<S, T>>,
+    before: S,
+}
+
+/// The rest of a change. Its drop wakes the waiters and drops what the change replaced. Both are user code, so drop it when no
+/// lock is held.
+#[must_use = "dropping it under a lock runs user code there"]
+pub(crate) struct Noted<S, T> {
+    leader: Option<Leader<T>>,
+    /// What the waiters get. `None` if the flight does not count.
+    brought: Option<T>,
+    _before: S,
 }
 
 /// The one task that brings what the waiters wait for. It must call [`SingleFlight::complete`].
@@ -59,22 +86,22 @@ pub(crate) enum Joined<T> {
     Leading(Waiter<T>, Leader<T>),
 }
 
-impl<S, T: Clone> SingleFlight<S, T> {
+impl<S: Clone, T> SingleFlight<S, T> {
     pub(crate) fn new(state: S) -> Self {
         Self { locked: Mutex::new(Locked { state, counts: 0, in_progress: None }) }
     }
 
     /// Reads or changes the state. `look` is told whether a flight is in progress.
-    pub(crate) fn look<A>(&self, look: impl FnOnce(&mut S, bool) -> A) -> A {
-        let mut locked = self.lock();
+    pub(crate) fn look<A>(&self, mut look: impl FnMut(&mut S, bool) -> A) -> A {
+        let Held { locked, .. } = &mut self.lock();
         let in_progress = locked.in_progress.is_some();
         look(&mut locked.state, in_progress)
     }
 
     /// Decides by the state, and joins the flight in progress or begins one if `decide` says `true` beside its answer.
-    pub(crate) fn join<A>(&self, decide: impl FnOnce(&mut S, bool) -> (A, bool)) -> (A, Option<Joined<T>>) {
-        let mut locked = self.lock();
-        let Locked { state, counts, in_progress } = &mut *locked;
+    pub(crate) fn join<A>(&self, mut decide: impl FnMut(&mut S, bool) -> (A, bool)) -> (A, Option<Joined<T>>) {
+        let mut held = self.lock();
+        let Locked { state, counts, in_progress } = &mut *held.locked;
         let (answer, joins) = decide(state, in_progress.is_some());
         if !joins {
             return (answer, None);
@@ -88,45 +115,76 @@ impl<S, T: Clone> SingleFlight<S, T> {
         (answer, Some(Joined::Leading(Waiter(receiver), Leader { number: *counts, sender })))
     }
 
+    /// Returns whether the leader's flight counts and was not abandoned.
+    pub(crate) fn is_wanted(&self, leader: &Leader<T>) -> bool {
+        let Held { locked, .. } = &self.lock();
+        let is_leaders = |receiver: &watch::Receiver<_>| receiver.same_channel(&leader.sender.subscribe());
+        leader.number == locked.counts && locked.in_progress.as_ref().is_some_and(is_leaders)
+    }
+
+    /// Returns whether the leader's flight is [wanted](Self::is_wanted), and somebody waits for what it brings.
+    pub(crate) fn is_awaited(&self, leader: &Leader<T>) -> bool {
+        // One receiver is the one of the flight in progress.
+        self.is_wanted(leader) && leader.sender.receiver_count() > 1
+    }
+
     /// Ends a flight: changes the state, and then gives what the flight brought to every waiter. Returns whether it counted.
     ///
     /// If it does not count, the state stays as it is, and the waiters join again.
-    pub(crate) fn complete(&self, leader: Leader<T>, change: impl FnOnce(&mut S) -> T) -> bool {
-        let Leader { number, sender } = leader;
-        let brought = {
-            let mut locked = self.lock();
-            locked.in_progress.take_if(|receiver| receiver.same_channel(&sender.subscribe()));
-            (number == locked.counts).then(|| change(&mut locked.state))
-        };
-        // Outside the lock, because it may wake many tasks.
-        let counted = brought.is_some();
-        if counted {
-            sender.send_replace(brought);
+    pub(crate) fn complete(&self, leader: Leader<T>, change: impl FnMut(&mut S) -> T) -> bool {
+        self.note(Some(leader), change).brought.is_some()
+    }
+
+    /// Changes the state, and ends a flight if it gets a leader, as [`complete`](Self::complete) does. It is for callers that
+    /// hold the lock of another flight. They drop what it returns after that.
+    pub(crate) fn note(&self, leader: Option<Leader<T>>, mut change: impl FnMut(&mut S) -> T) -> Noted<S, T> {
+        let mut held = self.lock();
+        let Locked { state, counts, in_progress } = &mut *held.locked;
+        if let Some(Leader { sender, .. }) = &leader {
+            in_progress.take_if(|receiver| receiver.same_channel(&sender.subscribe()));
         }
-        counted
+        let is_counted = leader.as_ref().is_none_or(|leader| leader.number == *counts);
+        let brought = is_counted.then(|| change(state));
+        Noted { leader, brought, _before: held.release() }
     }
 
     /// Abandons a flight whose leader lives but makes no progress, and changes the state: the next caller to join begins
     /// another one. Does nothing if the flight has ended.
-    pub(crate) fn abandon(&self, waiter: &Waiter<T>, change: impl FnOnce(&mut S)) {
-        let mut locked = self.lock();
+    pub(crate) fn abandon(&self, waiter: &Waiter<T>, mut change: impl FnMut(&mut S)) {
+        let Held { locked, .. } = &mut self.lock();
         if locked.in_progress.take_if(|receiver| receiver.same_channel(&waiter.0)).is_some() {
             change(&mut locked.state);
         }
     }
 
     /// Changes the state so that the flight in progress no longer counts. The next one begins when that has ended.
-    pub(crate) fn supersede(&self, change: impl FnOnce(&mut S)) {
-        let mut locked = self.lock();
+    pub(crate) fn supersede(&self, mut change: impl FnMut(&mut S)) {
+        let Held { locked, .. } = &mut self.lock();
         locked.counts += 1;
         change(&mut locked.state);
     }
 
-    /// Locks the state, and forgets a flight whose leader was dropped.
-    fn lock(&self) -> MutexGuard<'_, Locked<S, T>> {
+    /// Locks the state, and forgets a flight whose leader was dropped. Such a flight has brought nothing.
+    fn lock(&self) -> Held<'_, S, T> {
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         locked.in_progress.take_if(|receiver| receiver.has_changed().is_err());
-        locked
+        let before = locked.state.clone();
+        Held { locked, before }
+    }
+}
+
+impl<S, T> Held<'_, S, T> {
+    /// Releases the lock, and returns the copy of the state from before.
+    fn release(self) -> S {
+        self.before
+    }
+}
+
+impl<S, T> Drop for Noted<S, T> {
+    fn drop(&mut self) {
+        if let (Some(Leader { sender, .. }), brought @ Some(_)) = (self.leader.take(), self.brought.take()) {
+            sender.send_replace(brought);
+        }
     }
 }
 
@@ -142,6 +200,11 @@ impl<T: Clone> Waiter<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    };
+
     use super::*;
 
     fn join(flight: &SingleFlight<u32, u32>) -> Joined<u32> {
@@ -210,6 +273,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flight_is_wanted_until_it_is_abandoned_or_superseded() {
+        for abandons in [false, true] {
+            let flight = SingleFlight::new(0);
+            let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+            assert!(flight.is_wanted(&leader));
+            if abandons {
+                flight.abandon(&first, |_| {});
+            } else {
+                flight.supersede(|_| {});
+            }
+            assert!(!flight.is_wanted(&leader) && !flight.is_awaited(&leader));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flight_is_awaited_while_a_waiter_lives() {
+        let flight = SingleFlight::new(0);
+        let Joined::Leading(first, leader) = join(&flight) else { panic!("nothing was in progress") };
+        assert!(flight.is_awaited(&leader));
+        drop(first);
+        assert!(!flight.is_awaited(&leader) && flight.is_wanted(&leader));
+        let Joined::Waiting(_second) = join(&flight) else { panic!("it is still in progress") };
+        assert!(flight.is_awaited(&leader));
+    }
+
+    #[tokio::test]
     async fn a_superseded_flight_changes_nothing_and_ends_before_the_next_one_begins() {
         let flight = SingleFlight::new(0);
         let Joined::Leading(mut first, old) = join(&flight) else { panic!("nothing was in progress") };
@@ -230,6 +319,49 @@ mod tests {
         assert!(flight.look(|_, in_progress| in_progress));
         drop(joined);
         assert!(!flight.look(|_, in_progress| in_progress), "its leader was dropped");
+    }
+
+    type Probed = SingleFlight<Option<Arc<Probe>>, u32>;
+
+    /// Counts the drops while the lock is free.
+    struct Probe(Weak<Probed>, Arc<AtomicU32>);
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            if self.0.upgrade().is_some_and(|flight| flight.locked.try_lock().is_ok()) {
+                self.1.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_change_replaces_or_has_captured_is_dropped_after_the_lock_is_released() {
+        let changes: [fn(&Probed, Arc<Probe>); 6] = [
+            |flight, captured| flight.look(move |state, _| *state = captured.0.upgrade().and(None)),
+            |flight, captured| drop(flight.join(move |state, _| (*state = captured.0.upgrade().and(None), false))),
+            |flight, captured| flight.supersede(move |state| *state = captured.0.upgrade().and(None)),
+            |flight, captured| {
+                drop(flight.note(None, move |state| state.take().map_or(0, |_| captured.1.load(Relaxed))));
+            },
+            |flight, captured| {
+                let ((), Some(Joined::Leading(_, leader))) = flight.join(|_, _| ((), true)) else {
+                    panic!("it is free")
+                };
+                flight.complete(leader, move |state| state.take().map_or(0, |_| captured.1.load(Relaxed)));
+            },
+            |flight, captured| {
+                let ((), Some(joined)) = flight.join(|_, _| ((), true)) else { panic!("it was asked for") };
+                let Joined::Leading(waiter, _leader) = joined else { panic!("it is free") };
+                flight.abandon(&waiter, move |state| *state = captured.0.upgrade().and(None));
+            },
+        ];
+        for change in changes {
+            let (flight, dropped) = (Arc::new(Probed::new(None)), Arc::default());
+            let probe = || Arc::new(Probe(Arc::downgrade(&flight), Arc::clone(&dropped)));
+            flight.look(|state, _| *state = Some(probe()));
+            change(&flight, probe());
+            assert_eq!(dropped.load(Relaxed), 2);
+        }
     }
 
     #[test]

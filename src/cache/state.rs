@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The state of a cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CacheState {
     /// The newest token, even after it was rejected.
     pub(super) newest: Option<Arc<ServedToken>>,
@@ -113,9 +113,9 @@ impl CacheState {
     }
 
     /// Notes a new token, and returns it with its generation.
-    pub(crate) fn issued(&mut self, issued: ServedToken, credentials_version: u64, now: Instant) -> AccessToken {
+    pub(crate) fn issued(&mut self, issued: &ServedToken, credentials_version: u64, now: Instant) -> AccessToken {
         let is_same = self.newest().is_some_and(|newest| newest.secret() == issued.token.secret());
-        let issued = issued.with_generation(self.generation() + u64::from(!is_same));
+        let issued = issued.clone().with_generation(self.generation() + u64::from(!is_same));
         let token = issued.token.clone();
         self.budget.issued(self.is_rejected(), now);
         self.newest = Some(Arc::new(issued));
@@ -147,6 +147,11 @@ impl CacheState {
         if matches!(self.standing, Standing::Doubted | Standing::Rejected) {
             self.standing = Standing::Kept;
         }
+    }
+
+    /// Returns whether the last renewal failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.is_some()
     }
 
     /// Returns whether the last renewal succeeded with these credentials, or failed only because the issuer did not answer.

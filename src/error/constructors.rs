@@ -52,7 +52,16 @@ impl Error {
         )
     }
 
-    /// The HTTP client of a token request failed before it sent the request. An error of this crate inside it, from a layer around that client, is
+    /// The request has so many headers that there is no room for the token.
+    pub(crate) fn no_room_for_token() -> Self {
+        Self::config(
+            "the request was not sent, because its map of headers is full and has no room for its token; send it with fewer \
+             headers",
+        )
+    }
+
+    /// The HTTP client of a token request failed before it sent the request. An error of this crate inside it, from a layer
+    /// around that client, is
     /// returned unchanged.
     pub(crate) fn connect(source: impl Into<BoxError>) -> Self {
         let source = match source.into().downcast::<Self>() {

@@ -56,6 +56,8 @@ pub(crate) enum ServerPart {
     TokenEndpoint,
     RevocationEndpoint,
     Metadata,
+    /// The metadata of an API, which names its authorization server.
+    ApiMetadata,
 }
 
 /// What a token request presents in addition to the client's authentication, for messages.
@@ -273,6 +275,25 @@ impl Error {
     pub(crate) fn with_credentials_version(mut self, version: u64) -> Self {
         self.data_mut().credentials_version = Some(version);
         self
+    }
+
+    /// Returns whether the server has answered, with a failure that may be over soon.
+    pub(crate) fn is_transient_answer(&self) -> bool {
+        matches!(self.data().kind, Kind::Status(_) | Kind::Refused { .. }) && self.class() == FailureClass::Transient
+    }
+
+    /// Returns whether an attempt a moment later may succeed: the failure came from outside, and no deadline is used up.
+    pub(crate) fn may_be_over_soon(&self) -> bool {
+        let is_from_outside = matches!(
+            self.data().kind,
+            Kind::Source
+                | Kind::Unreadable(_)
+                | Kind::Connect
+                | Kind::Timeout(_)
+                | Kind::Status(_)
+                | Kind::Refused { .. }
+        );
+        is_from_outside && self.class() == FailureClass::Transient
     }
 
     pub(crate) fn credentials_version(&self) -> Option<u64> {

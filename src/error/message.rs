@@ -170,6 +170,7 @@ impl ServerPart {
             Self::TokenEndpoint => "the token URL",
             Self::RevocationEndpoint => "the revocation URL",
             Self::Metadata => "the URL of the issuer or of the FHIR server",
+            Self::ApiMetadata => "the URL of the API, or name its issuer",
         }
     }
 
@@ -178,6 +179,7 @@ impl ServerPart {
             Self::TokenEndpoint => "the token response",
             Self::RevocationEndpoint => "the revocation response",
             Self::Metadata => "the authorization server's metadata",
+            Self::ApiMetadata => "the API's metadata",
         }
     }
 }
@@ -206,7 +208,7 @@ impl fmt::Display for Place<'_> {
         f.write_str(match self.part {
             ServerPart::TokenEndpoint => "the token endpoint",
             ServerPart::RevocationEndpoint => "the revocation endpoint",
-            ServerPart::Metadata => "the metadata endpoint",
+            ServerPart::Metadata | ServerPart::ApiMetadata => "the metadata endpoint",
         })?;
         self.server.map_or(Ok(()), |server| write!(f, " of {server}"))
     }
@@ -227,7 +229,9 @@ fn write_status_advice(
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
             f.write_str("; it, or a proxy in front of it, is busy; try later")
         }
-        _ if status.is_client_error() && part == ServerPart::Metadata => write!(f, "; check {}", part.url()),
+        _ if status.is_client_error() && matches!(part, ServerPart::Metadata | ServerPart::ApiMetadata) => {
+            write!(f, "; check {}", part.url())
+        }
         _ if status.is_client_error() => write!(
             f,
             " without an error code; check {}, {}",

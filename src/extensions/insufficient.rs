@@ -12,8 +12,10 @@ use crate::{
 /// The scope that a request needs (RFC 6750 §3.1), and the scopes that its token was granted.
 ///
 /// It is in the extensions of a response with status 401 or 403 whose `Bearer` challenge says `insufficient_scope`, and of any
-/// 403 to a request with [`RequiredScopes`](crate::RequiredScopes). With a custom rule, it is in the extensions of each response
-/// to which the rule gives that [`Verdict`](crate::Verdict). The answers to first and second attempts are treated alike.
+/// 403 to a request with [`RequiredScopes`](crate::RequiredScopes). It is also in those of a response that rejects the token, if
+/// its `Bearer` challenge names a scope that the token is known to lack, and does not say `invalid_token`. With a custom rule, it
+/// is in the extensions of each response to which the rule gives that [`Verdict`](crate::Verdict). The answers to first and
+/// second attempts are treated alike.
 ///
 /// ```
 /// use tower_bearer::InsufficientScope;

@@ -4,9 +4,11 @@
 mod insufficient;
 mod outcome;
 mod request;
+mod resource_metadata;
 
 pub use insufficient::{InsufficientScope, InsufficientUserAuthentication};
 pub use outcome::{NotRetried, Outcome};
 pub use request::{RequiredScopes, SkipBearerAuth};
+pub use resource_metadata::ResourceMetadata;
 
 pub(crate) use request::RequestMarkers;

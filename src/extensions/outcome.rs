@@ -30,7 +30,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRetried {
-    /// The token is accepted, but its scope is not sufficient, so a new one would not help. The response also has an
+    /// The scope of the token is not sufficient, so a new one would not help. The response also has an
     /// [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
     InsufficientScope,
     /// The user has to authenticate again, or by a stronger method. The response also has an
@@ -38,6 +38,9 @@ pub enum NotRetried {
     InsufficientUserAuthentication,
     /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,
+    /// The answer is a server error (5xx), so the request may have been carried out, and its method is not idempotent (RFC 9110
+    /// §9.2.2). The token is renewed for the next request, within the budget.
+    NotIdempotent,
     /// Too many new tokens were rejected, so the issuer is not asked for a while.
     BudgetSpent,
     /// The issuer returned the same token again.

@@ -61,7 +61,6 @@ impl RequiredScopes {
 }
 
 /// What a request tells the layer in its extensions.
-#[derive(Default)]
 pub(crate) struct RequestMarkers<'a> {
     pub(crate) narrowing: Option<&'a Narrowing>,
     pub(crate) required: Option<&'a RequiredScopes>,
@@ -70,9 +69,10 @@ pub(crate) struct RequestMarkers<'a> {
 }
 
 impl<'a> RequestMarkers<'a> {
+    /// Returns `None` for a request without extensions, as most are.
     #[inline]
-    pub(crate) fn read(extensions: &'a Extensions) -> Self {
-        if extensions.is_empty() { Self::default() } else { Self::read_all(extensions) }
+    pub(crate) fn read(extensions: &'a Extensions) -> Option<Self> {
+        (!extensions.is_empty()).then(|| Self::read_all(extensions))
     }
 
     fn read_all(extensions: &'a Extensions) -> Self {

@@ -11,6 +11,7 @@ use crate::{
     replay::Replay,
     saved_head::SavedHead,
     token::AccessToken,
+    token_header::TokenHeader,
 };
 
 /// A renewal that a request waits for.
@@ -38,9 +39,37 @@ pub(crate) struct Sent<S, K, R> {
     pub(crate) config: SharedConfig<R>,
 }
 
-/// Puts the token on a request. It replaces any `Authorization` header.
-pub(crate) fn attach<B>(request: &mut Request<B>, authorization: HeaderValue) {
-    request.headers_mut().insert(AUTHORIZATION, authorization);
+/// Puts the token on a request: as its `authorization`, or in the layer's own header. It replaces any header of that name.
+///
+/// # Errors
+/// When the request's map of headers is full.
+#[inline]
+pub(crate) fn attach<B>(
+    request: &mut Request<B>,
+    own: Option<&TokenHeader>,
+    token: &AccessToken,
+    authorization: impl FnOnce() -> HeaderValue,
+) -> Result<(), Error> {
+    let headers = request.headers_mut();
+    let replaced = match own {
+        None => headers.try_insert(AUTHORIZATION, authorization()),
+        Some(own) => headers.try_insert(&own.name, own.value(token)),
+    };
+    match replaced {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::no_room_for_token()),
+    }
+}
+
+/// Puts the token on a request whose head was restored. It has a place for the token already, which a full map has not twice.
+pub(super) fn attach_again<B>(request: &mut Request<B>, own: Option<&TokenHeader>, token: &AccessToken) {
+    let (name, value) = match own {
+        None => (&AUTHORIZATION, token.header_value()),
+        Some(own) => (&own.name, own.value(token)),
+    };
+    if let Some(place) = request.headers_mut().get_mut(name) {
+        *place = value;
+    }
 }
 
 /// Saves what a second attempt needs of a request. Returns `None` beside the request if it cannot be sent twice.
@@ -50,7 +79,7 @@ pub(crate) fn save<B, R: Replay<B>>(
 ) -> (Request<B>, Option<(SavedHead, R::Kept)>) {
     let (head, body) = request.into_parts();
     let (body, kept) = config.replay.keep(body);
-    let saved = kept.map(|kept| (SavedHead::save(&head), kept));
+    let saved = kept.map(|kept| (SavedHead::save(&head, config.own_header.as_ref().map(|own| &own.name)), kept));
     (Request::from_parts(head, body), saved)
 }
 

@@ -1,43 +1,67 @@
 //! What an answer says about the token of its request.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::{
+    cache::TokenCache,
+    challenge::Challenge,
     config::LayerConfig,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes},
-    verdict::Verdict,
+    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    scope::Scopes,
+    verdict::{Judgement, Verdict},
 };
 
 /// Returns the verdict on an answer. What the API says is missing is put into the answer's extensions.
+///
+/// Some servers send the same answer for a token that is not valid and for one that lacks a scope. If its challenge names the
+/// scope, and the token is known to lack it, then a new token would not help.
 pub(super) fn judge<B, R>(
     config: &LayerConfig<R>,
     answer: &mut Response<B>,
     generation: u64,
     required: Option<&RequiredScopes>,
-) -> Verdict {
-    let verdict = config.rule.judge(answer.status(), answer.headers());
+) -> Judgement {
+    let mut verdict = config.rule.judge(answer.status(), answer.headers());
+    let rejected = verdict == Verdict::Rejected;
+    let lacking = rejected.then(|| lacking_scope(&config.cache, answer.headers(), generation)).flatten();
+    if lacking.is_some() {
+        verdict = Verdict::InsufficientScope;
+    }
+    if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Some(metadata) = ResourceMetadata::read(answer.headers())
+    {
+        answer.extensions_mut().insert(metadata);
+    }
     let forbidden = required.is_some() && answer.status() == StatusCode::FORBIDDEN;
     if forbidden || !matches!(verdict, Verdict::Accepted | Verdict::Rejected) {
-        explain(config, verdict, answer, generation, required);
+        let declared = required.map(RequiredScopes::scopes);
+        explain(config, verdict, answer, generation, lacking.as_ref().or(declared));
     }
-    verdict
+    Judgement { verdict, is_inferred: lacking.is_some() }
 }
 
-/// Puts what the API says is missing into an answer's extensions.
+/// Returns the scope that a challenge names, if the token is known to lack it.
+fn lacking_scope(cache: &TokenCache, headers: &HeaderMap, generation: u64) -> Option<Scopes> {
+    let named: Scopes = Challenge::unexplained_scope(headers)?.parse().ok()?;
+    let granted = cache.scopes_of(generation)?;
+    (!granted.is_empty() && !granted.covers(&named)).then_some(named)
+}
+
+/// Puts what the API says is missing into an answer's extensions. It may leave out the scope.
 #[cold]
 fn explain<B, R>(
     config: &LayerConfig<R>,
     verdict: Verdict,
     answer: &mut Response<B>,
     generation: u64,
-    required: Option<&RequiredScopes>,
+    required: Option<&Scopes>,
 ) {
     if verdict == Verdict::InsufficientUserAuthentication {
         let missing = InsufficientUserAuthentication::read(answer.headers());
         answer.extensions_mut().insert(missing);
     } else {
         let granted = config.cache.scopes_of(generation);
-        let missing = InsufficientScope::read(answer.headers(), required.map(RequiredScopes::scopes), granted);
+        let missing = InsufficientScope::read(answer.headers(), required, granted);
         answer.extensions_mut().insert(missing);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     error::{BoxError, Error},
     future::{attempt::Sent, judge::judge, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
     replay::Replay,
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 pin_project! {
@@ -93,7 +93,7 @@ where
                 this.response.set(None);
                 let Some(sent) = this.sent else { return Poll::Ready(Ok(answer)) };
                 if sent.is_hit(answer.status()) {
-                    sent.config.cache.core.accepted(sent.attempt.generation, Verdict::Accepted, &answer);
+                    sent.config.cache.core.accepted(sent.attempt.generation, Judgement::ACCEPTED, &answer);
                     // Drops the saved request.
                     sent.retry = None;
                     return Poll::Ready(Ok(answer));
@@ -135,12 +135,13 @@ where
     ResB: Body,
 {
     let Sent { attempt, config, .. } = &sent;
-    match judge(config, &mut answer, attempt.generation, attempt.required.as_ref()) {
+    let judgement = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
+    match judgement.verdict {
         Verdict::Accepted => {
-            config.cache.core.accepted(attempt.generation, Verdict::Accepted, &answer);
+            config.cache.core.accepted(attempt.generation, judgement, &answer);
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
-        verdict => SecondAttempt::after(verdict, answer, sent),
+        _ => SecondAttempt::after(judgement, answer, sent),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     extensions::NotRetried,
     future::attempt::{Renewal, Retry},
     token::AccessToken,
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 /// What follows a first answer that was not accepted.
@@ -26,17 +26,20 @@ pub(super) enum Next<S, K> {
 /// Decides what follows. The questions, in this order: is the answer a rejection, can the request be sent again, is the token
 /// still the newest one, may it be renewed.
 pub(super) fn after_answer<S, K, ResB>(
-    verdict: Verdict,
+    judgement: Judgement,
     answer: &Response<ResB>,
     generation: u64,
     retry: Option<Retry<S, K>>,
     cache: &TokenCache,
 ) -> Next<S, K> {
     let core = &cache.core;
-    Next::PassOn(match verdict {
+    Next::PassOn(match judgement.verdict {
         Verdict::Rejected => match (core.rejected(generation), retry) {
             // The token is renewed all the same, for the next request.
             (_, None) => NotRetried::NotReplayable,
+            (_, Some(retry)) if answer.status().is_server_error() && !retry.head.is_idempotent() => {
+                NotRetried::NotIdempotent
+            }
             (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
             (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
             (AfterRejection::Newer(token), Some(retry)) => return Next::Resend(retry, token),
@@ -45,8 +48,8 @@ pub(super) fn after_answer<S, K, ResB>(
             }
         },
         insufficient => {
-            // The API knows the token well enough to say what it lacks.
-            core.accepted(generation, insufficient, answer);
+            // The API may know the token well enough to say what it lacks.
+            core.accepted(generation, judgement, answer);
             match insufficient {
                 Verdict::InsufficientScope => NotRetried::InsufficientScope,
                 _ => NotRetried::InsufficientUserAuthentication,

@@ -17,14 +17,14 @@ use crate::{
     error::BoxError,
     extensions::{NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, Sent, attach},
+        attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
         retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
     },
     replay::Replay,
     timer::{Sleep, sleep},
     token::AccessToken,
-    verdict::Verdict,
+    verdict::Judgement,
 };
 
 /// How long the answer to the first attempt is held during the renewal, unread. Most failures are known by then, and the answer
@@ -102,12 +102,12 @@ where
     /// Returns that answer when nothing follows.
     #[cold]
     pub(super) fn after(
-        verdict: Verdict,
+        judgement: Judgement,
         answer: Response<ResB>,
         sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
         let Sent { attempt: first, retry, config } = sent;
-        let step = match after_answer(verdict, &answer, first.generation, retry, &config.cache) {
+        let step = match after_answer(judgement, &answer, first.generation, retry, &config.cache) {
             Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
             Next::Resend(retry, token) => release(&*config, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
@@ -189,7 +189,7 @@ where
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let token = this.config.cache.core.newest(token);
-                    attach(&mut request, token.header_value());
+                    attach_again(&mut request, this.config.own_header.as_ref(), &token);
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }
                 }
@@ -198,12 +198,12 @@ where
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
-                    let verdict = judge(this.config, &mut answer, generation, this.first.required.as_ref());
+                    let judgement = judge(this.config, &mut answer, generation, this.first.required.as_ref());
                     let why_same = this.why_same_token.take();
                     match why_same {
-                        None => core.retried(generation, verdict, &answer),
+                        None => core.retried(generation, judgement, &answer),
                         // The rejection of this token is known already.
-                        Some(_) => core.accepted(generation, verdict, &answer),
+                        Some(_) => core.accepted(generation, judgement, &answer),
                     }
                     answer.extensions_mut().insert(Outcome::new(generation, this.first.waited, true, why_same));
                     return Poll::Ready(Ok(answer));

@@ -66,7 +66,7 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
         // The token may have expired while the service became ready.
         let token = config.cache.core.newest(token);
         check_scopes(&config, required.as_ref(), &token)?;
-        attach(&mut request, token.header_value());
+        attach(&mut request, config.own_header.as_ref(), &token, || token.header_value())?;
         let attempt = Attempt { generation: token.generation(), waited: true, required };
         let (request, saved) = save(&*config, request);
         let response = service.call(request);

@@ -6,14 +6,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::{HeaderName, HeaderValue};
+
 use crate::{
     clock::WallClock,
     error::Error,
     grant::{
         authentication::client_auth::ClientAuth,
         exchange::{
-            endpoint::Endpoint, http_exchange::HttpExchange, http_service::HttpService, params::Params,
-            token_response::is_never_bearer,
+            endpoint::Endpoint, extra_headers::ExtraHeaders, http_exchange::HttpExchange, http_service::HttpService,
+            params::Params, token_response::is_never_bearer,
         },
         flow::behavior::Flow,
         server::{authorization_server::AuthorizationServer, url::Url},
@@ -31,6 +33,7 @@ pub struct GrantBuilder<F> {
     pub(crate) flow: F,
     pub(crate) auth: Option<ClientAuth>,
     params: Params,
+    headers: ExtraHeaders,
     plain_http: bool,
     show_description: bool,
     token_types: Vec<String>,
@@ -48,6 +51,7 @@ impl<F: Flow> Grant<F, ()> {
             flow: F::default(),
             auth: None,
             params: Params::default(),
+            headers: ExtraHeaders::default(),
             plain_http: false,
             show_description: false,
             token_types: Vec::new(),
@@ -84,6 +88,14 @@ impl<F: Flow> GrantBuilder<F> {
     /// Adds another parameter that the server requires. Default: none.
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.params.push(name, value);
+        self
+    }
+
+    /// Adds a header to each token and revocation request, such as the subscription key of an API gateway in front of the server.
+    /// The value may be a secret: `Debug` and errors do not show it. A header of this name that the grant sets, such as
+    /// `accept`, is replaced. `authorization`, `content-type` and the fields of the connection cannot be set. Default: none.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push(name, value);
         self
     }
 
@@ -158,6 +170,7 @@ impl<F: Flow> GrantBuilder<F> {
                  issue Bearer tokens to this client"
             )));
         }
+        self.headers.check()?;
         self.server.check(self.plain_http)?;
         let revocation_url = self.revocation_url.map(|url| {
             Url::from_setting(&url, "revocation URL", "https://auth.example.org/oauth2/revoke", self.plain_http)
@@ -166,6 +179,7 @@ impl<F: Flow> GrantBuilder<F> {
             exchange: HttpExchange { http, plain_http: self.plain_http, deadline: self.deadline },
             server: self.server,
             auth,
+            headers: self.headers,
             revocation_url: revocation_url.transpose()?,
             show_description: self.show_description,
             token_types: self.token_types.into(),

@@ -10,8 +10,8 @@
 //!
 //! # The server
 //!
-//! [`AuthorizationServer`] is a token URL, or an issuer or FHIR server whose metadata contains the rest. The responses
-//! of all its endpoints are untrusted input:
+//! [`AuthorizationServer`] is a token URL, or an issuer, a FHIR server or another API whose metadata contains the rest. The
+//! responses of all its endpoints are untrusted input:
 //!
 //! - A response is read up to 1 MiB, and until a deadline.
 //! - Redirects are not followed.
@@ -26,33 +26,22 @@
 //! # The client
 //!
 //! [`ClientAuth`] says how the client authenticates, and [`Secret`] says where its secret is kept. With mutual TLS (RFC 8705)
-//! the connection authenticates the client: give the grant an HTTP client that has a certificate.
+//! the connection authenticates the client: the HTTP client has the certificate.
 //!
 //! ```
-//! use bytes::Bytes;
-//! use http_body_util::Full;
-//! use hyper_rustls::HttpsConnectorBuilder;
-//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-//! use rustls::{ClientConfig, RootCertStore, crypto::ring};
-//! use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-//! use tower_bearer::grant::{ClientAuth, ClientCredentials};
+//! # #[cfg(feature = "client")]
+//! # fn source() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::fs;
+//! use tower_bearer::grant::{ClientAuth, ClientCredentials, HttpClient};
 //!
-//! # fn source(
-//! #     roots: RootCertStore,
-//! #     certificates: Vec<CertificateDer<'static>>,
-//! #     key: PrivateKeyDer<'static>,
-//! # ) -> Result<(), tower::BoxError> {
-//! let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
-//!     .with_safe_default_protocol_versions()?
-//!     .with_root_certificates(roots)
-//!     .with_client_auth_cert(certificates, key)?;
-//! let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-//! let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build::<_, Full<Bytes>>(https);
+//! let http = HttpClient::builder().client_certificate(fs::read("client.pem")?, fs::read("client-key.pem")?).build()?;
 //! let source = ClientCredentials::builder("https://mtls.auth.example.org/oauth2/token")
-//!     .client_auth(ClientAuth::none("client-id"))
+//!     .client_auth(ClientAuth::tls_client_auth("client-id"))
 //!     .build_with(http)?;
 //! # Ok(()) }
 //! ```
+//!
+//! The ready-made client (feature `client`) also uses the proxy that the environment names. `HttpClient` says how.
 //!
 #![doc = include_str!("../../docs/leaving_the_password_grant.md")]
 

@@ -60,7 +60,7 @@ impl SharedRefreshToken {
             let initial = flow.initial_refresh_token().await?;
             if self.state().reload(initial, version) {
                 // The user has saved another one.
-                self.saver.forget();
+                drop(self.saver.forget());
             }
         }
         Ok(())
@@ -113,11 +113,12 @@ impl SharedRefreshToken {
     /// Notes that the server has revoked the refresh token. The user's own one is not used again either, if it is the same or
     /// the one that this came from.
     pub(crate) fn set_revoked(&self, taken: &TakenRefreshToken) {
-        if let Some(mut state) = self.state_of(taken) {
+        let abandoned = self.state_of(taken).map(|mut state| {
             state.set_current(None);
             state.is_refused = true;
-            self.saver.forget();
-        }
+            self.saver.forget()
+        });
+        drop(abandoned);
     }
 
     /// Returns how many revocations have failed.
@@ -134,7 +135,9 @@ impl SharedRefreshToken {
     pub(crate) fn set_revocation_failed(&self, error: &Error) {
         let mut state = self.state();
         state.failed_revocations += 1;
-        state.last_revocation_error = Some(error.clone());
+        let replaced = state.last_revocation_error.replace(error.clone());
+        drop(state);
+        drop(replaced);
     }
 
     /// Returns the state, if nothing was kept since the refresh token was taken out.
@@ -142,6 +145,8 @@ impl SharedRefreshToken {
         Some(self.state()).filter(|state| state.revision == taken.revision)
     }
 
+    /// Locks the state. The error in it may be the last clone of an HTTP client's error, whose drop is user code: it is not
+    /// dropped under this lock.
     fn state(&self) -> MutexGuard<'_, RefreshState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,6 +41,19 @@ struct Attempt {
     task: Option<AbortHandle>,
 }
 
+/// The task of an attempt that was abandoned. Its drop aborts the task, and may drop a runtime's last handle with the hooks of
+/// its user, so drop it when no lock is held.
+#[must_use = "dropping it under a lock runs user code there"]
+pub(crate) struct Abandoned(Option<AbortHandle>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
 impl Saver {
     /// Makes this refresh token the one to save, and waits a moment for that.
     pub(crate) async fn save<F: Flow>(&self, refresh_token: SecretString, flow: &F) {
@@ -55,18 +68,19 @@ impl Saver {
         drop(self.start(flow));
     }
 
-    /// Forgets the refresh token that is not saved yet, and ends the attempt to save it.
-    pub(crate) fn forget(&self) {
+    /// Forgets the refresh token that is not saved yet, and returns the attempt to save it.
+    pub(crate) fn forget(&self) -> Abandoned {
         let mut saving = self.saving();
         saving.unsaved = None;
-        saving.abandon();
+        saving.abandon()
     }
 
     /// Starts a task that saves, unless there is one already.
     ///
     /// It is polled here first: if it needs not wait, the refresh token is saved before the access token is used.
     fn start<F: Flow>(&self, flow: &F) -> Option<JoinHandle<()>> {
-        let series = self.saving().begin()?;
+        let (series, dead) = self.saving().begin()?;
+        drop(dead);
         let mut task = Box::pin(self.clone().save_all(series, flow.clone()));
         if task.as_mut().now_or_never().is_some() {
             return None;
@@ -76,9 +90,10 @@ impl Saver {
             return None;
         };
         let task = runtime.spawn(task);
-        match self.saving().attempt_of(series) {
-            Some(attempt) => attempt.task = Some(task.abort_handle()),
-            None => task.abort(),
+        let keep = |attempt: &mut Attempt| attempt.task = Some(task.abort_handle());
+        let is_kept = self.saving().attempt_of(series).map(keep).is_some();
+        if !is_kept {
+            task.abort();
         }
         Some(task)
     }
@@ -97,6 +112,7 @@ impl Saver {
         self.saving().next(series)
     }
 
+    /// Locks the state. Saving, which is user code, is neither polled nor dropped under this lock.
     fn saving(&self) -> MutexGuard<'_, Saving> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,14 +120,14 @@ impl Saver {
 
 impl Saving {
     /// Begins a series of attempts, if there is something to save and no other attempt is in progress.
-    fn begin(&mut self) -> Option<u64> {
+    fn begin(&mut self) -> Option<(u64, Abandoned)> {
         self.unsaved.as_ref()?;
         if self.attempt.as_ref().is_some_and(|attempt| !attempt.is_dead()) {
             return None;
         }
-        self.abandon();
+        let dead = self.abandon();
         self.attempt = Some(Attempt { began: Instant::now(), task: None });
-        Some(self.series)
+        Some((self.series, dead))
     }
 
     /// Returns the refresh token to save next.
@@ -143,10 +159,9 @@ impl Saving {
         }
     }
 
-    fn abandon(&mut self) {
+    fn abandon(&mut self) -> Abandoned {
         self.series += 1;
-        let task = self.attempt.take().and_then(|attempt| attempt.task);
-        task.inspect(AbortHandle::abort);
+        Abandoned(self.attempt.take().and_then(|attempt| attempt.task))
     }
 
     fn attempt_of(&mut self, series: u64) -> Option<&mut Attempt> {

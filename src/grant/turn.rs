@@ -85,6 +85,7 @@ impl Turns {
         Arc::ptr_eq(&current.lock, lock).then_some(current.last_beat)
     }
 
+    /// Locks the turn. Under this lock no exchange is polled and none is woken: that is user code.
     fn current(&self) -> MutexGuard<'_, CurrentTurn> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

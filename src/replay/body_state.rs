@@ -1,39 +1,51 @@
-//! What the two attempts of a request share of its body. It knows neither of them.
+//! What the two attempts of a request share of its body. It knows neither of them. `keeper.rs` has the rules for who may
+//! read.
 //!
-//! The first attempt takes the body out for a poll and puts it back, so that no lock is held while the body, which is
-//! user code, is polled. `keeper.rs` has the rules for who may read.
+//! Bodies, their chunks and errors, and wakers are user code, which may come back to this body from any of their methods, and
+//! from their `Drop`. So none of it is called or dropped while the state is locked:
+//!
+//! - The body is taken out to be polled or to be asked for its size, and put back after that.
+//! - Wakers are beside the lock, and not under it.
+//! - What a change of the state does not need any more is returned, and dropped after the lock is released.
 
 use std::{
-    fmt,
+    collections::VecDeque,
+    fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::{error::BoxError, replay::chunks::Chunks};
 
-pub(crate) type SharedBody<B> = Arc<Mutex<BodyState<B>>>;
+pub(crate) type SharedBody<B> = Arc<Shared<B>>;
+
+pub(crate) struct Shared<B> {
+    state: Mutex<BodyState<B>>,
+    /// Wakes the first attempt, which waits for the decision or for more of the body.
+    pub(crate) first: AtomicWaker,
+    /// Wakes the second attempt, which waits until the first has put the body back.
+    pub(crate) second: AtomicWaker,
+}
 
 pub(crate) struct BodyState<B> {
     pub(crate) unread: Unread<B>,
     pub(crate) turn: Turn,
     /// What was read and is not yet sent by the second attempt.
     pub(crate) chunks: Chunks,
-    pub(crate) trailers: Option<HeaderMap>,
-    /// Wakes the first attempt, which waits for the decision or for more of the body.
-    pub(crate) first: Option<Waker>,
-    /// Wakes the second attempt, which waits until the first has put the body back.
-    pub(crate) second: Option<Waker>,
+    /// Usually one map. Another one comes after it and does not replace it, because that would drop it.
+    pub(crate) trailers: VecDeque<HeaderMap>,
 }
 
 /// The part of the body that is not read yet.
 pub(crate) enum Unread<B> {
     Here(Pin<Box<B>>),
-    /// The first attempt has taken it out, for a poll.
+    /// An attempt has taken it out, for a poll or a question.
     Taken,
     Ended,
     /// It failed when the first attempt had just lost its turn.
@@ -61,6 +73,78 @@ pub(crate) enum Next<B> {
 
 pub(crate) type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
+impl<B> Shared<B> {
+    pub(crate) fn new(body: B) -> Self {
+        let (unread, turn) = (Unread::Here(Box::pin(body)), Turn::First);
+        let state = BodyState { unread, turn, chunks: Chunks::default(), trailers: VecDeque::default() };
+        Self { state: Mutex::new(state), first: AtomicWaker::new(), second: AtomicWaker::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BodyState<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the body back, or what is left of it, where it was taken out. The second attempt may wait for that.
+    fn put_back(&self, unread: Unread<B>) {
+        self.lock().unread = unread;
+        self.second.wake();
+    }
+}
+
+impl<B: Body> Shared<B> {
+    /// Asks the body something, if `may_ask` allows it. Returns `at_end` for a body that was read to its end, and the default
+    /// for one that is not here.
+    pub(crate) fn ask<A: Default>(
+        &self,
+        may_ask: impl FnOnce(&BodyState<B>) -> bool,
+        at_end: A,
+        question: impl FnOnce(&B) -> A,
+    ) -> A {
+        let mut state = self.lock();
+        if !may_ask(&state) {
+            return A::default();
+        }
+        if matches!(state.unread, Unread::Ended) {
+            return at_end;
+        }
+        let Some(body) = state.unread.take() else { return A::default() };
+        drop(state);
+        let lost = LostOnPanic(self);
+        let answer = question(&body);
+        lost.disarm();
+        self.put_back(Unread::Here(body));
+        answer
+    }
+}
+
+/// Notes that the body is lost if its code panics while it is taken out.
+pub(crate) struct LostOnPanic<'a, B>(pub(crate) &'a Shared<B>);
+
+impl<B> LostOnPanic<'_, B> {
+    pub(crate) fn disarm(self) {
+        mem::forget(self);
+    }
+}
+
+impl<B> Drop for LostOnPanic<'_, B> {
+    fn drop(&mut self) {
+        self.0.put_back(Unread::Gone);
+    }
+}
+
+impl<B> Unread<B> {
+    /// Takes the body out, if it is here.
+    pub(crate) fn take(&mut self) -> Option<Pin<Box<B>>> {
+        match mem::replace(self, Self::Taken) {
+            Self::Here(body) => Some(body),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
 impl<B> BodyState<B> {
     /// Keeps a share of a frame, if that is within the cap. Returns whether it did.
     pub(crate) fn keep(&mut self, frame: &Frame<Bytes>, cap: usize) -> bool {
@@ -70,40 +154,10 @@ impl<B> BodyState<B> {
         let fits = self.chunks.len() + trailers + data.map_or(0, Bytes::len) <= cap;
         match (data, frame.trailers_ref()) {
             (Some(data), _) if fits => self.chunks.push(data),
-            (_, Some(trailers)) if fits => self.trailers = Some(trailers.clone()),
+            (_, Some(trailers)) if fits => self.trailers.push_back(trailers.clone()),
             _ => return false,
         }
         true
-    }
-}
-
-impl<B: Body> Unread<B> {
-    pub(crate) fn is_at_end(&self) -> bool {
-        match self {
-            Self::Here(body) => body.is_end_stream(),
-            Self::Ended => true,
-            Self::Taken | Self::Failed(_) | Self::Gone => false,
-        }
-    }
-}
-
-pub(crate) fn lock<B>(shared: &Mutex<BodyState<B>>) -> MutexGuard<'_, BodyState<B>> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Stores the task's waker in `slot`.
-pub(crate) fn wait(slot: &mut Option<Waker>, task: &Context<'_>) -> PolledFrame {
-    match slot {
-        Some(waker) => waker.clone_from(task.waker()),
-        None => *slot = Some(task.waker().clone()),
-    }
-    Poll::Pending
-}
-
-/// Wakes an attempt. Call it without the lock, because a waker may run user code.
-pub(crate) fn wake(waiting: Option<Waker>) {
-    if let Some(waker) = waiting {
-        waker.wake();
     }
 }
 

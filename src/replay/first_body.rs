@@ -12,7 +12,7 @@ use http_body::{Body, SizeHint};
 use crate::{
     error::BoxError,
     replay::body_state::{
-        BodyState, IncompleteBody, Next, PolledFrame, SharedBody, Turn, Unread, lock, poll_frame, wait, wake,
+        BodyState, IncompleteBody, LostOnPanic, Next, PolledFrame, SharedBody, Turn, Unread, poll_frame,
     },
 };
 
@@ -33,80 +33,57 @@ where
     B: Body<Error: Into<BoxError>>,
 {
     pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
-        let body = {
-            let mut state = lock(&self.shared);
-            match state.turn {
-                Turn::Second => return superseded(),
-                Turn::Undecided if state.unread.is_at_end() => return (Next::End, Poll::Ready(None)),
-                Turn::Undecided => return (Next::Shared, wait(&mut state.first, task)),
-                Turn::First => match mem::replace(&mut state.unread, Unread::Taken) {
-                    Unread::Here(body) => body,
-                    Unread::Gone => {
-                        state.unread = Unread::Gone;
-                        return (Next::End, Poll::Ready(Some(Err(IncompleteBody::Lost.into()))));
-                    }
-                    over => {
-                        state.unread = over;
-                        return (Next::End, Poll::Ready(None));
-                    }
-                },
+        let mut state = self.shared.lock();
+        match state.turn {
+            Turn::First => {}
+            Turn::Undecided => {
+                drop(state);
+                return self.wait_for_decision(task);
             }
-        };
-        let mut taken = TakenBody { attempt: self, body: Some(body) };
-        let polled = taken.poll(task);
-        taken.put_back(polled, task)
-    }
-
-    pub(crate) fn is_at_end(&self) -> bool {
-        let state = lock(&self.shared);
-        state.turn != Turn::Second && state.unread.is_at_end()
-    }
-
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        let state = lock(&self.shared);
-        match &state.unread {
-            Unread::Here(body) if state.turn != Turn::Second => body.size_hint(),
-            Unread::Ended if state.turn != Turn::Second => SizeHint::with_exact(0),
-            _ => SizeHint::default(),
+            Turn::Second => return superseded(),
         }
-    }
-}
-
-fn superseded<B>() -> (Next<B>, PolledFrame) {
-    (Next::End, Poll::Ready(Some(Err(IncompleteBody::Superseded.into()))))
-}
-
-/// The body while it is taken out for a poll.
-struct TakenBody<'a, B> {
-    attempt: &'a FirstBody<B>,
-    body: Option<Pin<Box<B>>>,
-}
-
-impl<B> TakenBody<'_, B>
-where
-    B: Body<Error: Into<BoxError>>,
-{
-    fn poll(&mut self, task: &mut Context<'_>) -> PolledFrame {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        poll_frame(body.as_mut(), task)
+        let Some(mut body) = state.unread.take() else {
+            let is_lost = matches!(state.unread, Unread::Gone);
+            let polled = is_lost.then(|| Err(IncompleteBody::Lost.into()));
+            return (Next::End, Poll::Ready(polled));
+        };
+        drop(state);
+        let lost = LostOnPanic(&self.shared);
+        let polled = poll_frame(body.as_mut(), task);
+        let is_at_end = body.is_end_stream();
+        if polled.is_pending() {
+            self.shared.first.register(task.waker());
+        }
+        lost.disarm();
+        self.put_back(body, is_at_end, polled)
     }
 
-    fn put_back(mut self, polled: PolledFrame, task: &Context<'_>) -> (Next<B>, PolledFrame) {
-        // Called before the body leaves `self`: it may panic.
-        let is_at_end = self.body.as_ref().is_some_and(Body::is_end_stream);
-        let Some(body) = self.body.take() else { return (Next::End, polled) };
-        let FirstBody { shared, cap } = self.attempt;
-        let is_alone = Arc::strong_count(shared) == 1;
-        let mut state = lock(shared);
+    /// Waits for the decision, unless the body is at its end.
+    fn wait_for_decision(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
+        self.shared.first.register(task.waker());
+        if self.is_at_end() {
+            return (Next::End, Poll::Ready(None));
+        }
+        // It may have come before the waker was registered.
+        if self.shared.lock().turn == Turn::Undecided {
+            return (Next::Shared, Poll::Pending);
+        }
+        self.poll(task)
+    }
+
+    /// Puts the body back after a poll. `is_at_end` is what it says after that.
+    fn put_back(&self, body: Pin<Box<B>>, is_at_end: bool, polled: PolledFrame) -> (Next<B>, PolledFrame) {
+        let is_alone = Arc::strong_count(&self.shared) == 1;
+        let mut state = self.shared.lock();
         if state.turn == Turn::Second {
-            leave_to_second(&mut state, body, polled);
-            let waiting = state.second.take();
+            let not_needed = leave_to_second(&mut state, body, polled);
             drop(state);
-            wake(waiting);
+            self.shared.second.wake();
+            drop(not_needed);
             return superseded();
         }
         let is_kept = match &polled {
-            Poll::Ready(Some(Ok(frame))) => !is_alone && state.keep(frame, *cap),
+            Poll::Ready(Some(Ok(frame))) => !is_alone && state.keep(frame, self.cap),
             Poll::Ready(Some(Err(_))) => false,
             Poll::Ready(None) | Poll::Pending => !is_alone,
         };
@@ -117,40 +94,48 @@ where
             drop(not_needed);
             return (Next::Own(body), polled);
         }
-        let (unread, next) = match &polled {
-            Poll::Ready(None) => (Unread::Ended, Next::End),
-            Poll::Ready(Some(_)) if is_at_end => (Unread::Here(body), Next::End),
-            Poll::Ready(Some(_)) => (Unread::Here(body), Next::Shared),
-            Poll::Pending => {
-                let _: PolledFrame = wait(&mut state.first, task);
-                (Unread::Here(body), Next::Shared)
-            }
-        };
-        state.unread = unread;
+        if matches!(polled, Poll::Ready(None)) {
+            state.unread = Unread::Ended;
+            drop(state);
+            drop(body);
+            return (Next::End, polled);
+        }
+        state.unread = Unread::Here(body);
+        let next = if is_at_end && polled.is_ready() { Next::End } else { Next::Shared };
         (next, polled)
     }
-}
 
-impl<B> Drop for TakenBody<'_, B> {
-    /// Does something only if the body panicked.
-    fn drop(&mut self) {
-        if self.body.take().is_some() {
-            let mut state = lock(&self.attempt.shared);
-            state.unread = Unread::Gone;
-            let waiting = state.second.take();
-            drop(state);
-            wake(waiting);
-        }
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.shared.ask(may_ask, true, B::is_end_stream)
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.shared.ask(may_ask, SizeHint::with_exact(0), B::size_hint)
     }
 }
 
-/// Leaves the result of a poll to the second attempt, because the first lost its turn during the poll.
-fn leave_to_second<B>(state: &mut BodyState<B>, body: Pin<Box<B>>, polled: PolledFrame) {
-    state.unread = match polled {
-        Poll::Ready(Some(Ok(frame))) if state.keep(&frame, usize::MAX) => Unread::Here(body),
-        Poll::Ready(Some(Ok(_))) => Unread::Gone,
-        Poll::Ready(Some(Err(error))) => Unread::Failed(error),
-        Poll::Ready(None) => Unread::Ended,
-        Poll::Pending => Unread::Here(body),
+/// Returns whether the first attempt may ask the body for its size or its end.
+fn may_ask<B>(state: &BodyState<B>) -> bool {
+    state.turn != Turn::Second
+}
+
+fn superseded<B>() -> (Next<B>, PolledFrame) {
+    (Next::End, Poll::Ready(Some(Err(IncompleteBody::Superseded.into()))))
+}
+
+/// Leaves the result of a poll to the second attempt, because the first lost its turn during the poll. Returns what the second
+/// does not need.
+fn leave_to_second<B>(
+    state: &mut BodyState<B>,
+    body: Pin<Box<B>>,
+    polled: PolledFrame,
+) -> (Option<Pin<Box<B>>>, PolledFrame) {
+    let (unread, body, polled) = match polled {
+        Poll::Ready(Some(Err(error))) => (Unread::Failed(error), Some(body), Poll::Pending),
+        Poll::Ready(None) => (Unread::Ended, Some(body), polled),
+        Poll::Ready(Some(Ok(ref frame))) if !state.keep(frame, usize::MAX) => (Unread::Gone, Some(body), polled),
+        Poll::Ready(Some(Ok(_))) | Poll::Pending => (Unread::Here(body), None, polled),
     };
+    state.unread = unread;
+    (body, polled)
 }

@@ -15,11 +15,10 @@
 //!
 //! Each attempt holds one handle to the state. A first attempt that holds the only one knows that there will be no second.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::replay::{
-    body_state::{BodyState, SharedBody, Turn, Unread, lock, wake},
-    chunks::Chunks,
+    body_state::{Shared, SharedBody, Turn, Unread},
     first_body::FirstBody,
     second_body::SecondBody,
 };
@@ -30,14 +29,7 @@ pub(crate) struct Keeper<B>(Option<SharedBody<B>>);
 
 /// Makes the first attempt's part of a body, and its keeper.
 pub(crate) fn split<B>(body: B, cap: usize) -> (FirstBody<B>, Keeper<B>) {
-    let shared = Arc::new(Mutex::new(BodyState {
-        unread: Unread::Here(Box::pin(body)),
-        turn: Turn::First,
-        chunks: Chunks::default(),
-        trailers: None,
-        first: None,
-        second: None,
-    }));
+    let shared = Arc::new(Shared::new(body));
     (FirstBody::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
 }
 
@@ -45,7 +37,7 @@ impl<B> Keeper<B> {
     /// Ends the first attempt's turn until the decision.
     pub(crate) fn pause(&self) {
         if let Some(shared) = &self.0 {
-            let mut state = lock(shared);
+            let mut state = shared.lock();
             if state.turn == Turn::First {
                 state.turn = Turn::Undecided;
             }
@@ -54,14 +46,14 @@ impl<B> Keeper<B> {
 
     /// Hands the body over to a second attempt. Returns `None` if the whole body cannot be sent again.
     pub(crate) fn take_over(mut self) -> Option<SecondBody<B>> {
-        let mut state = lock(self.0.as_ref()?);
+        let shared = self.0.as_ref()?;
+        let mut state = shared.lock();
         if matches!(state.unread, Unread::Gone) {
             return None;
         }
         state.turn = Turn::Second;
-        let waiting = state.first.take();
         drop(state);
-        wake(waiting);
+        shared.first.wake();
         self.0.take().map(SecondBody::new)
     }
 }
@@ -69,12 +61,11 @@ impl<B> Keeper<B> {
 impl<B> Drop for Keeper<B> {
     fn drop(&mut self) {
         let Some(shared) = &self.0 else { return };
-        let mut state = lock(shared);
+        let mut state = shared.lock();
         if state.turn == Turn::Undecided {
             state.turn = Turn::First;
-            let waiting = state.first.take();
             drop(state);
-            wake(waiting);
+            shared.first.wake();
         }
     }
 }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     error::BoxError,
-    replay::body_state::{IncompleteBody, Next, PolledFrame, SharedBody, Unread, lock, poll_frame, wait},
+    replay::body_state::{IncompleteBody, Next, PolledFrame, SharedBody, Unread, poll_frame},
 };
 
 /// Sends what was kept, and then the rest of the body.
@@ -26,14 +26,20 @@ where
     B: Body<Error: Into<BoxError>>,
 {
     pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if let Some(chunk) = state.chunks.pop() {
             return (Next::Shared, Poll::Ready(Some(Ok(Frame::data(chunk)))));
         }
         if matches!(state.unread, Unread::Taken) {
-            return (Next::Shared, wait(&mut state.second, task));
+            drop(state);
+            self.0.second.register(task.waker());
+            // It may have been put back before the waker was registered.
+            if matches!(self.0.lock().unread, Unread::Taken) {
+                return (Next::Shared, Poll::Pending);
+            }
+            return self.poll(task);
         }
-        if let Some(trailers) = state.trailers.take() {
+        if let Some(trailers) = state.trailers.pop_front() {
             return (Next::Shared, Poll::Ready(Some(Ok(Frame::trailers(trailers)))));
         }
         // `Gone` stays if the poll panics.
@@ -50,7 +56,6 @@ where
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        let state = lock(&self.0);
-        state.chunks.is_empty() && state.trailers.is_none() && state.unread.is_at_end()
+        self.0.ask(|state| state.chunks.is_empty() && state.trailers.is_empty(), true, B::is_end_stream)
     }
 }

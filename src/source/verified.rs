@@ -52,6 +52,7 @@ pub struct Verified<T, K> {
 struct VerifyingKeys<K> {
     verifier: Verifier,
     provider: K,
+    /// A `KeySet` contains nothing of a user's, so no user code runs when one is replaced under the lock.
     fetched: Mutex<Option<(Instant, Arc<KeySet>)>>,
 }
 

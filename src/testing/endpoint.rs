@@ -49,7 +49,8 @@ impl Issuer {
     async fn token(&self, request: Request<Bytes>) -> Result<Response<Content>, Outage> {
         let (parts, body) = request.into_parts();
         let request = TokenRequest::new(parts, &body);
-        let (gate, delay) = self.state().record(request.clone());
+        let (gate, delay, oldest) = self.state().record(request.clone());
+        drop(oldest);
         if let Some(gate) = gate {
             gate.pass().await;
         }

@@ -106,8 +106,10 @@ impl Issuer {
 }
 
 impl State {
-    /// Records a token request. Returns the gate and the delay that it waits for.
-    pub(super) fn record(&mut self, request: TokenRequest) -> (Option<Arc<Barrier>>, Duration) {
+    /// Records a token request. Returns the gate and the delay that it waits for, and the request that made room for it.
+    ///
+    /// A header value may be user code. So requests are dropped after the lock is released.
+    pub(super) fn record(&mut self, request: TokenRequest) -> (Option<Arc<Barrier>>, Duration, Option<TokenRequest>) {
         self.counts.token_requests += 1;
         match request.grant_type() {
             Some("password") => self.counts.password += 1,
@@ -115,11 +117,9 @@ impl State {
             Some("client_credentials") => self.counts.client_credentials += 1,
             _ => {}
         }
-        if self.recorded.len() == MAX_RECORDED {
-            self.recorded.pop_front();
-        }
+        let oldest = if self.recorded.len() == MAX_RECORDED { self.recorded.pop_front() } else { None };
         self.recorded.push_back(request);
-        (self.gate.clone(), self.delay)
+        (self.gate.clone(), self.delay, oldest)
     }
 }
 

@@ -91,10 +91,7 @@ impl AccessToken {
         if let Some(why) = unusable_text(token) {
             return Err(Error::unusable_token(why));
         }
-        let mut line = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
-        line.extend_from_slice(SCHEME.as_bytes());
-        line.extend_from_slice(token.as_bytes());
-        let line = Bytes::from_owner(line);
+        let line = line(SCHEME, token);
         let header = header_value(line.clone()).ok_or_else(|| Error::unusable_token("it cannot be put in a header"))?;
         Ok(Self(Arc::new(TokenState {
             line,
@@ -212,6 +209,16 @@ impl AccessToken {
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         self.0.header.clone()
+    }
+
+    /// Returns the value of a header that has another scheme before the token, or none. It is marked sensitive.
+    pub(crate) fn header_value_with(&self, scheme: Option<&str>) -> HeaderValue {
+        let value = match scheme {
+            None => self.0.line.slice(SCHEME.len()..),
+            Some(scheme) if scheme == SCHEME.trim_end() => return self.header_value(),
+            Some(scheme) => line(&format!("{scheme} "), self.secret()),
+        };
+        header_value(value).unwrap_or_else(|| self.header_value())
     }
 
     /// Returns the same value with a separate reference count, on a separate cache line.
@@ -333,6 +340,14 @@ impl fmt::Debug for AccessToken {
             .field("scope", &self.0.scope)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns a text that is wiped when the last reference to it is dropped.
+fn line(scheme: &str, token: &str) -> Bytes {
+    let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + token.len()));
+    line.extend_from_slice(scheme.as_bytes());
+    line.extend_from_slice(token.as_bytes());
+    Bytes::from_owner(line)
 }
 
 fn header_value(line: Bytes) -> Option<HeaderValue> {

@@ -169,7 +169,8 @@ struct Api {
 impl Api {
     fn layer(&self, source: impl TokenSource) -> impl Service<Ask, Response = Answer, Error = BoxError> + Clone {
         let Self { requests, length } = self.clone();
-        BearerAuthLayer::new(source).layer(tower::service_fn(move |request: Ask| {
+        let cache = TokenCache::builder(source).renewal_retries(0).build();
+        BearerAuthLayer::with_cache(cache).layer(tower::service_fn(move |request: Ask| {
             let n = requests.fetch_add(1, SeqCst) + 1;
             let answer = if request.headers()["authorization"] == "Bearer t1" && request.uri().path() == "/dead" {
                 Response::builder().status(401).body(Full::from(n.to_string().repeat(length)))

@@ -8,8 +8,8 @@ use crate::import_graph::{Import, ImportGraph};
 const LAYERS: &[&[&str]] = &[
     &["error", "clock", "futures", "inner_service", "per_core", "secret_string", "sync", "timer"],
     &["challenge", "drain", "saved_head", "transport", "recursion", "runtime", "scope"],
-    &["token", "origin"],
-    &["destination", "verify"],
+    &["token", "origin", "rejection"],
+    &["destination", "verify", "token_header"],
     &["verdict"],
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["future"],
     &["service"],
     &["layer"],
-    &["testing", "lib"],
+    &["testing", "servers", "lib"],
 ];
 
 /// The algorithms that are read and tested without tokens. Of the rest of the crate they may use `sync` and the alias

@@ -15,7 +15,7 @@ use tower_bearer::TokenCache;
 #[cfg(feature = "jwt")]
 use tower_bearer::grant::SigningKey;
 use tower_bearer::{
-    TokenSource,
+    Reason, TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, HttpService, Metadata},
     testing::{ClientAuthentication, Failure, Issuer},
 };
@@ -399,6 +399,47 @@ async fn an_unsupported_client_authentication_is_an_error_before_it_is_sent() {
             }
             assert_eq!(asked.lock().unwrap().len(), 1);
         }
+    }
+}
+
+/// RFC 8705 §5.
+#[tokio::test]
+async fn a_client_that_authenticates_by_its_certificate_uses_the_endpoints_for_it() {
+    let aliases = json!({
+        "token_endpoint": "https://mtls.issuer.test/token",
+        "revocation_endpoint": "https://mtls.issuer.test/revoke",
+    });
+    let tls = || ClientAuth::tls_client_auth("client1");
+    for (aliases, auth, asked) in [
+        (aliases.clone(), tls(), &["https://mtls.issuer.test/token", "https://mtls.issuer.test/revoke"][..]),
+        (json!({}), tls(), &["https://issuer.test/token", "https://issuer.test/revoke"]),
+        (aliases, ClientAuth::none("client1"), &["https://issuer.test/token", "https://issuer.test/revoke"]),
+        (json!({ "token_endpoint": "http://127.0.0.1/" }), tls(), &[]),
+        (json!("none"), ClientAuth::none("client1"), &["https://issuer.test/token", "https://issuer.test/revoke"]),
+        (json!("none"), tls(), &[]),
+    ] {
+        let mut document = document(ISSUER);
+        document["revocation_endpoint"] = json!("https://issuer.test/revoke");
+        document["token_endpoint_auth_methods_supported"] = json!(["tls_client_auth"]);
+        document["mtls_endpoint_aliases"] = aliases;
+        let posted = Asked::default();
+        let log = Arc::clone(&posted);
+        let server = service_fn(move |request: Request<Full<Bytes>>| {
+            let is_lookup = request.method() == "GET";
+            if !is_lookup {
+                log.lock().unwrap().push(request.uri().to_string());
+            }
+            let token = json!({ "access_token": "t1", "token_type": "Bearer" });
+            let body = Full::<Bytes>::from(if is_lookup { &document } else { &token }.to_string());
+            async move { Ok::<_, BoxError>(Response::builder().header("content-type", "application/json").body(body)?) }
+        });
+        let source = ClientCredentials::builder(AuthorizationServer::issuer(ISSUER)).client_auth(auth);
+        let source = source.build_with(server).unwrap();
+        match source.obtain(Reason::First).await {
+            Ok(token) => source.revoke(&token).await.unwrap(),
+            Err(error) => assert!(error.to_string().contains("mtls_endpoint_aliases"), "{error}"),
+        }
+        assert_eq!(*posted.lock().unwrap(), asked);
     }
 }
 

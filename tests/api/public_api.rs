@@ -7,7 +7,7 @@ use http_body_util::Full;
 use tower::util::BoxCloneSyncService;
 use tower_bearer::{
     AccessToken, BearerAuth, BearerAuthLayer, BoxTokenSource, CacheStatus, Error, FixedToken, NotRetried, Outcome,
-    Reason, ResponseFuture, Scopes, TokenCache, TokenSource, Verdict,
+    Reason, Rejection, ResourceMetadata, ResponseFuture, Scopes, TokenCache, TokenSource, Verdict,
     cache::{Backoff, RejectionBudget, TokenCacheBuilder},
     replay::{CloneBody, NoReplay, ReplayBody, Tee},
     source::Narrowing,
@@ -36,6 +36,7 @@ fn auto_traits_are_as_promised() {
     is_shareable::<NotRetried>();
     is_shareable::<CacheStatus>();
     is_shareable::<Scopes>();
+    is_shareable::<(Rejection, ResourceMetadata)>();
     is_shareable::<(Backoff, RejectionBudget, Narrowing, Reason, Verdict, CloneBody, Tee<fn(ReplayBody<Body>) -> Body>)>(
     );
     is_clone::<(TokenCache, BearerAuthLayer, BearerAuth<Inner>, BoxTokenSource, AccessToken, Error)>();

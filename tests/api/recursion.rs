@@ -57,6 +57,27 @@ async fn a_source_behind_its_own_layer_gets_an_error_instead_of_a_deadlock() {
     }
 }
 
+/// Each of two sources sends its requests through the layer that the other one serves.
+#[tokio::test(start_paused = true)]
+async fn two_sources_behind_each_others_layers_get_an_error_instead_of_a_deadlock() {
+    for buffered in [false, true] {
+        let (issuer, first, second) = (Issuer::new(), Itself::default(), Itself::default());
+        let layers = [&first, &second].map(|client| BearerAuthLayer::new(client.grant()));
+        let [serves_first, serves_second] = layers.map(|layer| layer.layer(issuer.service()));
+        for (client, other) in [(&first, serves_second), (&second, serves_first.clone())] {
+            client.becomes(if buffered {
+                Client::new(ServiceBuilder::new().buffer(1).service(other))
+            } else {
+                Client::new(other)
+            });
+        }
+        let start = Instant::now();
+        let error = serves_first.oneshot(get(URI)).await.unwrap_err();
+        assert!(error.downcast_ref().is_some_and(Error::is_recursion), "buffered: {buffered}, {error}");
+        assert_eq!((issuer.counts().token_requests, start.elapsed()), (0, Duration::ZERO));
+    }
+}
+
 /// Requests that do not need a token do not wait for themselves.
 #[tokio::test]
 async fn a_sources_client_may_have_the_layer_if_its_requests_need_no_token() {

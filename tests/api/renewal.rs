@@ -32,7 +32,8 @@ where
         let first = Arc::clone(&first);
         async move { if n == 1 { first().await } else { Ok(token(n)) } }
     });
-    (TokenCache::builder(source).transient_backoff(Backoff::new(SECOND, MINUTE)).build(), asked)
+    let steady = Backoff::new(SECOND, MINUTE);
+    (TokenCache::builder(source).transient_backoff(steady).renewal_retries(0).build(), asked)
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use crate::support::{HOUR, MINUTE, SECOND, ask, attempts_at, grant, issuer, scri
 const STEADY: Backoff = Backoff::new(SECOND, Duration::from_secs(30));
 
 fn cache(issuer: &Issuer) -> TokenCache {
-    TokenCache::builder(grant(issuer.service())).transient_backoff(STEADY).stale_jitter(0.0).build()
+    TokenCache::builder(grant(issuer.service())).transient_backoff(STEADY).renewal_retries(0).stale_jitter(0.0).build()
 }
 
 async fn attempts(seconds: u64, issuer: &Issuer, cache: &TokenCache) -> Vec<u64> {
@@ -71,7 +71,7 @@ async fn while_expired_and_the_issuer_is_down_callers_fail_at_once_with_the_last
 async fn the_default_backoffs_jitter_stays_below_its_bounds() {
     for _ in 0..20 {
         let (source, asked) = scripted(async |_| Err(Error::transient("down")));
-        let cache = TokenCache::new(source);
+        let cache = TokenCache::builder(source).renewal_retries(0).build();
         for failures in 1..20 {
             assert!(!cache.token().await.unwrap_err().is_backing_off());
             let full = (SECOND / 4 * (1 << (failures - 1))).min(30 * SECOND);

@@ -41,7 +41,7 @@ impl World {
             }
         });
         let steady = Backoff::new(10 * SECOND, 10 * SECOND);
-        BearerAuthLayer::with_cache(TokenCache::builder(source).transient_backoff(steady).build())
+        BearerAuthLayer::with_cache(TokenCache::builder(source).transient_backoff(steady).renewal_retries(0).build())
     }
 
     fn api(&self) -> impl Service<Ask, Response = Answer, Error = Infallible, Future: Send> + Clone + Send + 'static {

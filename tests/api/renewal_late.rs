@@ -13,7 +13,10 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
 };
-use tower_bearer::{AccessToken, Error, TokenCache, source::from_fn};
+use tower_bearer::{
+    AccessToken, BoxTokenSource, Error, Reason, TokenCache, TokenSource,
+    source::{Narrowing, from_fn},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -142,28 +145,93 @@ async fn a_token_from_before_a_reset_is_not_served_after_it() {
     assert_eq!(cache.status().renewals, 1);
 }
 
+/// A source that reads the credentials when it is asked, and answers a second later.
+#[derive(Clone)]
+struct Asks {
+    credentials: Arc<Mutex<&'static str>>,
+    asked: Arc<AtomicU64>,
+}
+
+impl TokenSource for Asks {
+    async fn obtain(&self, _: Reason) -> Obtained {
+        self.asked.fetch_add(1, Relaxed);
+        let sent = *self.credentials.lock().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if sent == "wrong" { Err(Error::terminal("wrong password")) } else { Ok(token(sent)) }
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.credentials.lock().unwrap().len() as u64
+    }
+
+    fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
+        Some(self.clone().boxed())
+    }
+}
+
+fn asks(credentials: &'static str) -> (TokenCache, Asks) {
+    let source = Asks { credentials: Arc::new(Mutex::new(credentials)), asked: Arc::default() };
+    (TokenCache::new(source.clone()), source)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_before_a_reset_is_not_shared_with_narrowed_caches() {
-    use tower_bearer::{BoxTokenSource, Reason, TokenSource, source::Narrowing};
-    struct Asks(Arc<Mutex<&'static str>>);
-    impl TokenSource for Asks {
-        async fn obtain(&self, _: Reason) -> Obtained {
-            let sent = *self.0.lock().unwrap();
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if sent == "wrong" { Err(Error::terminal("wrong password")) } else { Ok(token(sent)) }
-        }
-        fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
-            Some(Self(Arc::clone(&self.0)).boxed())
-        }
-    }
-    let identity = Arc::new(Mutex::new("wrong"));
-    let cache = TokenCache::new(Asks(Arc::clone(&identity)));
+    let (cache, source) = asks("wrong");
     let to = Narrowing::new().with_scope("a").unwrap();
     assert!(cache.narrowed(&to).unwrap().token().now_or_never().is_none());
     tokio::time::sleep(Duration::from_millis(500)).await;
-    *identity.lock().unwrap() = "right";
+    *source.credentials.lock().unwrap() = "right";
     cache.reset();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(cache.token().await.unwrap().secret(), "right");
     assert_eq!(cache.narrowed(&to).unwrap().token().await.unwrap().secret(), "right");
+}
+
+/// It waits for the outcome of another cache's first try of the credentials. After the reset, its token would not be used.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_waits_during_a_reset_does_not_ask_the_issuer() {
+    let (cache, source) = asks("right");
+    let narrowed = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (first, second, ()) = futures::join!(cache.token(), narrowed.token(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cache.reset();
+    });
+    assert_eq!((first.unwrap().secret(), second.unwrap().secret()), ("right", "right"));
+    assert_eq!(source.asked.load(Relaxed), 3, "one before the reset, and each cache after it");
+}
+
+/// It waits for another cache's first try of the credentials, in a runtime that then is not driven.
+#[test]
+fn a_renewal_that_was_abandoned_while_it_waited_does_not_ask_the_issuer() {
+    let (cache, source) = asks("right");
+    let narrowed = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (idle, driven) = (runtime(false), runtime(true));
+    driven.block_on(async {
+        assert!(cache.clone().token().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    });
+    idle.block_on(async {
+        assert!(narrowed.clone().token().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    });
+    assert!(driven.block_on(narrowed.token()).unwrap_err().is_timeout());
+    drive(&idle);
+    assert_eq!(source.asked.load(Relaxed), 1, "that of the other cache");
+    assert_eq!(driven.block_on(narrowed.token()).unwrap().secret(), "right");
+}
+
+/// It waits for another cache's try of the old ones, so they change before they are sent.
+#[tokio::test(start_paused = true)]
+async fn credentials_that_change_while_a_renewal_waits_are_tried_once() {
+    let (cache, source) = asks("initial");
+    let narrowed = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (first, second, ()) = futures::join!(cache.token(), narrowed.token(), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        *source.credentials.lock().unwrap() = "wrong";
+    });
+    assert!(first.is_ok() && second.is_err());
+    for _ in 0..10 {
+        assert!(narrowed.token().await.unwrap_err().is_backing_off());
+    }
+    assert_eq!(source.asked.load(Relaxed), 2);
 }

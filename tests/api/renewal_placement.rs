@@ -128,7 +128,7 @@ async fn the_cache_may_be_asked_while_it_logs() {
         }
     }
 
-    let (source, _) = scripted(async |n| if n == 1 { Err(Error::transient("down")) } else { Ok(token(n)) });
+    let (source, _) = scripted(async |n| if n <= 4 { Err(Error::transient("down")) } else { Ok(token(n)) });
     let cache = TokenCache::new(source);
     let _logging = tracing::subscriber::set_default(tracing_subscriber::registry().with(Asks(cache.clone())));
     cache.token().await.unwrap_err();

@@ -123,7 +123,7 @@ async fn a_rejected_fixed_token_is_the_same_token_again() {
 
 /// For an hour, at a hundred requests a second.
 #[tokio::test(start_paused = true)]
-async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
+async fn an_api_that_rejects_everything_for_an_hour_costs_36_token_requests() {
     let issuer = issuer();
     let layer = layer(&issuer);
     let broken = Arc::new(AtomicBool::new(true));
@@ -144,7 +144,7 @@ async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
         }
         tokio::time::advance(SECOND).await;
     }
-    assert_eq!(issuer.counts().token_requests, 37);
+    assert_eq!(issuer.counts().token_requests, 36);
     broken.store(false, Ordering::Relaxed);
     let answer = send().await;
     assert!(answer.status() == 200 && answer.extensions().is_empty(), "it recovers at once when the API does");
@@ -152,7 +152,7 @@ async fn an_api_that_rejects_everything_for_an_hour_costs_37_token_requests() {
 
 /// The same at a thousand a second, for users of the cache without the layer.
 #[tokio::test(start_paused = true)]
-async fn invalidating_every_token_for_an_hour_costs_37_token_requests() {
+async fn invalidating_every_token_for_an_hour_costs_36_token_requests() {
     let issuer = issuer();
     let cache = TokenCache::new(grant(issuer.service()));
     for _ in 0..3600 {
@@ -161,7 +161,7 @@ async fn invalidating_every_token_for_an_hour_costs_37_token_requests() {
         }
         tokio::time::advance(SECOND).await;
     }
-    assert_eq!(issuer.counts().token_requests, 37);
+    assert_eq!(issuer.counts().token_requests, 36);
 }
 
 /// The cost of an hour at 20 requests a second.
@@ -200,7 +200,8 @@ async fn hour(bad: f64, revoked_each: Option<u64>) -> Cost {
 #[tokio::test(start_paused = true)]
 async fn one_bad_endpoint_costs_no_more_than_an_api_that_rejects_everything() {
     for bad in [0.05, 0.25, 0.5] {
-        assert_eq!(hour(bad, None).await.token_requests, 37, "{bad}");
+        let cost = hour(bad, None).await.token_requests;
+        assert!(cost <= 37, "{cost} with {bad} bad");
     }
 }
 
@@ -230,4 +231,26 @@ async fn within_two_seconds(bad: f64, revoked_each: u64) {
 async fn revocations_of_tokens_that_work_are_not_held_back() {
     let cost = hour(0.0, Some(3)).await;
     assert_eq!((cost.token_requests, cost.revocations, cost.longest_outage), (1201, 1200, Duration::ZERO));
+}
+
+/// One good and one bad request by turns, or one by chance.
+#[tokio::test(start_paused = true)]
+async fn one_bad_endpoint_stays_within_the_bound_at_any_pace() {
+    for (gap, is_random) in
+        [(0.9, false), (1.0, false), (1.5, false), (5.0, false), (30.0, false), (1.0, true), (5.0, true)]
+    {
+        let issuer = issuer();
+        let client = layer(&issuer).layer(partly_bad(&issuer));
+        let mut random = fastrand::Rng::with_seed(3);
+        let (start, mut turn) = (Instant::now(), 0);
+        while start.elapsed() < 3600 * SECOND {
+            turn += 1;
+            let is_bad = if is_random { random.bool() } else { turn % 2 == 0 };
+            get(&client, if is_bad { "/bad" } else { "/good" }).await;
+            let gap = if is_random { -gap * (1.0 - random.f64()).ln() } else { gap };
+            tokio::time::advance(Duration::from_secs_f64(gap)).await;
+        }
+        let cost = issuer.counts().token_requests;
+        assert!((2..=37).contains(&cost), "{cost} with a gap of {gap} s");
+    }
 }

@@ -220,7 +220,8 @@ async fn no_failure_shows_a_secret() {
     let (captured, _logging) = Captured::logging();
     for failure in failures() {
         let issuer = issuer();
-        let cache = TokenCache::new(builder(URL, PASSWORD).build_with(issuer.service()).unwrap());
+        let grant = builder(URL, PASSWORD).build_with(issuer.service()).unwrap();
+        let cache = TokenCache::builder(grant).renewal_retries(0).build();
         let mut service = BearerAuthLayer::with_cache(cache.clone()).layer(Strict::new(issuer.api()));
         issuer.fail_next(1, failure.clone());
         fails(&captured, &mut service).await;

@@ -129,7 +129,7 @@ async fn one_permit_for_both_clients_is_enough() {
     let issuer = Issuer::new();
     let layer = BearerAuthLayer::new(grant(limit.layer(issuer.service())));
     let mut service = layer.layer(limit.layer(Strict::new(issuer.api())));
-    issuer.fail_next(1, Failure::Status(503));
+    issuer.fail_next(4, Failure::Status(503));
     send(&mut service, get(URI)).await.unwrap_err();
     send(&mut service, get(URI)).await.unwrap_err();
     tokio::time::advance(LONG).await;

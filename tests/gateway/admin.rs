@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tower_bearer::testing::{Failure, Issuer};
+use http::Request;
+use tower_bearer::testing::{Failure, Issuer, IssuerServer};
 
 use crate::{
     process::{Gateway, command, password_grant},
-    sides::{Upstream, get},
+    sides::{Upstream, empty, get, send},
 };
 
 #[tokio::test]
@@ -92,6 +93,55 @@ async fn metrics_report_requests_and_the_token() {
     }
     let left = answer.text.lines().find_map(|line| line.strip_prefix("gateway_token_remaining_seconds ")).unwrap();
     assert!((3400.0..3600.0).contains(&left.parse::<f64>().unwrap()), "{left}");
+}
+
+/// A gateway whose token was revoked while its issuer refused the client. The issuer is right again, but the gateway does not
+/// ask it for another minute.
+async fn gateway_that_backs_off() -> (Issuer, IssuerServer, Upstream, Gateway) {
+    let issuer = Issuer::new();
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    let gateway = Gateway::start(&upstream.url("/"), &password_grant(&listening)).await;
+    assert_eq!(get(&gateway.url).await.status, 200);
+    issuer.fail_until_cleared(Failure::OAuth(401, "invalid_client"));
+    issuer.revoke_all();
+    assert_eq!(get(&gateway.url).await.status, 401);
+    issuer.clear_failures();
+    assert_eq!(get(&gateway.url).await.status, 401);
+    (issuer, listening, upstream, gateway)
+}
+
+#[tokio::test]
+async fn a_reset_ends_the_401s_at_once() {
+    let (issuer, _listening, _upstream, gateway) = gateway_that_backs_off().await;
+    let before = issuer.counts().token_requests;
+    let reset = format!("{}/reset", gateway.admin);
+    let answer = send(Request::post(&reset).body(empty()).unwrap()).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains("the token and all failures are forgotten"), "{}", answer.text);
+    assert_eq!(get(&gateway.url).await.status, 200);
+    assert_eq!(issuer.counts().token_requests, before + 1);
+
+    let answer = get(&reset).await;
+    assert_eq!((answer.status, &answer.headers["allow"]), (405, &"POST".parse().unwrap()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sighup_does_the_same() {
+    let (_issuer, _listening, _upstream, mut gateway) = gateway_that_backs_off().await;
+    gateway.signal("HUP");
+    while get(&gateway.url).await.status == 401 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(&gateway.url).await.status, 200);
+    assert!(gateway.is_running());
+}
+
+#[tokio::test]
+async fn without_the_layer_there_is_nothing_to_reset() {
+    let gateway = Gateway::start("http://127.0.0.1:1", &["--no-auth".into()]).await;
+    let answer = send(Request::post(format!("{}/reset", gateway.admin)).body(empty()).unwrap()).await;
+    assert_eq!(answer.status, 409);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tower_bearer::testing::{Failure, Issuer};
 
 use crate::{
     process::{Gateway, password_grant},
-    sides::{Upstream, get, send, whole},
+    sides::{Upstream, empty, get, send, whole},
 };
 
 #[tokio::test]
@@ -62,4 +62,19 @@ async fn an_upstream_that_is_silent_is_a_504() {
     let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into(), "--timeout".into(), "1".into()]).await;
     let answer = get(&gateway.url).await;
     assert_eq!((answer.status, answer.json()["status"].as_u64()), (504, Some(504)));
+}
+
+/// RFC 9110 §9.3.8: the response to it would show the gateway's token.
+#[tokio::test]
+async fn trace_is_a_405_and_is_not_forwarded() {
+    let issuer = Issuer::new();
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::echo().await);
+    for args in [password_grant(&listening), vec!["--no-auth".into()]] {
+        let gateway = Gateway::start(&upstream.url("/"), &args).await;
+        let answer = send(Request::builder().method("TRACE").uri(&gateway.url).body(empty()).unwrap()).await;
+        assert_eq!((answer.status, answer.json()["status"].as_u64()), (405, Some(405)));
+        let allowed = answer.headers["allow"].to_str().unwrap();
+        assert!(allowed.contains("GET") && !allowed.contains("TRACE"), "{allowed}");
+        assert_eq!(upstream.seen(), 0);
+    }
 }

@@ -70,8 +70,12 @@ impl Gateway {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        assert!(Blocking::new("sh").args(["-c", "kill -TERM $0", &id]).status().unwrap().success());
+        assert!(Blocking::new("sh").args(["-c", "kill -$1 $0", &id, name]).status().unwrap().success());
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

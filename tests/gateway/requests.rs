@@ -82,6 +82,32 @@ async fn a_revocation_amid_many_requests_costs_one_renewal_and_no_request() {
 }
 
 #[tokio::test]
+async fn the_token_goes_in_the_header_of_the_upstream_which_may_reject_it_by_another_status() {
+    let issuer = Issuer::new();
+    let (listening, seen) = (issuer.listen().await.unwrap(), Arc::<Mutex<Vec<HeaderMap>>>::default());
+    let heads = Arc::clone(&seen);
+    let upstream = Upstream::start(move |request: Request<Incoming>| {
+        heads.lock().unwrap().push(request.headers().clone());
+        let status = if heads.lock().unwrap().len() == 1 { 403 } else { 200 };
+        async move { Response::builder().status(status).body(empty()).unwrap() }
+    })
+    .await;
+    let options = ["--token-header", "X-Auth-Token", "--token-scheme", "none", "--reject-on", "422,403,/login"];
+    let args = [password_grant(&listening), options.map(str::to_owned).into()].concat();
+    let gateway = Gateway::start(&upstream.url("/"), &args).await;
+    let request = Request::get(&gateway.url).header("x-auth-token", "theirs").header("authorization", "Bearer theirs");
+    assert_eq!(send(request.body(empty()).unwrap()).await.status, 200);
+    let seen = seen.lock().unwrap();
+    let tokens: Vec<_> = seen.iter().map(|headers| headers["x-auth-token"].to_str().unwrap()).collect();
+    assert_eq!((tokens.len(), issuer.counts().token_requests), (2, 2));
+    assert!(
+        tokens[0] != tokens[1] && tokens.iter().all(|token| !token.contains(' ') && *token != "theirs"),
+        "{tokens:?}"
+    );
+    assert!(seen.iter().all(|headers| !headers.contains_key("authorization")));
+}
+
+#[tokio::test]
 async fn a_rejection_that_cannot_be_retried_is_passed_on_unchanged() {
     let issuer = Issuer::new();
     let listening = issuer.listen().await.unwrap();

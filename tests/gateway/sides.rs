@@ -33,6 +33,11 @@ use tokio::{
 use tower::BoxError;
 use tower_bearer::testing::Issuer;
 
+/// Both sides take larger heads than the gateway, which is what is tested.
+const MAX_FIELDS: usize = 2_000;
+
+const MAX_HEAD: u32 = 1 << 20;
+
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A server on loopback.
@@ -73,7 +78,9 @@ impl Upstream {
                     async move { Ok::<_, Infallible>(answer.await) }
                 });
                 tokio::spawn(async move {
-                    let server = auto::Builder::new(TokioExecutor::new());
+                    let mut server = auto::Builder::new(TokioExecutor::new());
+                    server.http1().max_headers(MAX_FIELDS);
+                    server.http2().max_header_list_size(MAX_HEAD);
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -136,12 +143,12 @@ impl Hand {
 }
 
 pub(crate) fn client() -> Client<HttpConnector, Body> {
-    Client::builder(TokioExecutor::new()).build_http()
+    Client::builder(TokioExecutor::new()).http1_max_headers(MAX_FIELDS).build_http()
 }
 
 /// Returns a client that uses HTTP/2 with prior knowledge.
 pub(crate) fn http2_client() -> Client<HttpConnector, Body> {
-    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
+    Client::builder(TokioExecutor::new()).http2_only(true).http2_max_header_list_size(MAX_HEAD).build_http()
 }
 
 /// A response with its whole body.

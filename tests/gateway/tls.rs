@@ -21,7 +21,7 @@ use crate::{
     sides::{Answer, Upstream, client, fed, whole},
 };
 
-fn acceptor(data: &Path) -> TlsAcceptor {
+pub(crate) fn acceptor(data: &Path) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(data.join("localhost.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(data.join("localhost-key.pem")).unwrap();
     let mut tls = ServerConfig::builder_with_provider(ring::default_provider().into())

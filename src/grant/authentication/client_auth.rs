@@ -45,6 +45,10 @@ enum Method {
     None {
         id: String,
     },
+    /// The certificate is the HTTP client's.
+    Tls {
+        id: String,
+    },
     Secret {
         id: String,
         secret: Secret,
@@ -97,6 +101,14 @@ impl ClientAuth {
     /// Uses `client_secret_post`: the id and the secret are in the body. RFC 6749 §2.3.1 does not recommend it.
     pub fn post(id: impl Into<String>, secret: impl Into<Secret>) -> Self {
         Self::with_secret(id, secret, SecretPlacement::Post)
+    }
+
+    /// Uses `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the client authenticates by its certificate in the
+    /// TLS handshake, and only its id is in the body. The certificate is a setting of the HTTP client:
+    /// `HttpClient::builder().client_certificate(…)`. If the server's [metadata](Metadata) has other endpoints for such clients
+    /// (`mtls_endpoint_aliases`, RFC 8705 §5), these are used.
+    pub fn tls_client_auth(id: impl Into<String>) -> Self {
+        Self::by(Method::Tls { id: id.into() })
     }
 
     /// Uses [`basic`](Self::basic) or [`post`](Self::post), whichever is more likely to work.
@@ -187,6 +199,11 @@ impl ClientAuth {
         Self::by(Method::Secret { id: id.into(), secret: secret.into(), placement })
     }
 
+    /// Returns whether the client's certificate authenticates it.
+    pub(crate) fn is_by_tls(&self) -> bool {
+        matches!(self.method, Method::Tls { .. })
+    }
+
     /// Adds the authentication to the form, or returns the header that carries it.
     pub(crate) async fn apply(
         &self,
@@ -194,7 +211,7 @@ impl ClientAuth {
         context: &RequestContext<'_>,
     ) -> Result<Option<AuthHeader>, Error> {
         match &self.method {
-            Method::None { id } => form.append("client_id", id),
+            Method::None { id } | Method::Tls { id } => form.append("client_id", id),
             Method::Secret { id, secret, placement } => {
                 let secret = secret.read().await?;
                 if !placement.is_in_body(context.server, id, secret.expose()) {
@@ -223,7 +240,10 @@ impl ClientAuth {
             )));
         }
         match &self.method {
-            Method::None { id } | Method::Secret { id, .. } | Method::Assertion { id: Some(id), .. }
+            Method::None { id }
+            | Method::Tls { id }
+            | Method::Secret { id, .. }
+            | Method::Assertion { id: Some(id), .. }
                 if id.is_empty() =>
             {
                 Err(Error::config("the client id is empty: give the id under which the client is registered"))
@@ -241,6 +261,7 @@ impl ClientAuth {
         let names = match &self.method {
             // Many servers do not list `none`, and no secret is lost if the server refuses it.
             Method::None { .. } => return Ok(()),
+            Method::Tls { .. } => &["tls_client_auth", "self_signed_tls_client_auth"],
             Method::Secret { placement, .. } => {
                 if *placement == SecretPlacement::BasicOrPost {
                     server.check_auth_methods()?;
@@ -262,7 +283,7 @@ impl ClientAuth {
     /// Returns a number that changes when the secret changes.
     pub(crate) fn version(&self) -> u64 {
         match &self.method {
-            Method::None { .. } => 0,
+            Method::None { .. } | Method::Tls { .. } => 0,
             Method::Secret { secret, .. } => secret.version(),
             Method::Assertion { assertion, .. } => assertion.version(),
         }
@@ -297,6 +318,7 @@ impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.method {
             Method::None { id } => f.debug_struct("None").field("id", id).finish(),
+            Method::Tls { id } => f.debug_struct("Tls").field("id", id).finish(),
             Method::Secret { id, secret, placement } => {
                 f.debug_struct("Secret").field("id", id).field("secret", secret).field("placement", placement).finish()
             }

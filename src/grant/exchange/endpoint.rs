@@ -15,6 +15,7 @@ use crate::{
     grant::{
         authentication::client_auth::ClientAuth,
         exchange::{
+            extra_headers::ExtraHeaders,
             form::Form,
             http_exchange::HttpExchange,
             http_service::HttpService,
@@ -33,6 +34,7 @@ pub(crate) struct Endpoint<C> {
     pub(crate) exchange: HttpExchange<C>,
     pub(crate) server: AuthorizationServer,
     pub(crate) auth: ClientAuth,
+    pub(crate) headers: ExtraHeaders,
     pub(crate) revocation_url: Option<Url>,
     pub(crate) show_description: bool,
     /// More token types that are sent as Bearer tokens.
@@ -52,7 +54,7 @@ impl<C: HttpService> Endpoint<C> {
         let metadata = self.server.metadata(&self.exchange).await?;
         // The operator of the server may correct its metadata. The next attempt must see that without a restart.
         self.auth.check_supported_by(&metadata).inspect_err(|_| self.server.forget())?;
-        Ok(metadata)
+        Ok(if self.auth.is_by_tls() { metadata.for_mutual_tls() } else { metadata })
     }
 
     pub(crate) fn context<'a>(&self, server: &'a Metadata) -> RequestContext<'a> {
@@ -131,13 +133,15 @@ impl<C: HttpService> Endpoint<C> {
     async fn request(&self, url: &Url, mut form: Form, context: &RequestContext<'_>) -> Result<SecretRequest, Error> {
         let header = self.auth.apply(&mut form, context).await?;
         let (authorization, client_secret) = header.map(|header| (header.value, header.secret)).unzip();
-        let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization.clone() };
+        let (authorization_sent, extra) = (authorization.clone(), self.headers.secrets());
+        let sent = SentSecrets { form: form.clone(), client_secret, authorization: authorization_sent, extra };
         let mut request = Request::new(form.into_body());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.uri.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        self.headers.add_to(headers);
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }

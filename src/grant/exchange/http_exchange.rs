@@ -70,7 +70,7 @@ mod tests {
     fn errors_name_scheme_host_and_port_and_no_secret() {
         let mut form = Form::new();
         form.append("password", "s3cret");
-        let sent = SentSecrets { form, client_secret: Some("cl1ent".into()), authorization: None };
+        let sent = SentSecrets { form, client_secret: Some("cl1ent".into()), authorization: None, extra: Vec::new() };
         for (url, shown) in [
             ("https://auth.example.org/tenant/token?key=hidden", "https://auth.example.org"),
             ("http://user:hidden@127.0.0.1:8080/token", "http://127.0.0.1:8080"),

@@ -169,6 +169,10 @@ impl ServerReply {
         }
     }
 
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Returns the time by the server's clock.
     pub(crate) fn date(&self) -> Option<SystemTime> {
         date(&self.headers)

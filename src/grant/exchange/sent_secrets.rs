@@ -14,6 +14,8 @@ pub(crate) struct SentSecrets {
     /// The client secret, if it was sent in a header.
     pub(crate) client_secret: Option<SecretString>,
     pub(crate) authorization: Option<HeaderValue>,
+    /// The values of extra headers.
+    pub(crate) extra: Vec<SecretString>,
 }
 
 impl SentSecrets {
@@ -22,7 +24,8 @@ impl SentSecrets {
         let text = plain(text);
         let header = self.authorization.as_ref().and_then(|value| value.to_str().ok());
         let encoded = header.and_then(|value| value.strip_prefix("Basic ")).map(SecretString::from);
-        let mut secrets = self.form.secrets().chain(self.client_secret.clone()).chain(encoded);
+        let mut secrets =
+            self.form.secrets().chain(self.client_secret.clone()).chain(encoded).chain(self.extra.clone());
         secrets.any(|secret| !secret.expose().is_empty() && contains(&text, &plain(secret.expose())))
     }
 }
@@ -71,7 +74,8 @@ mod tests {
         let mut form = Form::new();
         form.append("password", "P@ss w\u{f6}rd!~+%41/x");
         form.append("scope", "harmless");
-        SentSecrets { form, client_secret: Some("s3cret".into()), authorization: None }.are_repeated_in(text)
+        let (client_secret, extra) = (Some("s3cret".into()), vec!["subscr1ption".into()]);
+        SentSecrets { form, client_secret, authorization: None, extra }.are_repeated_in(text)
     }
 
     #[test]
@@ -82,6 +86,7 @@ mod tests {
             "P%40ss%20w%c3%b6rd!~%2b%2541/x",
             "p%2540ss%2520w%25C3%25B6rd!~%252B%252541%252Fx",
             "/login/s3cret/x",
+            "key=Subscr1ption",
             "https://S3CRET.evil.test/",
             "%73%33%63%72%65%74",
         ] {

@@ -98,7 +98,8 @@ impl GrantBuilder<PasswordFlow> {
     ///
     /// If it may provide another user later, say when by [`credentials_version`](Self::credentials_version) or
     /// [`CredentialsProvider::version`]. Without that, the first user's refresh token is used as long as the server accepts it,
-    /// because the provider is not called meanwhile.
+    /// because the provider is not called meanwhile. The first user's access token is used until it is renewed: call
+    /// [`TokenCache::reset`](crate::TokenCache::reset) when the user changes.
     pub fn credentials_from(mut self, provider: impl CredentialsProvider) -> Self {
         self.flow.credentials = Some(BoxCredentialsProvider::new(provider));
         self

@@ -9,11 +9,11 @@ use crate::{
     error::Error,
     grant::{
         exchange::{http_exchange::HttpExchange, http_service::HttpService},
-        server::{discovery, metadata::Metadata, url::Url},
+        server::{discovery, metadata::Metadata, protected_resource, url::Url},
     },
 };
 
-/// An authorization server: its token URL, or an issuer or FHIR server by which it is found.
+/// An authorization server: its token URL, or an issuer, a FHIR server or another API by which it is found.
 ///
 /// Text converts into one with that token URL. Other servers are looked up at the first token request. The metadata that
 /// is found is kept and shared by all clones. It is looked up again when the token endpoint appears to have moved.
@@ -37,6 +37,7 @@ enum ServerLocator {
     TokenUrl(String),
     Issuer(String),
     Smart(String),
+    ProtectedResource(String),
     Metadata(Metadata),
 }
 
@@ -51,6 +52,30 @@ impl AuthorizationServer {
         Self::new(ServerLocator::Smart(fhir_base.into()))
     }
 
+    /// Names the server that protects this API, which says so itself (RFC 9728).
+    ///
+    /// The API's metadata is looked for where §3.1 says, and else where the challenge of the API says that it is (§5.1), for
+    /// which the API is asked once without a token. The first authorization server that the metadata names is used.
+    ///
+    /// So the API decides who gets the client's credentials. Use it for an API that you trust as much as its issuer, or look at
+    /// the [issuer](Metadata::issuer) first ([`Metadata::discover_protected_resource`]). These checks are always made:
+    ///
+    /// - The metadata is at the API's own origin, and redirects are not followed.
+    /// - Its `resource` is exactly `api` (§3.3).
+    /// - The issuer and its endpoints use https, and their hosts are not addresses or names of a private network (§7.7), unless
+    ///   the API's host is. A public name can still have a private address. Where that matters, use an HTTP client that does not
+    ///   connect to private addresses.
+    ///
+    /// ```
+    /// use tower_bearer::grant::{AuthorizationServer, ClientAuth, ClientCredentials};
+    ///
+    /// let api = AuthorizationServer::protected_resource("https://api.example.org/v1");
+    /// let grant = ClientCredentials::builder(api).client_auth(ClientAuth::secret("client-id", "client-secret"));
+    /// ```
+    pub fn protected_resource(api: impl Into<String>) -> Self {
+        Self::new(ServerLocator::ProtectedResource(api.into()))
+    }
+
     fn new(locator: ServerLocator) -> Self {
         Self { locator, found: Arc::default() }
     }
@@ -61,6 +86,7 @@ impl AuthorizationServer {
             ServerLocator::TokenUrl(url) => check_token_url(url, plain_http).map(drop),
             ServerLocator::Issuer(issuer) => discovery::check_issuer(issuer, plain_http).map(drop),
             ServerLocator::Smart(base) => discovery::check_fhir_base(base, plain_http).map(drop),
+            ServerLocator::ProtectedResource(api) => protected_resource::check_api(api, plain_http).map(drop),
             ServerLocator::Metadata(_) => Ok(()),
         }
     }
@@ -75,6 +101,9 @@ impl AuthorizationServer {
             ServerLocator::TokenUrl(url) => Metadata::from_token_url(check_token_url(url, exchange.plain_http)?),
             ServerLocator::Issuer(issuer) => discovery::discover_issuer(exchange, issuer).await?,
             ServerLocator::Smart(base) => discovery::discover_smart(exchange, base).await?,
+            ServerLocator::ProtectedResource(api) => {
+                protected_resource::discover_protected_resource(exchange, api).await?
+            }
             ServerLocator::Metadata(metadata) => metadata.clone(),
         };
         *self.found() = Some(metadata.clone());
@@ -94,6 +123,7 @@ impl AuthorizationServer {
         *self.found() = None;
     }
 
+    /// Locks the metadata, which contains nothing of a user's: nothing that is dropped under this lock is user code.
     fn found(&self) -> MutexGuard<'_, Option<Metadata>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +170,7 @@ impl fmt::Debug for AuthorizationServer {
             ServerLocator::TokenUrl(url) => ("token URL", url),
             ServerLocator::Issuer(issuer) => ("issuer", issuer),
             ServerLocator::Smart(base) => ("SMART", base),
+            ServerLocator::ProtectedResource(api) => ("API", api),
             ServerLocator::Metadata(metadata) => return metadata.fmt(f),
         };
         match Url::new(url, true) {

@@ -5,7 +5,7 @@ use http::{HeaderValue, Request, header::ACCEPT};
 use crate::{
     error::{Error, ServerPart},
     grant::{
-        exchange::{http_exchange::HttpExchange, http_service::HttpService},
+        exchange::{http_exchange::HttpExchange, http_service::HttpService, members::Members},
         server::{
             metadata::{Metadata, MetadataDocument},
             url::{Url, redacted, server_name},
@@ -64,8 +64,8 @@ pub(crate) async fn discover_issuer<C: HttpService>(
     issuer: &str,
 ) -> Result<Metadata, Error> {
     let url = check_issuer(issuer, exchange.plain_http)?;
-    let second = || fetch(exchange, openid_configuration_url(issuer));
-    let found = match fetch(exchange, oauth_metadata_url(&url)).await {
+    let second = || fetch(exchange, openid_configuration_url(issuer), MetadataDocument::read);
+    let found = match fetch(exchange, oauth_metadata_url(&url), MetadataDocument::read).await {
         Err(error) if is_absence(&error) => second().await,
         // Some servers answer every URL with some JSON.
         Ok(other) if other.is_something_else() => match second().await {
@@ -75,12 +75,12 @@ pub(crate) async fn discover_issuer<C: HttpService>(
         // A server that is unreachable or busy would be so at the other URL too.
         found => found,
     };
-    let document = found.map_err(at(&url))?;
+    let document = found.map_err(at(METADATA, &url))?;
     if document.issuer.as_deref() != Some(issuer) {
         let why = wrong_issuer(document.issuer.as_deref(), issuer);
-        return Err(at(&url)(Error::unusable_response(why)));
+        return Err(at(METADATA, &url)(Error::unusable_response(why)));
     }
-    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(&url))
+    Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(METADATA, &url))
 }
 
 /// Says how the issuer that the metadata names differs from the one that was asked for.
@@ -111,16 +111,22 @@ pub(crate) async fn discover_smart<C: HttpService>(
 ) -> Result<Metadata, Error> {
     let base = check_fhir_base(fhir_base, exchange.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
-    let document = fetch(exchange, url).await;
-    document.and_then(|document| Metadata::from_document(document, &base, exchange.plain_http, true)).map_err(at(&base))
+    let document = fetch(exchange, url, MetadataDocument::read).await;
+    let metadata = document.and_then(|it| Metadata::from_document(it, &base, exchange.plain_http, true));
+    metadata.map_err(at(METADATA, &base))
 }
 
 /// Says where an error happened.
-fn at(location: &Url) -> impl Fn(Error) -> Error {
-    |error| error.at(METADATA).about(&server_name(&location.uri))
+pub(super) fn at(part: ServerPart, location: &Url) -> impl Fn(Error) -> Error {
+    move |error| error.at(part).about(&server_name(&location.uri))
 }
 
-async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: String) -> Result<MetadataDocument, Error> {
+/// Fetches a document, and reads its members.
+pub(super) async fn fetch<C: HttpService, T>(
+    exchange: &HttpExchange<C>,
+    url: String,
+    read: impl FnOnce(&Members<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let url = Url::new(&url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
     let mut request = Request::default();
     *request.uri_mut() = url.uri;
@@ -130,7 +136,7 @@ async fn fetch<C: HttpService>(exchange: &HttpExchange<C>, url: String) -> Resul
         return Err(reply.complete(Error::unexplained_status(reply.status)));
     }
     let text = reply.take_text()?;
-    MetadataDocument::read(&reply.members(&text)?)
+    read(&reply.members(&text)?)
 }
 
 /// Checks an issuer identifier (RFC 8414 §2).
@@ -163,7 +169,7 @@ fn openid_configuration_url(issuer: &str) -> String {
 }
 
 /// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
-fn is_absence(error: &Error) -> bool {
+pub(super) fn is_absence(error: &Error) -> bool {
     let status = error.status().map(|status| status.as_u16());
     let is_refused = matches!(status, Some(400..=499)) && !error.is_transient();
     is_refused || matches!(status, Some(500 | 501)) || error.is_unusable() || error.is_redirect()

@@ -2,6 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use crate::{
     error::{Error, ServerPart},
     grant::{exchange::members::Members, server::url::Url},
@@ -41,12 +44,22 @@ const REGISTERED_METHODS: [&str; 7] = [
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Metadata(Arc<ServerMetadata>);
+pub struct Metadata(Arc<ServerMetadata>, Transport);
+
+/// How the client authenticates, as far as it decides about the endpoints.
+#[derive(Clone, Copy, PartialEq)]
+enum Transport {
+    Tls,
+    /// The client's certificate authenticates it (RFC 8705 §5).
+    MutualTls,
+}
 
 struct ServerMetadata {
     token_endpoint: Url,
     /// The URL, or what is wrong with it. It matters only to what needs it.
     revocation_endpoint: Result<Option<Url>, String>,
+    /// The token and revocation endpoints for clients that authenticate by TLS, where they differ (RFC 8705 §5).
+    aliases: Result<AliasUrls, Error>,
     document: MetadataDocument,
     /// What an absent list of authentication methods means.
     default_method: Option<&'static str>,
@@ -59,6 +72,9 @@ struct ServerMetadata {
     is_found_by_https: bool,
 }
 
+/// The token and the revocation endpoint.
+type AliasUrls = (Option<Url>, Option<Url>);
+
 /// The members of the document that are used. Others are ignored. An optional one in another form than the standard's counts
 /// as absent, unless what needs it can say so.
 #[derive(Default)]
@@ -67,6 +83,7 @@ pub(crate) struct MetadataDocument {
     token_endpoint: Option<String>,
     /// The URL as it was written, or what is wrong.
     revocation_endpoint: Option<Result<String, String>>,
+    mtls_endpoint_aliases: Option<Value>,
     jwks_uri: Option<String>,
     auth_methods: AuthMethods,
     grant_types: Vec<String>,
@@ -104,6 +121,9 @@ impl MetadataDocument {
             } else {
                 members.text("revocation_endpoint").map(Ok)
             },
+            mtls_endpoint_aliases: members
+                .last("mtls_endpoint_aliases", |json| serde_json::from_str::<Value>(json).ok())
+                .filter(|aliases| !aliases.is_null()),
             jwks_uri: members.text("jwks_uri"),
             auth_methods: match strings(methods) {
                 Some(listed) => AuthMethods::Listed(listed),
@@ -121,18 +141,29 @@ impl MetadataDocument {
     }
 }
 
+/// The endpoints in `mtls_endpoint_aliases` that are used.
+#[derive(Default, Deserialize)]
+struct Aliases {
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+}
+
 impl Metadata {
     /// Creates the metadata of a server of which only the token URL is known.
     pub(crate) fn from_token_url(token_endpoint: Url) -> Self {
-        Self(Arc::new(ServerMetadata {
-            is_found_by_https: token_endpoint.is_https(),
-            token_endpoint,
-            revocation_endpoint: Ok(None),
-            document: MetadataDocument::default(),
-            default_method: None,
-            is_discovered: false,
-            is_smart: false,
-        }))
+        Self(
+            Arc::new(ServerMetadata {
+                is_found_by_https: token_endpoint.is_https(),
+                token_endpoint,
+                revocation_endpoint: Ok(None),
+                aliases: Ok((None, None)),
+                document: MetadataDocument::default(),
+                default_method: None,
+                is_discovered: false,
+                is_smart: false,
+            }),
+            Transport::Tls,
+        )
     }
 
     /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
@@ -158,18 +189,31 @@ impl Metadata {
         let revocation_endpoint = document.revocation_endpoint.take();
         let revocation_endpoint =
             revocation_endpoint.map(|text| text.and_then(|text| url("revocation_endpoint", &text))).transpose();
+        // They are used by clients that authenticate by TLS only. For others, a wrong one is not an error.
+        let aliases = document.mtls_endpoint_aliases.take().map_or(Ok(Aliases::default()), |aliases| {
+            serde_json::from_value(aliases)
+                .map_err(|_| Error::unusable_response("its mtls_endpoint_aliases cannot be read"))
+        });
+        let alias = |it: Option<String>| {
+            it.map(|it| url("mtls_endpoint_aliases", &it).map_err(Error::unusable_response)).transpose()
+        };
+        let aliases = aliases.and_then(|it| Ok((alias(it.token_endpoint)?, alias(it.revocation_endpoint)?)));
         document.jwks_uri = document.jwks_uri.filter(|text| url("jwks_uri", text).is_ok());
         // SMART App Launch has no default for it.
         let default_method = (!is_smart).then_some(DEFAULT_METHOD);
-        Ok(Self(Arc::new(ServerMetadata {
-            token_endpoint,
-            revocation_endpoint,
-            document,
-            default_method,
-            is_discovered: true,
-            is_smart,
-            is_found_by_https: location.is_https(),
-        })))
+        Ok(Self(
+            Arc::new(ServerMetadata {
+                token_endpoint,
+                revocation_endpoint,
+                aliases,
+                document,
+                default_method,
+                is_discovered: true,
+                is_smart,
+                is_found_by_https: location.is_https(),
+            }),
+            Transport::Tls,
+        ))
     }
 
     /// Returns the identifier of the issuer, if the metadata contains it.
@@ -224,7 +268,8 @@ impl Metadata {
     /// # Errors
     /// As [`revocation_url`](Self::revocation_url).
     pub(crate) fn token_url(&self, plain_http: bool) -> Result<&Url, Error> {
-        self.allowed(&self.0.token_endpoint, plain_http)
+        let alias = self.aliases()?.and_then(|aliases| aliases.0.as_ref());
+        self.allowed(alias.unwrap_or(&self.0.token_endpoint), plain_http)
     }
 
     /// Returns the revocation URL, if the server has one.
@@ -233,6 +278,9 @@ impl Metadata {
     /// When it is not a URL that secrets may be sent to, or when the grant that uses it may not send secrets to it. Metadata can
     /// be shared: another grant, which allows plain http, may have found it.
     pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
+        if let Some(alias) = self.aliases()?.and_then(|aliases| aliases.1.as_ref()) {
+            return self.allowed(alias, plain_http).map(Some);
+        }
         let odd = |why: &String| Error::unusable_response(why.clone()).at(ServerPart::Metadata);
         let url = self.0.revocation_endpoint.as_ref().map_err(odd)?;
         url.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
@@ -259,6 +307,19 @@ impl Metadata {
     /// Returns whether clients may authenticate by this method because the server lists it.
     pub(crate) fn lists_auth_method(&self, method: &str) -> bool {
         self.client_auth_methods().any(|offered| offered == method)
+    }
+
+    /// Returns the same metadata for a client that authenticates by its certificate. It uses `mtls_endpoint_aliases`, where
+    /// there are any (RFC 8705 §5).
+    pub(crate) fn for_mutual_tls(self) -> Self {
+        Self(self.0, Transport::MutualTls)
+    }
+
+    fn aliases(&self) -> Result<Option<&AliasUrls>, Error> {
+        if self.1 == Transport::Tls {
+            return Ok(None);
+        }
+        self.0.aliases.as_ref().map(Some).map_err(Clone::clone)
     }
 
     /// Returns whether the server was found by its metadata.

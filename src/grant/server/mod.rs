@@ -3,4 +3,6 @@
 pub(super) mod authorization_server;
 mod discovery;
 pub(super) mod metadata;
+mod private_network;
+mod protected_resource;
 pub(super) mod url;

@@ -1,10 +1,13 @@
-//! The parser of the `WWW-Authenticate` header, in which a server says how a request must authenticate.
+//! A challenge, and how the challenges of a field are read.
 
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 
-/// The `error` code of RFC 6750 §3.1.
+use crate::challenge::grammar::{Param, is_token68, members, params, split_param, split_token, text};
+
+/// The `error` codes of RFC 6750 §3.1.
+pub(crate) const INVALID_TOKEN: &str = "invalid_token";
 pub(crate) const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// The `error` code of RFC 9470 §3.
@@ -34,8 +37,12 @@ pub(crate) const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_aut
 ///    stands before the first challenge, or if the previous challenge has a token68.
 /// 2. `scheme`, `scheme token68` and `scheme name = value` start a challenge. If the value is malformed, only this parameter
 ///    is dropped.
-/// 3. Anything else is junk. It may be a challenge that this parser cannot read. It is dropped, together with the
+/// 3. Where a value is malformed, the text up to the comma is read once more, as parameters that are separated by spaces or
+///    semicolons. Some servers write them so.
+/// 4. Anything else is junk. It may be a challenge that this parser cannot read. It is dropped, together with the
 ///    parameters after it up to the next start of a challenge, because they may not belong to the previous challenge.
+/// 5. If no challenge was found, but parameters with an `error` among them, they are a challenge with an empty scheme. Some
+///    servers leave the scheme out.
 ///
 /// ```
 /// use tower_bearer::Challenge;
@@ -43,6 +50,9 @@ pub(crate) const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_aut
 /// let challenges = Challenge::parse(br#"Bearer error="invalid_token", <junk>, a=b, Basic realm="x"#);
 /// assert_eq!(challenges[0].to_string(), r#"Bearer error="invalid_token""#);
 /// assert_eq!(challenges[1].to_string(), "Basic");
+///
+/// let challenges = Challenge::parse(br#"Bearer scope="a b" error="insufficient_scope""#);
+/// assert_eq!(challenges[0].param("error"), Some("insufficient_scope"));
 /// ```
 ///
 /// [RFC 9110 §11.3]: https://www.rfc-editor.org/rfc/rfc9110#section-11.3
@@ -58,8 +68,6 @@ enum Details {
     Token68(String),
     Params(Vec<Param>),
 }
-
-type Param = (String, String);
 
 impl Challenge {
     /// Returns all challenges in the `WWW-Authenticate` fields of `headers`, in order.
@@ -90,7 +98,17 @@ impl Challenge {
         read([value])
     }
 
-    /// Returns the authentication scheme as the server wrote it.
+    /// Returns the first scope that a `Bearer` challenge names, if none says that the token is not valid.
+    pub(crate) fn unexplained_scope(headers: &HeaderMap) -> Option<String> {
+        let challenges = Self::all(headers);
+        if challenges.iter().any(|challenge| challenge.is_bearer_error(INVALID_TOKEN)) {
+            return None;
+        }
+        let mut scopes = challenges.iter().filter(|challenge| challenge.is_bearer()).filter_map(|it| it.param("scope"));
+        scopes.find(|scope| !scope.trim_ascii().is_empty()).map(str::to_owned)
+    }
+
+    /// Returns the authentication scheme as the server wrote it. It is empty if the server left it out.
     ///
     /// To compare it, use [`is_scheme`](Self::is_scheme).
     #[must_use]
@@ -139,9 +157,14 @@ impl Challenge {
         self.params().find_map(|(n, value)| n.eq_ignore_ascii_case(name).then_some(value))
     }
 
+    /// Returns whether this is a `Bearer` challenge (RFC 6750 §3), or one that names no scheme.
+    pub(crate) fn is_bearer(&self) -> bool {
+        self.is_scheme("Bearer") || self.scheme.is_empty()
+    }
+
     /// Returns whether this is a `Bearer` challenge with this `error` code (RFC 6750 §3).
     pub(crate) fn is_bearer_error(&self, code: &str) -> bool {
-        self.is_scheme("Bearer") && self.param("error") == Some(code)
+        self.is_bearer() && self.param("error") == Some(code)
     }
 
     /// Returns an iterator over all parameters in order, including duplicates.
@@ -163,7 +186,7 @@ impl fmt::Display for Challenge {
         if let Some(token68) = self.token68() {
             write!(f, " {token68}")?;
         }
-        let mut separator = " ";
+        let mut separator = if self.scheme.is_empty() { "" } else { " " };
         for (name, value) in self.params() {
             let value = value.replace('\\', r"\\").replace('"', r#"\""#);
             write!(f, r#"{separator}{name}="{value}""#)?;
@@ -175,6 +198,7 @@ impl fmt::Display for Challenge {
 
 fn read<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
+    let mut unnamed = Challenge { scheme: String::new(), details: Details::Params(Vec::new()) };
     let mut after_junk = false;
     for member in lines.into_iter().flat_map(members) {
         match Member::read(member.trim_ascii()) {
@@ -182,38 +206,27 @@ fn read<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Vec<Challenge> {
                 challenges.push(challenge);
                 after_junk = false;
             }
-            Member::Param(Some(param)) if !after_junk => {
-                if let Some(Details::Params(params)) = challenges.last_mut().map(|c| &mut c.details) {
-                    params.push(param);
+            Member::Params(more) if !after_junk => {
+                if let Details::Params(params) = &mut challenges.last_mut().unwrap_or(&mut unnamed).details {
+                    params.extend(more);
                 }
             }
-            Member::Param(_) | Member::Empty => {}
+            Member::Params(_) | Member::Empty => {}
             Member::Junk => after_junk = true,
         }
     }
+    if challenges.is_empty() && unnamed.param("error").is_some() {
+        challenges.push(unnamed);
+    }
     challenges
-}
-
-/// Splits a field line at its commas, except in quoted strings (RFC 9110 §5.6.1, §5.6.4).
-fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    line.split(move |&byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = quoted,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-        byte == b',' && !quoted
-    })
 }
 
 /// The text between two commas. `#challenge` and the `#auth-param` in it form one flat list.
 enum Member {
     Empty,
     Start(Challenge),
-    /// `None` if the value is malformed.
-    Param(Option<Param>),
+    /// One if the grammar allows the text; none if all are malformed.
+    Params(Vec<Param>),
     Junk,
 }
 
@@ -222,8 +235,8 @@ impl Member {
         if member.is_empty() {
             return Self::Empty;
         }
-        if let Some((name, value)) = split_param(member) {
-            return Self::Param(param(name, value));
+        if split_param(member).is_some() {
+            return Self::Params(params(member));
         }
         let (scheme, rest) = split_token(member);
         match details(rest) {
@@ -243,62 +256,8 @@ fn details(rest: &[u8]) -> Option<Details> {
     } else if is_token68(spaced) {
         Some(Details::Token68(text(spaced)))
     } else {
-        let (name, value) = split_param(spaced)?;
-        Some(Details::Params(param(name, value).into_iter().collect()))
+        split_param(spaced).map(|_| Details::Params(params(spaced)))
     }
-}
-
-/// Splits `token BWS "=" BWS value` into name and value (RFC 9110 §11.2). It does not check the value.
-fn split_param(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = split_token(text);
-    let value = rest.trim_ascii_start().strip_prefix(b"=")?;
-    (!name.is_empty()).then_some((name, value.trim_ascii_start()))
-}
-
-fn param(name: &[u8], value: &[u8]) -> Option<Param> {
-    let value = match split_token(value) {
-        ([_, ..], []) => text(value),
-        _ => unquote(value)?,
-    };
-    Some((text(name), value))
-}
-
-/// Unescapes a quoted-string (RFC 9110 §5.6.4). It must be the whole `value`.
-fn unquote(value: &[u8]) -> Option<String> {
-    let mut rest = value.strip_prefix(b"\"")?.iter();
-    let mut unescaped = Vec::with_capacity(value.len());
-    loop {
-        let byte = match rest.next()? {
-            b'"' => break,
-            b'\\' => rest.next()?,
-            byte => byte,
-        };
-        if byte.is_ascii_control() && *byte != b'\t' {
-            return None;
-        }
-        unescaped.push(*byte);
-    }
-    rest.as_slice().is_empty().then(|| text(&unescaped))
-}
-
-fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|&byte| !is_tchar(byte));
-    text.split_at(end.unwrap_or(text.len()))
-}
-
-/// Returns whether a byte is a `tchar` (RFC 9110 §5.6.2).
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Returns whether a text is a `token68`: at least one character, then any number of `=` (RFC 9110 §11.2).
-fn is_token68(text: &[u8]) -> bool {
-    let is_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    text.first().is_some_and(is_char) && text.iter().skip_while(|b| is_char(b)).all(|b| *b == b'=')
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -463,11 +422,50 @@ mod tests {
 
     #[test]
     fn a_malformed_parameter_is_dropped_alone() {
-        for malformed in ["x=a b", "x= =", "x=\"a\"b", "x=\"a\" y=b", "x=(", "x=\"\r\n\"", "x=\"\0\""] {
+        for malformed in ["x=a b", "x= =", "x=\"a\"b", "x=(", "x=\"\r\n\"", "x=\"\0\""] {
             assert_eq!(read_back(format!("A p=1, {malformed}, q=2")), [r#"A p="1", q="2""#]);
             assert_eq!(read_back(format!("A {malformed}, q=2")), [r#"A q="2""#]);
         }
         assert_eq!(read_back("A p=1, x=, q=2"), [r#"A p="1", q="2""#]);
+    }
+
+    #[test]
+    fn parameters_may_be_separated_by_spaces_or_semicolons() {
+        for field in [
+            r#"Bearer scope="a, b" error="insufficient_scope""#,
+            r#"Bearer scope="a, b"; error=insufficient_scope"#,
+            "Bearer\tscope = \"a, b\" \t ;\terror\t=\tinsufficient_scope ;",
+            r#"Bearer scope="a, b" error="insufficient_scope","#,
+            r#"Bearer scope="a, b", error="insufficient_scope" x=("#,
+        ] {
+            assert_eq!(read_back(field), [r#"Bearer scope="a, b", error="insufficient_scope""#], "{field}");
+        }
+        assert_eq!(read_back(r#"A p=1, x="a" y=b, q=2"#), [r#"A p="1", x="a", y="b", q="2""#]);
+        assert_eq!(
+            read_back(r#"A x=a y=b, Basic realm="c d" p=1"#),
+            [r#"A x="a", y="b""#, r#"Basic realm="c d", p="1""#]
+        );
+    }
+
+    #[test]
+    fn between_spaces_a_malformed_parameter_is_dropped_alone() {
+        for malformed in ["x=a b c", "x=(", "x=", "x=\"a\"b", "x=\"a\"b=c", "x=\"\0\" ", "x=a \"b c\"", "x;", "=x"] {
+            let field = format!("A p=\"1\" {malformed} q=2");
+            let kept = if malformed == "x;" || malformed == "=x" { r#"A q="2""# } else { r#"A p="1", q="2""# };
+            assert_eq!(read_back(&field), [kept], "{field}");
+        }
+        assert_eq!(read_back("A p=1 q=2 x=\"unclosed r=3"), [r#"A p="1", q="2""#]);
+    }
+
+    #[test]
+    fn parameters_without_a_scheme_are_a_challenge_if_there_is_no_other() {
+        let field = "error=invalid_request,error_description=Invalid request";
+        assert_eq!(read_back(field), [r#"error="invalid_request""#]);
+        assert!(Challenge::parse(field.as_bytes())[0].scheme().is_empty());
+        assert_eq!(read_back(r#"realm=x error="a b", scope="c""#), [r#"realm="x", error="a b", scope="c""#]);
+        assert_eq!(read_back("error=a, Basic realm=x"), [r#"Basic realm="x""#]);
+        assert_eq!(read_back("realm=x, scope=a"), nothing());
+        assert_eq!(read_back("{junk}, error=a"), nothing());
     }
 
     #[test]
@@ -498,7 +496,9 @@ mod tests {
     /// Members do not overlap, and each is read in a fixed number of passes. So the time is linear in the field's length.
     #[test]
     fn each_byte_of_a_large_field_is_in_one_member() {
-        for junk in [",", "\"", "\\", "\"\\", "\",", "a", "a ", "a=", "=,", "a,", "a=b,", "a=\"\\\"\",", " ", "\u{0}"] {
+        for junk in
+            [",", "\"", "\\", "\"\\", "\",", "a", "a ", "a=", "=,", "a,", "a=b,", "a=\"\\\"\",", "a=b ", " ", "\u{0}"]
+        {
             let field = junk.repeat(64 * 1024 / junk.len());
             let bytes = field.as_bytes();
             let lengths: usize = members(bytes).map(<[u8]>::len).sum();
@@ -529,6 +529,14 @@ mod tests {
         fn parse_reads_what_display_writes(challenges in prop::collection::vec(any_challenge(), 0..4)) {
             let field: Vec<_> = challenges.iter().map(Challenge::to_string).collect();
             prop_assert_eq!(Challenge::parse(field.join(", ").as_bytes()), challenges);
+        }
+
+        #[test]
+        fn spaces_between_parameters_are_read_as_commas(challenge in any_challenge()) {
+            let Details::Params(params) = &challenge.details else { return Ok(()) };
+            let one = |param: &Param| Challenge { scheme: String::new(), details: Details::Params(vec![param.clone()]) };
+            let field = params.iter().fold(challenge.scheme.clone(), |field, param| format!("{field} {}", one(param)));
+            prop_assert_eq!(Challenge::parse(field.as_bytes()), [challenge]);
         }
 
         #[test]

@@ -1,0 +1,173 @@
+//! Plays hours of requests at many paces, to see what the budget costs and how long a revocation lasts.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cache::budget::{BudgetState, RejectionBudget};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An API behind a cache. Its bad endpoints reject every token, the good ones only a revoked one.
+struct Played {
+    state: BudgetState,
+    start: Instant,
+    now: Instant,
+    accepted: Option<Instant>,
+    revoked_at: Option<Instant>,
+    token_requests: u32,
+    /// How long each revocation lasted.
+    outages: Vec<Duration>,
+}
+
+impl Played {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut state = BudgetState::new(RejectionBudget::default());
+        state.issued(false, now);
+        Self { state, start: now, now, accepted: None, revoked_at: None, token_requests: 1, outages: Vec::new() }
+    }
+
+    /// Sends a request, and a retry where the budget allows it.
+    fn request(&mut self, is_bad: bool) {
+        if !is_bad && self.revoked_at.is_none() {
+            self.accepted = self.state.is_limited().then_some(self.now).or(self.accepted);
+        } else if self.state.may_renew(self.accepted, self.now) {
+            self.token_requests += 1;
+            self.outages.extend(self.revoked_at.take().map(|at| self.now - at));
+            self.state.issued(true, self.now);
+            self.state.retried(!is_bad, self.now);
+            self.accepted = (!is_bad).then_some(self.now);
+        }
+    }
+
+    fn revoke(&mut self) {
+        self.revoked_at.get_or_insert(self.now);
+    }
+}
+
+/// When the next request comes, and where it goes.
+struct Schedule {
+    gap: f64,
+    bad: f64,
+    kind: Kind,
+    random: fastrand::Rng,
+    requests: u64,
+    burst: u32,
+    is_bad: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Alternating,
+    RegularGaps,
+    RandomGaps,
+    Bursts,
+}
+
+impl Schedule {
+    fn new(kind: Kind, gap: f64, bad: f64, seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        Self { gap, bad, kind, random, requests: 0, burst: 0, is_bad: false }
+    }
+
+    fn next(&mut self) -> (Duration, bool) {
+        let is_random = matches!(self.kind, Kind::RandomGaps | Kind::Bursts);
+        let gap = if is_random { -self.gap * (1.0 - self.random.f64()).ln() } else { self.gap };
+        self.requests += 1;
+        self.burst = self.burst.saturating_sub(1);
+        if self.burst == 0 {
+            self.is_bad = self.random.f64() < self.bad;
+            self.burst = if self.kind == Kind::Bursts { self.random.u32(1..100) } else { 1 };
+        }
+        let is_bad = if self.kind == Kind::Alternating { self.requests.is_multiple_of(2) } else { self.is_bad };
+        (Duration::from_secs_f64(gap), is_bad)
+    }
+}
+
+#[test]
+fn bad_endpoints_stay_within_the_bound_in_every_hour_at_any_pace() {
+    for kind in [Kind::Alternating, Kind::RegularGaps, Kind::RandomGaps, Kind::Bursts] {
+        for gap in [0.1, 0.5, 0.9, 1.0, 1.5, 2.0, 5.0, 15.0, 30.0, 60.0] {
+            for bad in [0.05, 0.25, 0.5, 0.75, 0.9, 1.0] {
+                for seed in 0..2 {
+                    let (mut played, mut schedule) = (Played::new(), Schedule::new(kind, gap, bad, seed));
+                    for hour in 1..=3 {
+                        let before = if hour == 1 { 0 } else { played.token_requests };
+                        while played.now - played.start < HOUR * hour {
+                            let (gap, is_bad) = schedule.next();
+                            played.now += gap;
+                            played.request(is_bad);
+                        }
+                        let cost = played.token_requests - before;
+                        assert!(cost <= 37, "{cost} in hour {hour}: {kind:?}, gap {gap} s, bad {bad}, seed {seed}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Plays four hours with revocations. Returns how long each lasted.
+fn revocations(kind: Kind, gap: f64, bad: f64, each: Duration, seed: u64) -> Vec<Duration> {
+    let (mut played, mut schedule) = (Played::new(), Schedule::new(kind, gap, bad, seed));
+    let mut next = played.start + each.mul_f64(0.8);
+    while played.now - played.start < 4 * HOUR {
+        let (gap, is_bad) = schedule.next();
+        played.now += gap;
+        if played.now >= next {
+            next += each;
+            played.revoke();
+        }
+        played.request(is_bad);
+    }
+    played.outages
+}
+
+#[test]
+fn a_revocation_is_recovered_from_within_two_seconds_at_twenty_requests_a_second() {
+    for bad in [0.05, 0.25, 0.5] {
+        for seconds in [1800, 300, 60] {
+            let outages = revocations(Kind::RegularGaps, 0.05, bad, Duration::from_secs(seconds), 1);
+            assert!(outages.len() > 7);
+            for outage in outages {
+                assert!(outage < Duration::from_secs(2), "{outage:?} with {bad} bad, each {seconds} s");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_revocation_is_recovered_from_within_two_intervals_at_any_pace() {
+    for gap in [0.1, 0.5, 1.0, 2.0, 5.0] {
+        for bad in [0.05, 0.25, 0.5, 0.75, 0.9] {
+            for seed in 0..5 {
+                for outage in revocations(Kind::RandomGaps, gap, bad, HOUR / 2, seed) {
+                    let bound = Duration::from_secs_f64(300.0 + 30.0 * gap);
+                    assert!(outage < bound, "{outage:?}, gap {gap} s, bad {bad}, seed {seed}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn when_an_issuer_is_right_again_its_tokens_are_used_within_half_of_the_time_that_it_was_wrong() {
+    for seconds in [5, 10, 20, 30, 60, 70, 75, 100, 120, 180, 240] {
+        let (mut played, wrong) = (Played::new(), Duration::from_secs(seconds));
+        while played.now - played.start <= wrong {
+            played.request(true);
+            played.now += Duration::from_millis(100);
+        }
+        played.revoke();
+        while played.revoked_at.is_some() {
+            played.request(false);
+            played.now += Duration::from_millis(100);
+        }
+        assert!(
+            played.outages[0] <= wrong.mul_f64(0.52) + Duration::from_secs(1),
+            "{:?} after {wrong:?}",
+            played.outages
+        );
+    }
+}

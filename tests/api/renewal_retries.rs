@@ -1,0 +1,159 @@
+//! A short failure of the issuer while requests wait for a token.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::{Instant, advance};
+use tower::Layer;
+use tower_bearer::{
+    BearerAuthLayer, Error, TokenCache,
+    testing::{Failure, Issuer},
+};
+
+use crate::support::{HOUR, MINUTE, SECOND, get, grant, is_ok, issuer, scripted, settled, token, waiting};
+
+fn cache(issuer: &Issuer) -> TokenCache {
+    TokenCache::builder(grant(issuer.service())).stale_jitter(0.0).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_and_one_503_fail_no_request() {
+    let issuer = issuer();
+    let client = BearerAuthLayer::with_cache(cache(&issuer)).layer(issuer.api());
+    assert!(is_ok(&get(&client, "/").await));
+    issuer.revoke_all();
+    issuer.fail_next(1, Failure::Status(503));
+    for _ in 0..3 {
+        assert!(is_ok(&get(&client, "/").await));
+    }
+    assert_eq!(issuer.counts().token_requests, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_with_one_short_failure_fails_nobody_and_all_share_the_second_try() {
+    for failure in [Failure::Status(503), Failure::Status(429), Failure::Status(502), Failure::Outage] {
+        let issuer = issuer();
+        let cache = cache(&issuer);
+        issuer.fail_next(1, failure);
+        for token in join_all((0..100).map(|_| cache.token())).await {
+            token.unwrap();
+        }
+        assert_eq!(issuer.counts().token_requests, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_three_more_tries_within_two_seconds_and_then_fails_at_once() {
+    let issuer = issuer();
+    let cache = cache(&issuer);
+    issuer.fail_until_cleared(Failure::Status(503));
+    let start = Instant::now();
+    assert!(!cache.token().await.unwrap_err().is_backing_off());
+    assert!((SECOND * 7 / 8..=2 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(issuer.counts().token_requests, 4);
+    for tries in 5..8 {
+        advance(cache.status().retry_in.unwrap_or_default()).await;
+        let start = Instant::now();
+        assert!(!cache.token().await.unwrap_err().is_backing_off());
+        assert!(cache.token().await.is_err() && start.elapsed().is_zero());
+        assert_eq!(issuer.counts().token_requests, tries);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_short_failure_is_tried_again_as_before() {
+    let issuer = issuer();
+    let cache = cache(&issuer);
+    issuer.fail_next(4, Failure::Status(503));
+    cache.token().await.unwrap_err();
+    advance(SECOND).await;
+    cache.token().await.unwrap();
+    advance(HOUR).await;
+    issuer.fail_next(3, Failure::Status(503));
+    cache.token().await.unwrap();
+    assert_eq!(issuer.counts().token_requests, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_is_waited_for_if_it_fits_the_deadline() {
+    for (seconds, waited) in [("4", 4..5), ("9", 9..10), ("10", 0..1), ("3600", 0..1)] {
+        let issuer = issuer();
+        let cache = cache(&issuer);
+        issuer.fail_next(1, Failure::RetryAfter(429, seconds.to_owned()));
+        let start = Instant::now();
+        let token = cache.token().await;
+        assert!(waited.contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert_eq!(token.is_ok(), waited.start > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_nobody_waits_for_is_not_tried_again() {
+    let issuer = issuer();
+    let cache = cache(&issuer);
+    cache.token().await.unwrap();
+    advance(56 * MINUTE).await;
+    issuer.fail_next(1, Failure::Status(503));
+    cache.token().await.unwrap();
+    settled(&cache).await;
+    assert_eq!((issuer.counts().token_requests, cache.status().failures), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_callers_have_gone_the_renewal_is_not_tried_again() {
+    let issuer = issuer();
+    let cache = cache(&issuer);
+    issuer.fail_until_cleared(Failure::Status(503));
+    let gate = issuer.hold();
+    drop(waiting(3, || cache.token()));
+    gate.release();
+    settled(&cache).await;
+    assert_eq!(issuer.counts().token_requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_a_short_failure_is_not_tried_again() {
+    for failure in [Failure::OAuth(400, "invalid_grant"), Failure::Status(403), Failure::Status(401)] {
+        let issuer = issuer();
+        let cache = cache(&issuer);
+        issuer.fail_next(1, failure);
+        cache.token().await.unwrap_err();
+        assert_eq!(issuer.counts().token_requests, 1);
+    }
+    let (source, asked) = scripted(async |_| panic!("on purpose"));
+    assert!(TokenCache::new(source).token().await.unwrap_err().is_panic());
+    assert_eq!(asked.times(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_the_tries_of_the_renewal_before_it() {
+    let (source, asked) = scripted(async |n| if n == 1 { Err(Error::transient("down")) } else { Ok(token(n)) });
+    let cache = TokenCache::new(source);
+    let resets = Arc::new(AtomicUsize::new(0));
+    let before = {
+        let (cache, resets) = (cache.clone(), Arc::clone(&resets));
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            cache.reset();
+            resets.fetch_add(1, SeqCst);
+        })
+    };
+    let token = cache.token().await.unwrap();
+    before.await.unwrap();
+    assert_eq!((token.secret(), asked.times(), resets.load(SeqCst)), ("t2", 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tries_can_be_switched_off() {
+    let issuer = issuer();
+    let cache = TokenCache::builder(grant(issuer.service())).renewal_retries(0).build();
+    issuer.fail_next(1, Failure::Status(503));
+    cache.token().await.unwrap_err();
+    assert_eq!(issuer.counts().token_requests, 1);
+}
