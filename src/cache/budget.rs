@@ -189,7 +189,9 @@ impl BudgetState {
         }
         let unaccepted_since = accepted.or(self.newest.unaccepted_since);
         let is_silent = unaccepted_since.is_some_and(|at| now.duration_since(at) >= self.budget.silence);
-        if !is_silent || !self.run.is_unusual() || self.early == 0 {
+        // An earlier one that was not seen to help has moved the schedule already.
+        let is_moved = self.early <= EARLY && not_before.duration_since(now) > self.interval();
+        if !is_silent || !self.run.is_unusual() || self.early == 0 || is_moved {
             return false;
         }
         self.early -= 1;

@@ -13,7 +13,8 @@ use futures::future::join_all;
 use tokio::time::{Instant, advance};
 use tower::Layer;
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, BoxTokenSource, Error, Reason, TokenCache, TokenSource,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, PasswordGrant, Reason, TokenCache, TokenSource,
+    grant::ClientAuth,
     source::Narrowing,
     testing::{Failure, Issuer},
 };
@@ -256,4 +257,19 @@ async fn an_outage_that_one_narrowed_cache_has_met_costs_each_other_one_a_single
     }
     assert!(start.elapsed() <= 2 * SECOND, "{:?}", start.elapsed());
     assert_eq!(issuer.counts().token_requests, 4 + 9);
+}
+
+/// The server may have seen the password, and the deadline is used up.
+#[tokio::test(start_paused = true)]
+async fn a_token_request_that_gets_no_answer_in_time_is_not_tried_again() {
+    let issuer = issuer();
+    let grant = PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+        .deadline(2 * SECOND)
+        .build_with(issuer.service())
+        .unwrap();
+    issuer.fail_until_cleared(Failure::Hang);
+    assert!(TokenCache::new(grant).token().await.unwrap_err().is_timeout());
+    assert_eq!(issuer.counts().token_requests, 1);
 }
