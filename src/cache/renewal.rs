@@ -207,9 +207,18 @@ impl CacheCore {
     ///
     /// It is called under the lock of this cache, so that a reset comes before both changes or after both. What it returns is
     /// dropped after that lock is released.
-    fn share(&self, context: &mut RenewalContext, worked: bool, error: Option<&Error>) -> Noted<SharedRefusals, ()> {
+    ///
+    /// If the credentials have changed since, it says nothing of the new ones, which another cache may have tried already.
+    fn share(
+        &self,
+        context: &mut RenewalContext,
+        current_version: u64,
+        worked: bool,
+        error: Option<&Error>,
+    ) -> Noted<SharedRefusals, ()> {
         let credentials_version = context.credentials_version;
         self.family.note(context.trial.take(), |shared| match error {
+            _ if credentials_version != current_version => {}
             None => shared.succeeded(worked, credentials_version),
             Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),
         })
@@ -236,9 +245,10 @@ impl CacheCore {
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let (mut generation, mut shared) = (0, None);
+        let current_version = self.credentials_version();
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            shared = Some(self.share(&mut context, state.works_with(credentials_version), None));
+            shared = Some(self.share(&mut context, current_version, state.works_with(credentials_version), None));
             let token = state.issued(&issued, credentials_version, now);
             generation = token.generation();
             Ok(token)
@@ -252,15 +262,16 @@ impl CacheCore {
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, mut context: RenewalContext, took: Duration) {
         // They may have changed after the first question and before they were sent.
-        let changed = self.credentials_version();
-        if error.credentials_version() == Some(changed) {
-            context.credentials_version = changed;
+        let current_version = self.credentials_version();
+        if error.credentials_version() == Some(current_version) {
+            context.credentials_version = current_version;
         }
         let now = Instant::now();
         let (mut wait, mut shared) = (Duration::ZERO, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            shared = Some(self.share(&mut context, state.works_with(credentials_version), Some(error)));
+            let worked = state.works_with(credentials_version);
+            shared = Some(self.share(&mut context, current_version, worked, Some(error)));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())

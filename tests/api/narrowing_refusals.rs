@@ -116,6 +116,53 @@ async fn ten_scopes_at_once_with_good_credentials_wait_for_the_first_and_no_more
     assert!(start.elapsed() < SECOND / 5, "{:?}", start.elapsed());
 }
 
+/// A source whose first credentials are accepted, but refused in the end, and whose next ones are refused at once.
+#[derive(Clone)]
+struct Changing {
+    version: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
+    late: fn() -> Result<AccessToken, Error>,
+}
+
+impl TokenSource for Changing {
+    async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
+        match (self.version.load(SeqCst), self.asked.fetch_add(1, SeqCst)) {
+            (0, 0) => Ok(AccessToken::new("t")?.with_expires_in(HOUR)),
+            (0, _) => {
+                sleep(2 * SECOND).await;
+                (self.late)()
+            }
+            _ => Err(Error::terminal("a wrong password")),
+        }
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.version.load(SeqCst)
+    }
+
+    fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
+        Some(self.clone().boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_about_earlier_credentials_does_not_cause_another_try_of_the_new_ones() {
+    for late in [|| Err(Error::terminal("the account has another password")), || AccessToken::new("late")] {
+        let source = Changing { version: Arc::default(), asked: Arc::default(), late };
+        let cache = TokenCache::new(source.clone());
+        cache.token().await.unwrap();
+        let [first, second, third] = [0, 1, 2].map(|n| cache.narrowed(&scope(n)).unwrap());
+        let (_, refused) = futures::join!(first.token(), async {
+            sleep(SECOND).await;
+            source.version.store(1, SeqCst);
+            second.token().await
+        });
+        assert!(refused.unwrap_err().is_terminal());
+        assert!(third.token().await.unwrap_err().is_backing_off());
+        assert_eq!(source.asked.load(SeqCst), 3);
+    }
+}
+
 /// Its runtime is not driven any more.
 #[test]
 fn a_try_of_the_credentials_that_nobody_drives_does_not_hold_back_the_others() {
