@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsString,
-    fs,
+    fs, io,
     path::Path,
     str::FromStr,
 };
@@ -101,8 +101,8 @@ impl Options {
     /// This checks that the file or variable exists. The secret is read when it is used.
     pub fn secret(&self, what: &str, option: &str, variable: &str) -> Result<Secret, CliError> {
         match self.values.get(option).map(Path::new) {
-            Some(file) => match fs::File::open(file) {
-                Ok(_) => Ok(Secret::file(file)),
+            Some(file) => match readable(file) {
+                Ok(()) => Ok(Secret::file(file)),
                 Err(error) => Err(CliError::usage(format!("--{option} {}: {error}", file.display()))),
             },
             None if env::var_os(variable).is_some_and(|value| !value.is_empty()) => Ok(Secret::env(variable)),
@@ -111,6 +111,11 @@ impl Options {
             ))),
         }
     }
+}
+
+/// Checks that a file is there and can be opened. A pipe is not opened: it can be read only once.
+fn readable(file: &Path) -> io::Result<()> {
+    if fs::metadata(file)?.is_file() { fs::File::open(file).map(drop) } else { Ok(()) }
 }
 
 fn usage(error: lexopt::Error) -> CliError {

@@ -44,6 +44,9 @@ const EARLY: u32 = 3;
 /// row, and its retries are not accepted.
 const EARLY_AFTER_REVOCATION: u32 = 16;
 
+/// How many of the longest intervals must be quiet for one more early renewal.
+const QUIET_FOR_EARLY: u32 = 8;
+
 /// How much of the usual run of rejections each acceptance forgets.
 const FORGOTTEN: f64 = 1.0 / 64.0;
 
@@ -186,7 +189,9 @@ impl BudgetState {
         }
         let unaccepted_since = accepted.or(self.newest.unaccepted_since);
         let is_silent = unaccepted_since.is_some_and(|at| now.duration_since(at) >= self.budget.silence);
-        if !is_silent || !self.run.is_unusual() || self.early == 0 {
+        // An earlier one that was not seen to help has moved the schedule already.
+        let is_moved = self.early <= EARLY && not_before.duration_since(now) > self.interval();
+        if !is_silent || !self.run.is_unusual() || self.early == 0 || is_moved {
             return false;
         }
         self.early -= 1;
@@ -267,7 +272,10 @@ impl BudgetState {
             let quiet = self.last_rejection.map_or(Duration::ZERO, |at| now.duration_since(at));
             let unused = u32::try_from(quiet.as_nanos() / self.budget.max.as_nanos().max(1)).unwrap_or(u32::MAX);
             let strikes = self.strikes.saturating_sub(unused);
-            *self = Self { strikes, newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
+            // Much slower, because an early renewal costs no wait: a job of a few seconds each five minutes must not get them
+            // again each time.
+            let early = EARLY.min(self.early.saturating_add(unused / QUIET_FOR_EARLY));
+            *self = Self { strikes, early, newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
         }
     }
 

@@ -108,6 +108,25 @@ fn bad_endpoints_stay_within_the_bound_in_every_hour_at_any_pace() {
     }
 }
 
+/// A job of four seconds. Each of its steps is one good request and then seven bad ones, which looks like a revocation.
+#[test]
+fn a_short_job_each_five_minutes_stays_within_the_bound_in_every_hour() {
+    let mut played = Played::new();
+    for hour in 1..=3 {
+        let before = if hour == 1 { 0 } else { played.token_requests };
+        while played.now - played.start < HOUR * hour {
+            for _ in 0..4 {
+                played.request(false);
+                played.now += Duration::from_millis(1100);
+                (0..7).for_each(|_| played.request(true));
+            }
+            played.now += Duration::from_secs(301);
+        }
+        let cost = played.token_requests - before;
+        assert!(cost <= 37, "{cost} in hour {hour}");
+    }
+}
+
 /// Plays four hours with revocations. Returns how long each lasted.
 fn revocations(kind: Kind, gap: f64, bad: f64, each: Duration, seed: u64) -> Vec<Duration> {
     let (mut played, mut schedule) = (Played::new(), Schedule::new(kind, gap, bad, seed));

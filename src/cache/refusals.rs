@@ -33,6 +33,8 @@ pub(crate) struct SharedRefusals {
     credentials: Option<FailureStreak>,
     /// The version of the credentials that were accepted last, until a refusal.
     accepted: Option<u64>,
+    /// Whether the last failure of any cache was an outage, and no cache got a token since.
+    outage: bool,
     /// When the last try of credentials that were not accepted yet began.
     try_began: Option<Instant>,
 }
@@ -71,6 +73,11 @@ impl SharedRefusals {
         self.client.iter().chain(credentials).find_map(|streak| streak.backing_off(now, credentials_version))
     }
 
+    /// Returns whether the last failure of any cache was an outage, and no cache got a token since.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.outage
+    }
+
     /// Decides whether a cache may ask the issuer. `trying` says whether a try is in progress.
     pub(crate) fn admit(&mut self, works: bool, trying: bool, credentials_version: u64, now: Instant) -> Admission {
         match self.backing_off(works, credentials_version, now) {
@@ -85,6 +92,7 @@ impl SharedRefusals {
     /// about the credentials.
     pub(crate) fn succeeded(&mut self, worked: bool, credentials_version: u64) {
         self.client = None;
+        self.outage = false;
         if !worked {
             self.credentials = None;
             self.accepted = Some(credentials_version);
@@ -93,7 +101,9 @@ impl SharedRefusals {
 
     /// Notes a failure. The counts are those of all caches, so the wait doubles however many there are.
     pub(crate) fn failed(&mut self, error: &Error, credentials_version: u64, now: Instant, settings: &Settings) {
-        let streak = match Refused::by(error) {
+        let refused = Refused::by(error);
+        self.outage = refused == Refused::Nothing;
+        let streak = match refused {
             Refused::Nothing | Refused::Request => return,
             Refused::Client => &mut self.client,
             Refused::Credentials => {

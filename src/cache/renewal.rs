@@ -34,6 +34,8 @@ struct RenewalContext {
     credentials_version: u64,
     /// Set if these credentials had not been accepted yet, and others wait for the outcome.
     trial: Option<Leader<()>>,
+    /// When the source was asked last.
+    asked: Instant,
 }
 
 /// How the wait for a renewal ended.
@@ -108,14 +110,15 @@ impl CacheCore {
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let mut context = RenewalContext { credentials_version: self.credentials_version(), trial: None };
+        let credentials_version = self.credentials_version();
+        let mut context = RenewalContext { credentials_version, trial: None, asked: began };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
             context = self.admitted().await.map_err(Some)?;
             // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
-            Ok(self.ask(&leader, context.credentials_version, reason).await)
+            Ok(self.ask(&leader, reason, &mut context, began).await)
         }));
         let obtained = match attempt.catch_unwind().await {
             Ok(Some(Ok(obtained))) => obtained,
@@ -132,37 +135,51 @@ impl CacheCore {
     }
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
-    /// before has failed too: then this is an outage, and the waiting requests learn it at once.
-    async fn ask(&self, leader: &Leader<Renewed>, credentials_version: u64, reason: Reason) -> Renewed {
-        let ends = Instant::now().checked_add(self.settings.renewal_deadline);
-        let is_outage = self.flight.look(|state, _| state.is_failing());
+    /// before, of this or of a narrowed cache, has failed too: then this is an outage, and the waiting requests learn it at once. The deadline counts from
+    /// `began`.
+    async fn ask(
+        &self,
+        leader: &Leader<Renewed>,
+        reason: Reason,
+        context: &mut RenewalContext,
+        began: Instant,
+    ) -> Renewed {
+        let ends = began.checked_add(self.settings.renewal_deadline);
+        let is_outage =
+            self.flight.look(|state, _| state.is_failing()) || self.family.look(|shared, _| shared.is_outage());
         let waits = if is_outage { &[] } else { self.settings.retry_waits() };
         for wait in waits {
+            context.asked = Instant::now();
             let error = match self.source.obtain(reason.clone()).await {
                 Err(error) if error.may_be_over_soon() => error,
                 obtained => return obtained,
             };
             // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
-            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(error.retry_in().unwrap_or_default());
+            let requested = error.retry_in().unwrap_or_default().min(self.settings.max_retry_after);
+            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(requested);
             let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
-            if is_too_long || !self.may_ask_again(leader, credentials_version) {
+            if is_too_long || !self.flight.is_awaited(leader) {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, "token request failed, trying again");
             timer::sleep(wait).await;
-            if !self.may_ask_again(leader, credentials_version) {
+            if !self.flight.is_awaited(leader) || !self.is_still_admitted(context) {
                 return Err(error);
             }
         }
+        context.asked = Instant::now();
         self.source.obtain(reason).await
     }
 
-    /// Returns whether requests still wait for this renewal, and its credentials have neither changed nor been refused for
-    /// another cache.
-    fn may_ask_again(&self, leader: &Leader<Renewed>, credentials_version: u64) -> bool {
-        let works = self.flight.look(|state, _| state.works_with(credentials_version));
-        let refused = self.family.look(|shared, _| shared.backing_off(works, credentials_version, Instant::now()));
-        refused.is_none() && self.credentials_version() == credentials_version && self.flight.is_awaited(leader)
+    /// Returns whether a renewal may ask once more: its credentials have not changed, and have not been refused to another
+    /// cache meanwhile. New credentials must be [admitted](Self::admitted) first. If another cache tries the credentials now,
+    /// that is enough.
+    fn is_still_admitted(&self, context: &RenewalContext) -> bool {
+        let version = self.credentials_version();
+        let works = self.flight.look(|state, _| state.works_with(version));
+        let is_refused = self.family.look(|shared, _| shared.backing_off(works, version, Instant::now()).is_some());
+        let is_taken_over = context.trial.as_ref().is_some_and(|trial| !self.family.is_wanted(trial));
+        version == context.credentials_version && !is_refused && !is_taken_over
     }
 
     /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
@@ -191,9 +208,9 @@ impl CacheCore {
                     }
                 }
                 (_, Some(Joined::Leading(_, trial))) => {
-                    return Ok(RenewalContext { credentials_version, trial: Some(trial) });
+                    return Ok(RenewalContext { credentials_version, trial: Some(trial), asked: Instant::now() });
                 }
-                (_, _) => return Ok(RenewalContext { credentials_version, trial: None }),
+                (_, _) => return Ok(RenewalContext { credentials_version, trial: None, asked: Instant::now() }),
             }
         }
     }
@@ -236,8 +253,8 @@ impl CacheCore {
     fn issued(&self, leader: Leader<Renewed>, token: AccessToken, mut context: RenewalContext, took: Duration) {
         let (now, wall) = (Instant::now(), self.wall_now());
         // If nobody drove the renewal for some time, the answer may have waited that long.
-        let is_late = took > self.settings.renewal_deadline;
-        let token = if is_late { token.issued_before(now - took) } else { token };
+        let is_late = now.saturating_duration_since(context.asked) > self.settings.renewal_deadline;
+        let token = if is_late { token.issued_before(context.asked) } else { token };
         let issued = ServedToken::new(token, &self.settings, now, wall);
         let expires_in = issued.expires_in(now, wall);
         let (mut generation, mut shared) = (0, None);

@@ -286,12 +286,7 @@ impl Error {
     pub(crate) fn may_be_over_soon(&self) -> bool {
         let is_from_outside = matches!(
             self.data().kind,
-            Kind::Source
-                | Kind::Unreadable(_)
-                | Kind::Connect
-                | Kind::Timeout(_)
-                | Kind::Status(_)
-                | Kind::Refused { .. }
+            Kind::Source | Kind::Unreadable(_) | Kind::Connect | Kind::Status(_) | Kind::Refused { .. }
         );
         is_from_outside && self.class() == FailureClass::Transient
     }

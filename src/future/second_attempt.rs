@@ -188,7 +188,15 @@ where
                     };
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
-                    let token = this.config.cache.core.newest(token);
+                    let core = &this.config.cache.core;
+                    let token = match &*this.why_same_token {
+                        // It may have been forgotten as well.
+                        Some(NotRetried::RenewalFailed { error }) => core.usable_despite(error.clone(), None)?,
+                        _ => core.newest(token),
+                    };
+                    if token.generation() != this.first.generation {
+                        *this.why_same_token = None;
+                    }
                     attach_again(&mut request, this.config.own_header.as_ref(), &token);
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation() }

@@ -25,7 +25,8 @@ use crate::{
 /// impl TokenSource for Sidecar {
 ///     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
 ///         let text = tokio::fs::read_to_string(&self.0).await.map_err(Error::transient)?;
-///         AccessToken::new(text.trim_end())
+///         // It may be old already, so its age is read from its claims.
+///         AccessToken::stored(text.trim_end())
 ///     }
 /// }
 /// ```
@@ -39,7 +40,8 @@ pub trait TokenSource: Send + Sync + 'static {
     /// Asks the issuer for a token.
     ///
     /// `why` matters to a source that keeps tokens itself (a sidecar, a vault agent): it must not return its kept copy when
-    /// that was rejected. Others ignore it.
+    /// that was rejected. Others ignore it. Such a source makes its tokens with [`AccessToken::stored`], or says their age with
+    /// [`AccessToken::with_issue_time`].
     ///
     /// # Errors
     /// [`Error::transient`], [`Error::unexplained`] or [`Error::terminal`]. The class of the error decides how long the

@@ -26,10 +26,17 @@ pub(super) enum Signer {
     Secret,
 }
 
+/// The `typ` of an assertion that is a grant.
+pub(super) const GRANT_TYPES: &[&str] = &["JWT"];
+
+/// The `typ` of an assertion that authenticates the client (SMART App Launch 2.2, RFC 10070).
+pub(super) const CLIENT_TYPES: &[&str] = &["JWT", "client-authentication+jwt"];
+
 /// Returns the claims of a valid assertion, which has `iss` and `sub`. Otherwise returns why it is not valid.
 pub(super) fn verify(
     jwt: &str,
     by: Signer,
+    types: &[&str],
     settings: &Settings,
     used: &mut UsedIds,
     now: i64,
@@ -42,8 +49,8 @@ pub(super) fn verify(
     let header = json(header).ok_or("The JWT header is not valid")?;
     let claims = json(claims).ok_or("The JWT claims are not valid")?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "The signature is not base64url")?;
-    if header["typ"] != "JWT" {
-        return Err("The typ is not JWT");
+    if !header["typ"].as_str().is_some_and(|typ| types.contains(&typ)) {
+        return Err("The typ is wrong");
     }
     if !is_signed(&header, message.as_bytes(), &signature, by, settings) {
         return Err("The alg, kid, key or signature is wrong");

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 
-use crate::testing::assertion::{Signer, verify};
+use crate::testing::assertion::{CLIENT_TYPES, Signer, verify};
 use crate::testing::issuer::State;
 use crate::testing::request::TokenRequest;
 use crate::testing::response::Refusal;
@@ -45,7 +45,7 @@ pub(super) fn authenticate(
             if request.param("client_assertion_type") != Some(ASSERTION_TYPE) {
                 return Err(UNKNOWN);
             }
-            let claims = verify(assertion, by, settings, &mut state.used_assertions, now, request)
+            let claims = verify(assertion, by, CLIENT_TYPES, settings, &mut state.used_assertions, now, request)
                 .map_err(|why| Refusal::new("invalid_client", why))?;
             id.is_none_or(|id| id == settings.client_id) && claims["sub"] == settings.client_id
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::testing::assertion::{Signer, verify};
+use crate::testing::assertion::{GRANT_TYPES, Signer, verify};
 use crate::testing::client::authenticate;
 use crate::testing::issuer::State;
 use crate::testing::request::TokenRequest;
@@ -97,7 +97,7 @@ fn client_credentials(settings: &Settings, request: &TokenRequest) -> Result<Gra
 /// The JWT bearer grant (RFC 7523 §2.1). The client signs an assertion about a user with one of its keys.
 fn jwt_bearer(settings: &Settings, state: &mut State, now: i64, request: &TokenRequest) -> Result<Grant, Refusal> {
     let assertion = request.param("assertion").ok_or(Refusal::new("invalid_request", "The assertion is missing"))?;
-    let claims = verify(assertion, Signer::Key, settings, &mut state.used_assertions, now, request)
+    let claims = verify(assertion, Signer::Key, GRANT_TYPES, settings, &mut state.used_assertions, now, request)
         .map_err(|why| Refusal::new("invalid_grant", why))?;
     let user = claims["sub"].as_str().filter(|sub| state.users.contains_key(*sub));
     let user = user.ok_or(Refusal::new("invalid_grant", "Unknown user"))?;

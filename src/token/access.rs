@@ -53,9 +53,10 @@ struct TokenState {
     header: HeaderValue,
     issued_at: Instant,
     expires_in: Lifetime,
+    /// How much older it is than `issued_at` says: the monotonic clock may have begun after its issue.
+    older_by: Duration,
     jwt: Option<JwtTimes>,
-    /// The time of day at issue, by the issuer's clock if the issuer sent its time.
-    issued_wall: SystemTime,
+    known_at: KnownAt,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
     scopes: OnceLock<Option<Scopes>>,
@@ -63,8 +64,22 @@ struct TokenState {
     generation: u64,
 }
 
+/// The time of day when the token was received, and by which clock.
+#[derive(Clone, Copy)]
+enum KnownAt {
+    /// It was issued at this time, by the local clock.
+    New(SystemTime),
+    /// It was issued at or before this time, by its issuer's clock.
+    Answer(SystemTime),
+    /// It was issued before this time, by the local clock.
+    Stored(SystemTime),
+}
+
 impl AccessToken {
     /// Creates a token that was issued now. If it is a JWT, its `exp` and `iat` are read (RFC 7519 §4.1), without verifying it.
+    ///
+    /// It takes the token for new, even if its `iat` is long ago: the local clock may be wrong. A token from a file, a store or
+    /// a sidecar may be old; use [`stored`](Self::stored) for it.
     ///
     /// # Errors
     /// When the token is empty or has a character that is not visible ASCII (RFC 6749 appendix A.12): a space, a control
@@ -83,14 +98,60 @@ impl AccessToken {
             header,
             issued_at: Instant::now(),
             expires_in: Lifetime::Unknown,
+            older_by: Duration::ZERO,
             jwt: JwtTimes::read(token),
-            issued_wall: clock::wall_now(),
+            known_at: KnownAt::New(clock::wall_now()),
             refresh_in: None,
             scope: None,
             scopes: OnceLock::new(),
             response: ResponseMembers::Absent,
             generation: 0,
         })))
+    }
+
+    /// Creates a token that was issued some time ago: one from a file, a store or a sidecar.
+    ///
+    /// The age of a JWT is read from its `iat` and `exp`, by the local clock. One whose `exp` is past counts as expired: the
+    /// requests that wait for it use it, and the next ones ask the source again. An opaque token, or a JWT without these
+    /// claims, counts as new unless [`with_issue_time`](Self::with_issue_time) says otherwise.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// use tower_bearer::{AccessToken, Lifetime};
+    ///
+    /// // Its claims are `{"exp":1700000000}`: it expired in 2023.
+    /// let token = AccessToken::stored("eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDAwMDB9.")?;
+    /// assert_eq!(token.lifetime(), Lifetime::AlreadyExpired);
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    pub fn stored(token: impl Into<SecretString>) -> Result<Self, Error> {
+        let now = clock::wall_now();
+        let token = Self::new(token)?.with(|state| state.known_at = KnownAt::Stored(now));
+        let age = token.0.jwt.map_or(Duration::ZERO, |jwt| jwt.age(now));
+        Ok(token.aged(age))
+    }
+
+    /// Sets when the token was issued, by the local clock. Default: now, or what the claims of a [`stored`](Self::stored) JWT
+    /// say.
+    ///
+    /// It is for a source that keeps tokens and knows their age. A source that knows only when a token ends gives what is left
+    /// as the lifetime: `token.with_expires_in(end.duration_since(now).unwrap_or_default())`.
+    #[must_use]
+    pub fn with_issue_time(self, issued: SystemTime) -> Self {
+        let age = clock::wall_now().duration_since(issued).unwrap_or_default();
+        self.with(|state| state.known_at = KnownAt::Stored(issued)).aged(age)
+    }
+
+    /// Sets how old the token is now.
+    fn aged(self, age: Duration) -> Self {
+        self.with(|state| {
+            let now = Instant::now();
+            let issued_at = now.checked_sub(age);
+            state.older_by = if issued_at.is_some() { Duration::ZERO } else { age };
+            state.issued_at = issued_at.unwrap_or(now);
+        })
     }
 
     /// Sets the lifetime that the issuer gave (`expires_in`, RFC 6749 §5.1). Default: unknown.
@@ -114,9 +175,9 @@ impl AccessToken {
         })
     }
 
-    /// Sets the time of day at issue by the issuer's clock (its `Date`), for a JWT with an `exp` and no `iat`.
+    /// Sets the time of day of the answer by the issuer's clock (its `Date`).
     pub(crate) fn with_issuer_time(self, date: SystemTime) -> Self {
-        self.with(|state| state.issued_wall = date)
+        self.with(|state| state.known_at = KnownAt::Answer(date))
     }
 
     /// Sets the other members of the token response.
@@ -165,16 +226,27 @@ impl AccessToken {
         header_value(Bytes::from_owner(CachePadded(self.0.line.clone()))).unwrap_or_else(|| self.header_value())
     }
 
-    /// Returns how long the token lives, counted from its issue: the smaller of `expires_in` and the JWT's `exp − iat`.
+    /// Returns how long the token lives, counted from its [issue](Self::issued_at): the smallest of `expires_in`, the JWT's
+    /// `exp − iat`, and `exp − Date`, where `Date` is the issuer's time in its answer.
     ///
-    /// The local clock is used only for a JWT without `iat` from an issuer that sends neither `expires_in` nor `Date`. In all
-    /// other cases a wrong local clock changes nothing.
+    /// An `iat` that is not before `exp`, is in milliseconds, or is ahead of `Date` is ignored. So is an `exp` that is past. The
+    /// local clock is used only for a [`stored`](Self::stored) token, and for a JWT without `iat` from an issuer that sends
+    /// neither `expires_in` nor `Date`. In all other cases a wrong local clock changes nothing.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
-        let Some(jwt) = &self.0.jwt else { return self.0.expires_in };
-        match self.0.expires_in.or_shorter(jwt.lifetime()) {
-            Lifetime::Unknown => jwt.remaining(self.0.issued_wall),
-            known => known,
+        let TokenState { expires_in, older_by, jwt, known_at, .. } = &*self.0;
+        let lifetime = match (jwt, known_at) {
+            (None, _) => *expires_in,
+            (Some(jwt), KnownAt::Answer(date)) => expires_in.or_shorter(jwt.lifetime(Some(*date))),
+            (Some(jwt), KnownAt::Stored(now)) => expires_in.or_shorter(jwt.stored_lifetime(*now)),
+            (Some(jwt), KnownAt::New(now)) => match expires_in.or_shorter(jwt.lifetime(None)) {
+                Lifetime::Unknown => jwt.remaining(*now),
+                known => known,
+            },
+        };
+        match lifetime {
+            Lifetime::For(lifetime) => lifetime.saturating_sub(*older_by).into(),
+            other => other,
         }
     }
 
@@ -369,7 +441,7 @@ mod tests {
     #[test]
     fn a_jwts_own_lifetime_needs_no_clock() {
         assert_eq!(jwt(r#"{"exp":1060.5,"iat":1000}"#).lifetime(), Lifetime::from_secs_f64(60.5));
-        assert_eq!(jwt(r#"{"exp":1000,"iat":1000}"#).lifetime(), Lifetime::AlreadyExpired);
+        assert_eq!(jwt(r#"{"exp":1000,"iat":1000}"#).lifetime(), Lifetime::Unknown);
     }
 
     #[test]
@@ -388,6 +460,55 @@ mod tests {
     #[test]
     fn an_exp_in_the_past_of_the_local_clock_is_ignored() {
         assert_eq!(jwt(r#"{"exp":1060}"#).lifetime(), Lifetime::Unknown);
+    }
+
+    fn stored(claims: &str) -> AccessToken {
+        AccessToken::stored(jwt(claims).secret()).unwrap()
+    }
+
+    /// Returns the seconds since 1970, by the local clock.
+    fn now() -> u64 {
+        clock::wall_now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_jwt_is_as_old_as_its_iat_says() {
+        let token = stored(&format!(r#"{{"iat":{},"exp":{}}}"#, now() - 3000, now() + 600));
+        assert_eq!(token.lifetime(), Lifetime::from_secs_f64(3600.0));
+        let age = token.issued_at().elapsed().as_secs();
+        assert!((3000..=3002).contains(&age), "{age}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_jwt_with_exp_alone_lives_until_then() {
+        let Lifetime::For(left) = stored(&format!(r#"{{"exp":{}}}"#, now() + 600)).lifetime() else { panic!() };
+        assert!((598..=600).contains(&left.as_secs()), "{left:?}");
+        assert_eq!(stored(r#"{"exp":1060}"#).lifetime(), Lifetime::AlreadyExpired);
+        assert_eq!(stored(r#"{"exp":0}"#).lifetime(), Lifetime::Unknown);
+        assert_eq!(stored(r#"{"iat":2000,"exp":1060}"#).lifetime(), Lifetime::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_says_how_old_its_token_is() {
+        let hour = Duration::from_secs(3600);
+        let issued = clock::wall_now() - hour / 2;
+        for token in
+            [AccessToken::new("opaque"), AccessToken::stored("opaque"), AccessToken::stored(jwt("{}").secret())]
+        {
+            let token = token.unwrap().with_expires_in(hour).with_issue_time(issued);
+            assert_eq!(token.lifetime(), Lifetime::For(hour));
+            assert!(token.issued_at().elapsed().abs_diff(hour / 2) < Duration::from_secs(2));
+        }
+        let exp_alone = jwt(&format!(r#"{{"exp":{}}}"#, now() + 1800)).with_issue_time(issued);
+        let Lifetime::For(lifetime) = exp_alone.lifetime() else { panic!() };
+        assert!(lifetime.abs_diff(hour) < Duration::from_secs(2), "{lifetime:?}");
+    }
+
+    /// On some systems the monotonic clock begins when the machine does.
+    #[test]
+    fn an_age_that_the_monotonic_clock_cannot_show_shortens_the_lifetime() {
+        let token = AccessToken::new("t").unwrap().with_expires_in(Duration::from_secs(3600));
+        assert_eq!(token.aged(Duration::MAX).lifetime(), Lifetime::AlreadyExpired);
     }
 
     #[test]

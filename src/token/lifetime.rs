@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::token::jwt;
 
@@ -52,10 +53,15 @@ impl From<Duration> for Lifetime {
     }
 }
 
-/// The times in a JWT (RFC 7519 §4.1.4, §4.1.6), read without verifying it.
+/// Times from this one on are in milliseconds: in seconds, it is the year 33658. They say nothing.
+const IN_MILLISECONDS: f64 = 1e12;
+
+/// The times in a JWT (RFC 7519 §4.1.4, §4.1.6), read without verifying it. A time that cannot be right is left out.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct JwtTimes {
-    exp: f64,
+    #[serde(default, deserialize_with = "plausible_time")]
+    exp: Option<f64>,
+    #[serde(default, deserialize_with = "plausible_time")]
     iat: Option<f64>,
 }
 
@@ -65,24 +71,65 @@ impl JwtTimes {
         jwt::claims(token)
     }
 
-    /// Returns `exp − iat`. Both are by the issuer's clock, so the local clock may be wrong.
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        self.iat.map_or(Lifetime::Unknown, |iat| Lifetime::from_secs_f64(self.exp - iat))
+    /// Returns the smaller of `exp − iat` and `exp − date`, where `date` is the issuer's time at the answer. Both are by the
+    /// issuer's clock, so the local clock may be wrong.
+    ///
+    /// An `iat` that is not before `exp`, or is ahead of `date`, says nothing. Neither does an `exp` that is past by `date`: an
+    /// issuer does not issue an expired token, but a proxy may have a wrong clock.
+    pub(crate) fn lifetime(&self, date: Option<SystemTime>) -> Lifetime {
+        let by_date = date.map_or(Lifetime::Unknown, |date| self.remaining(date));
+        let is_ahead = |iat| date.is_some_and(|date| iat > seconds(date));
+        let iat = self.iat.filter(|iat| !is_ahead(*iat));
+        self.between(iat).or_shorter(by_date)
     }
 
-    /// Returns `exp − now`, for a token without `iat`. An `exp` before `now` may come from an expired token or from a wrong
-    /// clock, so the result is unknown then: a 401 of the API will show it.
+    /// Returns `exp − now`. An `exp` before `now` may come from an expired token or from a wrong clock, so the result is
+    /// unknown then: a 401 of the API will show it.
     pub(crate) fn remaining(&self, now: SystemTime) -> Lifetime {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        match Lifetime::from_secs_f64(self.exp - now) {
-            Lifetime::AlreadyExpired => Lifetime::Unknown,
-            lifetime => lifetime,
+        self.between(Some(seconds(now)))
+    }
+
+    /// Returns how old a stored token is by the local clock. It is zero if the `iat` says nothing.
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+        let age = self.iat_before_exp().and_then(|iat| Duration::try_from_secs_f64(seconds(now) - iat).ok());
+        age.unwrap_or_default()
+    }
+
+    /// Returns the lifetime of a stored token: `exp − iat`, or `exp − now` if there is no `iat`. The token may have expired.
+    pub(crate) fn stored_lifetime(&self, now: SystemTime) -> Lifetime {
+        match (self.exp, self.iat) {
+            (Some(exp), None) => Lifetime::from_secs_f64(exp - seconds(now)),
+            _ => self.between(self.iat),
+        }
+    }
+
+    fn iat_before_exp(&self) -> Option<f64> {
+        self.iat.filter(|iat| self.exp.is_none_or(|exp| *iat < exp))
+    }
+
+    /// Returns the time from `start` to `exp`, if `exp` is later.
+    fn between(&self, start: Option<f64>) -> Lifetime {
+        match self.exp.zip(start) {
+            Some((exp, start)) if exp > start => Lifetime::from_secs_f64(exp - start),
+            _ => Lifetime::Unknown,
         }
     }
 }
 
+/// Reads a time in seconds since 1970. Anything else counts as absent, so that it does not hide the other time.
+fn plausible_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let time = Value::deserialize(from)?.as_f64();
+    Ok(time.filter(|time| (1.0..IN_MILLISECONDS).contains(time)))
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -93,6 +140,46 @@ mod tests {
         assert_eq!(Lifetime::from_secs_f64(1e18), Lifetime::For(MAX_LIFETIME));
         assert_eq!(Lifetime::from_secs_f64(f64::INFINITY), Lifetime::For(MAX_LIFETIME));
         assert_eq!(Lifetime::from_secs_f64(3600.5), Lifetime::For(Duration::from_millis(3_600_500)));
+    }
+
+    fn times(claims: &Value) -> JwtTimes {
+        serde_json::from_value(claims.clone()).unwrap()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_right_says_nothing() {
+        let day = Lifetime::from_secs_f64(86_400.0);
+        for (claims, date, lifetime) in [
+            (json!({ "iat": 5000, "exp": 5000 }), None, Lifetime::Unknown),
+            (json!({ "iat": 5000, "exp": 4000 }), None, Lifetime::Unknown),
+            (json!({ "iat": 5000, "exp": 0 }), Some(5000), Lifetime::Unknown),
+            (json!({ "iat": 5000, "exp": -1 }), Some(5000), Lifetime::Unknown),
+            (json!({ "iat": 0, "exp": 86_400 }), None, Lifetime::Unknown),
+            (json!({ "iat": "4000", "exp": 86_400 }), None, Lifetime::Unknown),
+            (json!({ "iat": 1_700_000_000_000_i64, "exp": 1_700_086_400 }), Some(1_700_000_000), day),
+            (
+                json!({ "iat": 1_700_000_000_000_i64, "exp": 1_700_086_400_000_i64 }),
+                Some(1_700_000_000),
+                Lifetime::Unknown,
+            ),
+            (json!({ "iat": null, "exp": 91_400 }), Some(5000), day),
+            (json!({ "iat": 90_000, "exp": 91_400 }), Some(5000), day),
+            (json!({ "iat": 9000, "exp": 8000 }), Some(5000), Lifetime::from_secs_f64(3000.0)),
+        ] {
+            assert_eq!(times(&claims).lifetime(date.map(at)), lifetime, "{claims}");
+        }
+    }
+
+    #[test]
+    fn the_date_of_the_answer_shortens_a_lifetime_and_never_ends_it() {
+        let claims = json!({ "iat": 1000, "exp": 2000 });
+        for (date, seconds) in [(1000, 1000.0), (1990, 10.0), (2000, 1000.0), (9000, 1000.0)] {
+            assert_eq!(times(&claims).lifetime(Some(at(date))), Lifetime::from_secs_f64(seconds), "{date}");
+        }
     }
 
     #[test]

@@ -52,11 +52,11 @@ impl Error for VerifyError {}
 
 /// A text is not a JSON object with an array `keys` (RFC 7517 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidKeySet(pub(super) ());
+pub struct InvalidKeySet(pub(super) &'static str);
 
 impl fmt::Display for InvalidKeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the text is not a JSON key set (RFC 7517 §5): check its URL")
+        write!(f, "the text is not a JSON key set (RFC 7517 §5), because {}: check its URL", self.0)
     }
 }
 

@@ -2,14 +2,9 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::verify::{
-    algorithm::SigningAlgorithm,
-    error::InvalidKeySet,
-    public_key::{KeyParameters, PublicKey},
-};
+use crate::verify::{algorithm::SigningAlgorithm, error::InvalidKeySet, public_key::PublicKey};
 
 /// The public keys of an issuer: a JSON Web Key Set (RFC 7517 §5).
 ///
@@ -30,15 +25,17 @@ impl KeySet {
     /// Reads a key set, in the form that an issuer publishes at its `jwks_uri`.
     ///
     /// # Errors
-    /// When the text is not JSON, or has no array `keys`. A key that cannot be used is not an error.
+    /// When the text is not JSON, or has no array `keys`. A key that cannot be used is not an error. A member of a key that its
+    /// kind does not have may be anything.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, InvalidKeySet> {
-        #[derive(Deserialize)]
-        struct Document {
-            keys: Vec<Value>,
+        let json = json.as_ref();
+        let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
+        let document: Value = serde_json::from_slice(json).map_err(|_| InvalidKeySet("it is not JSON"))?;
+        match document.get("keys") {
+            Some(Value::Array(keys)) => Ok(Self(keys.iter().filter_map(VerifyingKey::read).collect())),
+            Some(_) => Err(InvalidKeySet("its `keys` is not an array")),
+            None => Err(InvalidKeySet("it has no `keys`")),
         }
-
-        let document: Document = serde_json::from_slice(json.as_ref()).map_err(|_| InvalidKeySet(()))?;
-        Ok(Self(document.keys.into_iter().filter_map(VerifyingKey::read).collect()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
@@ -52,40 +49,79 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// The members of a JWK that all kinds of keys have (RFC 7517 §4).
-#[derive(Deserialize)]
-struct Jwk {
-    #[serde(rename = "use")]
-    purpose: Option<String>,
-    key_ops: Option<Vec<String>>,
-    alg: Option<String>,
-    kid: Option<String>,
-    #[serde(flatten)]
-    parameters: KeyParameters,
-}
-
 impl VerifyingKey {
-    /// Reads a key. Returns `None` if it cannot verify a signature.
-    fn read(json: Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(json).ok()?;
-        let verifies = jwk.purpose.is_none_or(|purpose| purpose == "sig")
-            && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+    /// Reads a key (RFC 7517 §4). Returns `None` if it cannot verify a signature, or does not say clearly that it may.
+    fn read(jwk: &Value) -> Option<Self> {
+        let verifies = match jwk.get("use") {
+            None | Some(Value::Null) => true,
+            Some(purpose) => purpose == "sig",
+        } && match jwk.get("key_ops") {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+            Some(operation) => operation == "verify",
+        };
         if !verifies {
             return None;
         }
-        let public_key = PublicKey::from_parameters(&jwk.parameters)?;
+        let public_key = PublicKey::from_jwk(jwk)?;
         let mut algorithms = public_key.algorithms().to_vec();
-        if let Some(only) = jwk.alg {
-            let only = SigningAlgorithm::from_name(&only)?;
+        if let Some(only) = jwk.get("alg").filter(|only| !only.is_null()) {
+            let only = SigningAlgorithm::from_name(only.as_str()?)?;
             algorithms.retain(|one| *one == only);
         }
-        (!algorithms.is_empty()).then_some(Self { id: jwk.kid, algorithms, public_key })
+        let id = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
+        (!algorithms.is_empty()).then_some(Self { id, algorithms, public_key })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_member_of_another_form_hides_no_key_that_does_not_need_it() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
+        let reads = |name: &str, odd: &Value| {
+            let mut key = key.clone();
+            key[name] = odd.clone();
+            let set = json!({ "keys": [7, "key", null, key], "issuer": [] });
+            KeySet::from_json(format!("\u{feff}{set}")).unwrap().iter().count() == 1
+        };
+        for (name, odd) in [
+            ("y", json!(1)),
+            ("n", json!([])),
+            ("kid", json!(7)),
+            ("x5c", json!("not a list")),
+            ("use", json!(null)),
+            ("key_ops", json!("verify")),
+            ("alg", json!(null)),
+            ("x", json!(format!("{x}="))),
+        ] {
+            assert!(reads(name, &odd), "{name}: {odd}");
+        }
+        // These say that the key is for something else, or nothing clear.
+        for (name, odd) in
+            [("use", json!(7)), ("use", json!("enc")), ("key_ops", json!({})), ("alg", json!(7)), ("x", json!(7))]
+        {
+            assert!(!reads(name, &odd), "{name}: {odd}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_key_set_says_what_is_wrong() {
+        for (text, says) in [
+            ("<html>", "it is not JSON"),
+            ("[]", "it has no `keys`"),
+            (r#"{"message":"hello"}"#, "it has no `keys`"),
+            (r#"{"keys":{}}"#, "its `keys` is not an array"),
+        ] {
+            let error = KeySet::from_json(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
 
     /// RFC 8037 §A.2, §A.4.
     #[test]

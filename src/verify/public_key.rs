@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::verify::algorithm::SigningAlgorithm;
 
@@ -15,32 +15,23 @@ pub(super) enum PublicKey {
     Ed25519(Vec<u8>),
 }
 
-/// The members of a JWK that describe a public key (RFC 7518 §6, RFC 8037 §2).
-#[derive(Deserialize)]
-pub(super) struct KeyParameters {
-    kty: String,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-}
-
 impl PublicKey {
-    /// Reads a key. Returns `None` for a type or curve that is not supported. That includes keys with a shared secret, so a
+    /// Reads a key (RFC 7518 §6, RFC 8037 §2). Returns `None` for a type or curve that is not supported. That includes keys with a shared secret, so a
     /// public key can never be used as a secret.
-    pub(super) fn from_parameters(parameters: &KeyParameters) -> Option<Self> {
-        let member = |member: &Option<String>| BASE64_URL_SAFE_NO_PAD.decode(member.as_ref()?).ok();
+    pub(super) fn from_jwk(jwk: &Value) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        // Some libraries pad, against RFC 7515 §2.
+        let member = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?.trim_end_matches('=')).ok();
         // An uncompressed point (SEC 1 §2.3.3).
-        let point = || Some([&[4], member(&parameters.x)?.as_slice(), member(&parameters.y)?.as_slice()].concat());
-        Some(match (parameters.kty.as_str(), parameters.crv.as_deref()) {
+        let point = || Some([&[4], member("x")?.as_slice(), member("y")?.as_slice()].concat());
+        Some(match (text("kty")?, text("crv")) {
             ("RSA", _) => Self::Rsa {
-                modulus: without_leading_zeros(member(&parameters.n)?),
-                exponent: without_leading_zeros(member(&parameters.e)?),
+                modulus: without_leading_zeros(member("n")?),
+                exponent: without_leading_zeros(member("e")?),
             },
             ("EC", Some("P-256")) => Self::P256(point()?),
             ("EC", Some("P-384")) => Self::P384(point()?),
-            ("OKP", Some("Ed25519")) => Self::Ed25519(member(&parameters.x)?),
+            ("OKP", Some("Ed25519")) => Self::Ed25519(member("x")?),
             _ => return None,
         })
     }

@@ -29,7 +29,8 @@ pub struct Verifier {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    kid: Option<String>,
+    /// Not a string: the token names no key.
+    kid: Option<Value>,
     crit: Option<Value>,
 }
 
@@ -91,10 +92,10 @@ fn check_signature(header: &Header, message: &str, signature: &str, keys: &KeySe
     let algorithm = SigningAlgorithm::from_name(&header.alg).ok_or(VerifyError::Algorithm)?;
     let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| VerifyError::NotAJwt)?;
 
-    let is_named = |key: &&VerifyingKey| key.id.is_some() && key.id == header.kid;
+    let name = header.kid.as_ref().and_then(Value::as_str);
+    let is_named = |key: &&VerifyingKey| name.is_some() && key.id.as_deref() == name;
     let fits = |key: &&VerifyingKey| key.algorithms.contains(&algorithm);
-    let mut candidates =
-        keys.iter().filter(|key| is_named(key) || key.id.is_none() || header.kid.is_none()).filter(fits);
+    let mut candidates = keys.iter().filter(|key| is_named(key) || key.id.is_none() || name.is_none()).filter(fits);
     if candidates.any(|key| key.public_key.verifies(algorithm, message.as_bytes(), &signature)) {
         return Ok(());
     }

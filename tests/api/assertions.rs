@@ -7,7 +7,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto::aws_lc};
 use serde_json::{Value, json};
 use tower_bearer::{
     Error, TokenCache, TokenSource,
-    grant::{Assertion, ClientAuth, ClientCredentials, JwtBearer, Secret, SigningAlgorithm, SigningKey},
+    grant::{
+        Assertion, AuthorizationServer, ClientAuth, ClientCredentials, JwtBearer, Secret, SigningAlgorithm, SigningKey,
+    },
     testing::{ClientAuthentication, Failure, Issuer, IssuerService},
 };
 
@@ -18,6 +20,8 @@ const P384: &str = include_str!("../../examples/data/client-key.pem");
 const P256: &str = include_str!("../data/p256.pem");
 const RSA: &str = include_str!("../data/rsa.pem");
 const ED25519: &str = include_str!("../data/ed25519.pem");
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQQ==\n-----END CERTIFICATE-----\n";
 
 fn issuer(accepts: ClientAuthentication) -> Issuer {
     let set = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -64,7 +68,7 @@ async fn a_signed_assertion_is_all_that_authenticates_the_client() {
     let before = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     obtain(&source).await.unwrap();
     let (_, header, claims) = sent(&issuer);
-    assert_eq!(header, json!({ "alg": "ES384", "typ": "JWT", "kid": "client-key" }));
+    assert_eq!(header, json!({ "alg": "ES384", "typ": "client-authentication+jwt", "kid": "client-key" }));
     assert_eq!((&claims["iss"], &claims["sub"], &claims["aud"]), (&json!("client1"), &json!("client1"), &json!(URL)));
     let ahead = claims["exp"].as_u64().unwrap() - before;
     assert!((150..=152).contains(&ahead), "{ahead} s");
@@ -75,6 +79,81 @@ async fn a_signed_assertion_is_all_that_authenticates_the_client() {
         (request.param("client_id"), request.param("client_secret"), request.header("authorization")),
         (None, None, None)
     );
+}
+
+/// RFC 10070. SMART App Launch 2.2 requires the token URL and `JWT`, and so does a server that is found for a FHIR server.
+#[tokio::test]
+async fn an_assertion_of_a_client_is_for_the_issuer_alone_if_it_is_known() {
+    const ISSUER: &str = "https://issuer.test";
+    let private_key = || ClientAuth::private_key_jwt("client1", key());
+    let by_issuer = || AuthorizationServer::issuer(ISSUER);
+    let by_smart = || AuthorizationServer::smart("https://issuer.test/fhir");
+    let credentials = |server| ClientCredentials::builder(server).client_auth(private_key());
+    let backend = |server| ClientCredentials::backend_services(server, "client1", key());
+    let own = about_client(key()).audience("https://other.test").header("typ", "JWT");
+    for (builder, audience, typ) in [
+        (credentials(by_issuer()), ISSUER, "client-authentication+jwt"),
+        (credentials(URL.into()), URL, "client-authentication+jwt"),
+        (credentials(by_smart()), URL, "JWT"),
+        (backend(by_smart()), URL, "JWT"),
+        (backend(by_issuer()), URL, "JWT"),
+        (backend(URL.into()), URL, "JWT"),
+        (credentials(by_issuer()).client_auth(ClientAuth::assertion(own)), "https://other.test", "JWT"),
+    ] {
+        let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+        let result = obtain(&builder.build_with(issuer.service()).unwrap()).await;
+        let (_, header, claims) = sent(&issuer);
+        assert_eq!((&claims["aud"], &header["typ"]), (&json!(audience), &json!(typ)));
+        assert_eq!(result.is_ok(), audience != "https://other.test");
+    }
+    // A grant is not the authentication of a client.
+    let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+    let source = JwtBearer::builder(by_issuer()).client_auth(private_key());
+    let source = source.signed(Assertion::new("client1", "user1", key())).build_with(issuer.service()).unwrap();
+    obtain(&source).await.unwrap();
+    let grant = issuer.last_request().unwrap().param("assertion").unwrap().to_owned();
+    let part = |n| BASE64_URL_SAFE_NO_PAD.decode(grant.split('.').nth(n).unwrap()).unwrap();
+    let [header, claims] = [part(0), part(1)].map(|part| serde_json::from_slice::<Value>(&part).unwrap());
+    assert_eq!((&claims["aud"], &header["typ"]), (&json!(URL), &json!("JWT")));
+}
+
+/// RFC 7515 §4.1.6, §4.1.8.
+#[tokio::test]
+async fn the_header_of_an_assertion_may_name_a_certificate() {
+    let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+    let assertion = about_client(key()).header("x5t#S256", "dGh1bWI").header("x5c", ["MIIB", "MIIC"]);
+    obtain(&client(&issuer, ClientAuth::assertion(assertion)).unwrap()).await.unwrap();
+    let (_, header, _) = sent(&issuer);
+    assert_eq!(
+        header,
+        json!({ "alg": "ES384", "kid": "client-key", "typ": "client-authentication+jwt", "x5t#S256": "dGh1bWI",
+            "x5c": ["MIIB", "MIIC"] })
+    );
+    for (wrong, says) in [
+        (about_client(key()).header("alg", "none"), "`SigningKey::algorithm`"),
+        (about_client(key()).header("x", std::collections::HashMap::from([((1, 2), 3)])), "`x`"),
+    ] {
+        let error = client(&issuer, ClientAuth::assertion(wrong)).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains(says), "{error}");
+    }
+}
+
+/// Some servers let the token live as long as the assertion.
+#[tokio::test]
+async fn the_lifetime_of_an_assertion_can_be_set_for_each_kind() {
+    let (issuer, long) = (issuer(ClientAuthentication::PrivateKeyJwt), Duration::from_secs(290));
+    let before = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let private_key = ClientAuth::private_key_jwt("client1", key()).assertion_lifetime(long);
+    let backend = ClientCredentials::backend_services(URL, "client1", key()).assertion_lifetime(long);
+    for source in [client(&issuer, private_key), backend.build_with(issuer.service())] {
+        obtain(&source.unwrap()).await.unwrap();
+        let ahead = sent(&issuer).2["exp"].as_u64().unwrap() - before;
+        assert!((290..=292).contains(&ahead), "{ahead} s");
+    }
+    for other in [ClientAuth::basic("c", "s"), ClientAuth::assertion_from("c", "a.b.c")] {
+        let error = client(&issuer, other.assertion_lifetime(long)).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("`assertion_lifetime`"), "{error}");
+    }
 }
 
 /// Servers accept each `jti` once (RFC 7523 §3, item 7).
@@ -176,7 +255,7 @@ async fn a_clients_secret_signs_if_it_is_long_enough() {
     let issuer = issuer(ClientAuthentication::SecretJwt);
     let auth = ClientAuth::client_secret_jwt("client1", "a client secret of 32 bytes or so");
     obtain(&client(&issuer, auth).unwrap()).await.unwrap();
-    assert_eq!(sent(&issuer).1, json!({ "alg": "HS256", "typ": "JWT" }));
+    assert_eq!(sent(&issuer).1, json!({ "alg": "HS256", "typ": "client-authentication+jwt" }));
     let error =
         client(&issuer, ClientAuth::client_secret_jwt("client1", "only thirty-one bytes, not more")).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("32 bytes"), "{error}");
@@ -222,6 +301,11 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (SigningKey::pem("not a key"), "PRIVATE KEY block"),
         (SigningKey::pem(""), "PRIVATE KEY block"),
         (SigningKey::pem(include_str!("../data/p256-public.pem")), "PRIVATE KEY block"),
+        (SigningKey::pem(include_str!("../data/p256-public.pem")), "only a public key"),
+        (SigningKey::pem(CERTIFICATE), "only a certificate"),
+        (SigningKey::pem("/run/secrets/key.pem"), "`Secret::file`"),
+        (SigningKey::pem(r#"{"kty":"EC"}"#), "a JWK"),
+        (SigningKey::pem("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA"), "ssh-keygen -p -m PKCS8"),
         (SigningKey::pem(include_str!("../data/sec1.pem")), "openssl pkcs8 -topk8 -nocrypt"),
         (SigningKey::pem(include_str!("../data/encrypted.pem")), "openssl pkey"),
         (SigningKey::pem(include_str!("../data/rsa-1024.pem")), "2048 bits"),
@@ -236,6 +320,25 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     }
     let error = client(&Issuer::new(), ClientAuth::private_key_jwt("", key())).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("its id"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_may_come_after_other_text_and_have_written_out_line_ends() {
+    for pem in [
+        format!("{CERTIFICATE}{P384}"),
+        format!("{P384}{CERTIFICATE}"),
+        format!("Bag Attributes\n    friendlyName: not ENCRYPTED\n{P384}"),
+        format!("\u{feff}{P384}"),
+        format!("{CERTIFICATE}{P384}").replace('\n', "\r\n"),
+        P384.replace('\n', "\\n"),
+        P384.replace('\n', "\\r\\n"),
+        P384.replace('\n', " "),
+        format!("\"{}\"", P384.replace('\n', "\\n")),
+    ] {
+        let issuer = issuer(ClientAuthentication::PrivateKeyJwt);
+        let key = SigningKey::pem(pem).key_id("client-key");
+        obtain(&client(&issuer, ClientAuth::private_key_jwt("client1", key)).unwrap()).await.unwrap();
+    }
 }
 
 /// SMART App Launch 2.2, "Client Authentication: Asymmetric": RS384 or ES384, with `kid`, `typ` and `jti`, `exp` within

@@ -123,6 +123,38 @@ fn a_token_whose_renewal_was_stopped_is_as_old_as_its_request() {
     });
 }
 
+/// It waits for another cache's first try of the credentials, and asks the issuer only when it goes on.
+#[test]
+fn a_token_whose_renewal_was_stopped_before_its_request_is_new() {
+    let cache = TokenCache::new(Slow);
+    let narrowed = cache.narrowed(&Narrowing::new().with_scope("less").unwrap()).unwrap();
+    let (program, other) = (program(), program());
+    for (program, cache) in [(&other, &cache), (&program, &narrowed)] {
+        program.block_on(async {
+            assert!(cache.token().now_or_never().is_none());
+            sleep(Duration::from_millis(5)).await;
+        });
+    }
+    stop(&program, 50 * MINUTE);
+    other.block_on(cache.token()).unwrap();
+    program.block_on(narrowed.token()).unwrap();
+    assert!(program.block_on(async { narrowed.status().expires_in }).unwrap() > 50 * MINUTE, "{:?}", narrowed.status());
+}
+
+/// A source of any scope, whose answer takes a few round trips.
+struct Slow;
+
+impl TokenSource for Slow {
+    async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
+        round_trips(4).await;
+        Ok(token(1))
+    }
+
+    fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
+        Some(Self.boxed())
+    }
+}
+
 /// A source whose credentials are refused.
 #[derive(Clone, Default)]
 struct Refused(Arc<AtomicU64>);

@@ -19,7 +19,7 @@ use tower::{BoxError, Layer, service_fn};
 use tower_bearer::grant::HttpClient;
 use tower_bearer::{
     BearerAuthLayer, Error, FailureClass, Lifetime, PasswordGrant, TokenSource,
-    grant::{ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder, Secret},
+    grant::{AuthorizationServer, ClientAuth, Credentials, CredentialsProvider, PasswordGrantBuilder, Secret},
     testing::{ClientAuthentication, Failure, Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
@@ -61,7 +61,7 @@ fn answer(content_type: &str, body: impl Into<Bytes>) -> Failure {
 #[tokio::test]
 async fn the_client_authenticates_in_exactly_one_way() {
     let (id, secret) = ("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=");
-    let encoded = "1PpG%2FQ+1:z%2FtZ9VwFZqApmIQ%2BZH1I5pLk%2FuB4ud%3AX2%2F8bL%2BwfFTt1rFw%3D";
+    let encoded = "1PpG%2FQ%201:z%2FtZ9VwFZqApmIQ%2BZH1I5pLk%2FuB4ud%3AX2%2F8bL%2BwfFTt1rFw%3D";
     let raw = format!("{id}:{secret}");
     for (accepts, auth, user_pass, in_body) in [
         (ClientAuthentication::Basic, ClientAuth::basic(id, secret), Some(encoded), None),
@@ -79,6 +79,47 @@ async fn the_client_authenticates_in_exactly_one_way() {
         assert_eq!(request.param("client_id"), header.is_none().then_some(id));
         assert_eq!(request.headers().get_all("content-type").iter().count(), 1);
     }
+}
+
+/// Servers that do not decode Basic, and servers that split it at each colon, can read the body.
+#[tokio::test]
+async fn a_secret_that_servers_read_differently_goes_into_the_body_where_it_may() {
+    let url = || AuthorizationServer::from(URL);
+    let issuer = || AuthorizationServer::issuer("https://issuer.test");
+    for (accepts, server, id, secret, in_body) in [
+        (ClientAuthentication::Post, url(), "client1", "a:b", true),
+        (ClientAuthentication::Post, url(), "g:6", "s3cret", true),
+        (ClientAuthentication::Basic, url(), "client1", "a/b c", false),
+        (ClientAuthentication::Basic, url(), "client1", "s3cret", false),
+        (ClientAuthentication::Basic, issuer(), "client1", "a:b", false),
+        (ClientAuthentication::Post, issuer(), "client1", "s3cret", true),
+        (ClientAuthentication::Either, issuer(), "client1", "a:b", true),
+        (ClientAuthentication::Either, issuer(), "client1", "a/b", true),
+        (ClientAuthentication::Either, issuer(), "client1", "s3cret", false),
+    ] {
+        let issuer = Issuer::builder().client(id, secret).client_authentication(accepts).build();
+        let grant = PasswordGrant::builder(server).client_auth(ClientAuth::secret(id, secret));
+        let grant = grant.credentials("user1", "user-password").build_with(issuer.service()).unwrap();
+        obtain(&grant).await.unwrap();
+        let is_in_body = issuer.last_request().unwrap().param("client_secret").is_some();
+        assert_eq!(is_in_body, in_body, "{accepts:?} {id} {secret}");
+    }
+}
+
+/// RFC 7521 §4.2.
+#[tokio::test]
+async fn an_assertion_has_the_type_that_is_set() {
+    const SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+    let issuer = Issuer::new();
+    let auth = ClientAuth::assertion_from("spiffe://example.org/a", "a.b.c").assertion_type(SPIFFE);
+    obtain(&builder(URL).client_auth(auth).build_with(issuer.service()).unwrap()).await.unwrap_err();
+    let request = issuer.last_request().unwrap();
+    assert_eq!(request.param("client_assertion_type"), Some(SPIFFE));
+    assert_eq!(request.param("client_assertion"), Some("a.b.c"));
+
+    let misplaced = ClientAuth::basic("c", "s").assertion_type(SPIFFE);
+    let error = builder(URL).client_auth(misplaced).build_with(issuer.service()).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("`assertion_type`"), "{error}");
 }
 
 /// RFC 6749 §2.3.1, §3.2.

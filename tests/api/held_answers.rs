@@ -29,7 +29,7 @@ use tower_bearer::{
     AccessToken, BearerAuthLayer, Error, NotRetried, PasswordGrant, TokenCache, TokenSource, grant::ClientAuth,
 };
 
-use crate::support::{Answer, Ask, MINUTE, SECOND, ask, get, is_ok, not_retried, outcome, scripted, token};
+use crate::support::{Answer, Ask, MINUTE, SECOND, ask, get, is_ok, not_retried, outcome, scripted, settled, token};
 
 /// An API and an issuer in one. `/token` issues t1, t2 and so on. `/dead` rejects t1 with a large answer.
 #[derive(Clone, Default)]
@@ -168,17 +168,26 @@ struct Api {
 
 impl Api {
     fn layer(&self, source: impl TokenSource) -> impl Service<Ask, Response = Answer, Error = BoxError> + Clone {
-        let Self { requests, length } = self.clone();
         let cache = TokenCache::builder(source).renewal_retries(0).build();
-        BearerAuthLayer::with_cache(cache).layer(tower::service_fn(move |request: Ask| {
+        BearerAuthLayer::with_cache(cache).layer(self.service())
+    }
+
+    /// `/slow` takes a minute.
+    fn service(&self) -> impl Service<Ask, Response = Answer, Error = BoxError, Future: Send> + Clone + Send + use<> {
+        let Self { requests, length } = self.clone();
+        tower::service_fn(move |request: Ask| {
             let n = requests.fetch_add(1, SeqCst) + 1;
-            let answer = if request.headers()["authorization"] == "Bearer t1" && request.uri().path() == "/dead" {
-                Response::builder().status(401).body(Full::from(n.to_string().repeat(length)))
-            } else {
-                Response::builder().body(Full::from("welcome"))
-            };
-            std::future::ready(answer.map_err(BoxError::from))
-        }))
+            let is_t1 = request.headers().get("authorization").is_some_and(|value| value == "Bearer t1");
+            async move {
+                let path = request.uri().path();
+                if path == "/slow" {
+                    sleep(MINUTE).await;
+                }
+                let is_dead = is_t1 && path == "/dead";
+                let body = if is_dead { n.to_string().repeat(length) } else { "welcome".to_owned() };
+                Ok(Response::builder().status(if is_dead { 401 } else { 200 }).body(Full::from(body))?)
+            }
+        })
     }
 
     fn requests(&self) -> u64 {
@@ -269,4 +278,49 @@ async fn an_answer_without_a_body_is_held_however_long_the_renewal_takes() {
     assert_eq!(start.elapsed().as_secs(), 9);
     assert!(!is_ok(&answer) && matches!(not_retried(&answer), Some(NotRetried::RenewalFailed { .. })));
     assert_eq!(api.requests(), 2);
+}
+
+/// Sends a request whose token is rejected and cannot be renewed. Its second attempt has to wait for a place below the layer, and
+/// `meanwhile` something happens to the cache.
+async fn late_second_attempt(api: &Api, meanwhile: impl AsyncFnOnce(&TokenCache)) -> Result<Answer, BoxError> {
+    let (source, _) = scripted(|n| async move {
+        if n != 2 {
+            return Ok(token(n));
+        }
+        sleep(SECOND).await;
+        down()
+    });
+    let cache = TokenCache::builder(source).renewal_retries(0).build();
+    let limited = tower::limit::ConcurrencyLimit::new(api.service(), 1);
+    let client = BearerAuthLayer::with_cache(cache.clone()).layer(limited.clone());
+    get(&client, "/").await;
+    let dead = tokio::spawn(client.oneshot(ask("/dead")));
+    sleep(SECOND / 2).await;
+    let slow = tokio::spawn(limited.oneshot(ask("/slow")));
+    sleep(MINUTE / 2).await;
+    meanwhile(&cache).await;
+    let answer = dead.await.unwrap();
+    slow.await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_before_a_late_second_attempt_is_sent_counts_as_new() {
+    let api = Api { length: LARGE, ..Api::default() };
+    let renew = async |cache: &TokenCache| {
+        assert!(cache.invalidate(&token(1)));
+        settled(cache).await;
+    };
+    let answer = late_second_attempt(&api, renew).await.unwrap();
+    let outcome = outcome(&answer).unwrap();
+    assert!(is_ok(&answer) && outcome.retried() && outcome.generation() == 2);
+    assert!(outcome.not_retried().is_none(), "{:?}", outcome.not_retried());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_forgotten_before_a_late_second_attempt_is_sent_is_not_sent() {
+    let api = Api { length: LARGE, ..Api::default() };
+    let error = late_second_attempt(&api, async |cache| cache.reset()).await.unwrap_err();
+    assert!(error.downcast_ref::<Error>().is_some_and(Error::is_transient), "{error}");
+    assert_eq!(api.requests(), 3, "the first one, the rejected one, and the slow one");
 }

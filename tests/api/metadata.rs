@@ -133,9 +133,6 @@ async fn an_unusable_metadata_document_is_an_error() {
         ("token_endpoint", json!("http://127.0.0.1:2375/hidden")),
         ("token_endpoint", json!("https://issuer.test/token#hidden")),
         ("token_endpoint", json!("file:///etc/passwd")),
-        ("revocation_endpoint", json!("http://issuer.test/hidden")),
-        ("jwks_uri", json!("http://issuer.test/hidden")),
-        ("token_endpoint_auth_methods_supported", json!("private_key_jwt")),
         ("x", serde_json::from_str(&format!("{}1{}", "[".repeat(100), "]".repeat(100))).unwrap()),
     ] {
         let mut document = document(ISSUER);
@@ -151,6 +148,99 @@ async fn an_unusable_metadata_document_is_an_error() {
         let (http, asked) = host(&[]);
         assert!(Metadata::discover_with(http, wrong).await.unwrap_err().is_config(), "{wrong}");
         assert!(asked.lock().unwrap().is_empty());
+    }
+}
+
+/// Each member by itself: it is an error of what needs it.
+#[tokio::test]
+async fn an_odd_optional_member_is_an_error_only_of_what_needs_it() {
+    let (place, token) = ("https://issuer.test/.well-known/oauth-authorization-server", "https://issuer.test/token");
+    for (name, odd) in [
+        ("revocation_endpoint", json!("http://issuer.test/hidden")),
+        ("revocation_endpoint", json!("http://127.0.0.1:2375/hidden")),
+        ("revocation_endpoint", json!(["hidden"])),
+        ("jwks_uri", json!("http://issuer.test/hidden")),
+        ("jwks_uri", json!({ "hidden": 1 })),
+        ("token_endpoint_auth_methods_supported", json!("client_secret_basic")),
+        ("token_endpoint_auth_methods_supported", json!([1, "hidden"])),
+        ("grant_types_supported", json!("client_credentials")),
+        ("scopes_supported", json!({ "openid": true })),
+        ("scopes_supported", json!(null)),
+    ] {
+        let mut document = document(ISSUER);
+        document[name] = odd;
+        let (http, _) = host(&[(place, document.clone())]);
+        let server = Metadata::discover_with(http, ISSUER).await.unwrap();
+        assert_eq!((server.issuer(), server.token_endpoint()), (Some(ISSUER), token), "{name}");
+        assert_eq!(server.revocation_endpoint(), None);
+        assert_eq!(server.jwks_uri().is_none(), name == "jwks_uri");
+        assert!(server.scopes().is_empty() && server.grant_types().is_empty());
+
+        let issuer = Issuer::new();
+        let grant = |auth| ClientCredentials::builder(&server).client_auth(auth);
+        let basic = grant(ClientAuth::basic("client1", "client-secret")).build_with(issuer.service()).unwrap();
+        let token = obtain(&basic).await.unwrap();
+        let choosing = grant(ClientAuth::secret("client1", "client-secret")).build_with(issuer.service()).unwrap();
+        let errors = [obtain(&choosing).await.err(), basic.revoke(&token).await.err().filter(|it| !it.is_config())];
+        for (error, needed) in errors.iter().zip(["token_endpoint_auth_methods_supported", "revocation_endpoint"]) {
+            assert_eq!(error.is_some(), name == needed, "{name}: {error:?}");
+            let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+            assert!(error.is_none() || (text.contains("metadata") && text.contains(needed)), "{text}");
+            assert!(!text.contains("hidden"), "{text}");
+        }
+        let own = grant(ClientAuth::basic("client1", "client-secret")).revocation_url("https://issuer.test/revoke");
+        own.build_with(issuer.service()).unwrap().revoke(&token).await.unwrap();
+    }
+}
+
+/// Some servers answer every URL with some JSON, or with an error of their own.
+#[tokio::test]
+async fn a_first_place_that_answers_something_else_leads_to_the_second() {
+    let first = "https://issuer.test/.well-known/oauth-authorization-server";
+    let second = "https://issuer.test/.well-known/openid-configuration";
+    for other in [
+        json!({}),
+        json!([]),
+        json!({ "status": "ok" }),
+        json!({ "issuer": ISSUER }),
+        json!({ "issuer": 7, "token_endpoint": "https://issuer.test/other" }),
+        json!({ "token_endpoint": "https://issuer.test/other" }),
+    ] {
+        let (http, asked) = host(&[(first, other.clone()), (second, document(ISSUER))]);
+        let server = Metadata::discover_with(http, ISSUER).await.unwrap();
+        assert_eq!(server.token_endpoint(), "https://issuer.test/token", "{other}");
+        assert_eq!(*asked.lock().unwrap(), [first, second]);
+        let (http, _) = host(&[(first, other)]);
+        Metadata::discover_with(http, ISSUER).await.unwrap_err();
+    }
+    for (status, leads) in [(403, true), (500, true), (501, true), (502, false), (503, false), (429, false)] {
+        let http = service_fn(move |request: Request<Full<Bytes>>| {
+            let is_first = request.uri().path().ends_with("server");
+            let answer = Response::builder().status(if is_first { status } else { 200 });
+            let body = Full::<Bytes>::from(document(ISSUER).to_string());
+            async move { Ok::<_, BoxError>(answer.body(body)?) }
+        });
+        assert_eq!(Metadata::discover_with(http, ISSUER).await.is_ok(), leads, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_with_or_without_its_last_slash_is_shown_as_it_is() {
+    for (asked, named) in [
+        ("https://issuer.test", "https://issuer.test/"),
+        ("https://issuer.test/", "https://issuer.test"),
+        ("https://issuer.test/t", "https://issuer.test/t/"),
+        ("https://issuer.test/t/", "https://issuer.test/t"),
+    ] {
+        let path = asked.trim_start_matches("https://issuer.test").trim_end_matches('/');
+        let place = format!("https://issuer.test/.well-known/oauth-authorization-server{path}");
+        let (http, _) = host(&[(&place, document(named))]);
+        let error = Metadata::discover_with(http, asked).await.unwrap_err().to_string();
+        let says = format!(
+            "it is the metadata of {named}, and the issuer that was asked for is {asked} (RFC 8414 §3.3); they differ in the \
+             slash at the end, so give the issuer as {named}"
+        );
+        assert!(error.contains(&says), "{error}");
     }
 }
 

@@ -227,3 +227,60 @@ async fn a_source_is_not_called_while_its_token_is_fresh() {
     }
     assert_eq!(source.0.load(Ordering::Relaxed), asked);
 }
+
+/// What a JWT's times, `expires_in` and the answer's `Date` say together, and how long the token lives. All times are
+/// relative to the issuer's clock.
+#[tokio::test(start_paused = true)]
+async fn a_jwt_with_odd_times_lives_as_long_as_the_rest_says_and_starts_no_loop() {
+    let issuer = issuer();
+    let now = i64::try_from(issuer_time(&issuer).await).unwrap();
+    for (name, claims, expires_in, lifetime) in [
+        ("as it should be", json!({ "iat": now, "exp": now + 900 }), Some(1800), 900),
+        ("exp before iat", json!({ "iat": now + 4000, "exp": now + 1800 }), Some(1800), 1800),
+        ("iat in milliseconds", json!({ "iat": now * 1000, "exp": now + 1800 }), Some(1800), 1800),
+        ("iat in milliseconds, nothing else", json!({ "iat": now * 1000, "exp": now + 1800 }), None, 1800),
+        ("iat is a text", json!({ "iat": "today", "exp": now + 1200 }), Some(1800), 1200),
+        ("iat ahead", json!({ "iat": now + 1790, "exp": now + 1800 }), Some(1800), 1800),
+        ("exp is 0", json!({ "iat": now, "exp": 0 }), Some(1800), 1800),
+        ("expired long ago", json!({ "iat": now - 9000, "exp": now - 7200 }), Some(1800), 1800),
+        ("the same JWT again", json!({ "iat": now - 1700, "exp": now + 100 }), Some(1800), 100),
+        ("iat of the first login", json!({ "iat": now - 90_000, "exp": now + 100 }), Some(1800), 100),
+        ("exp alone", json!({ "exp": now + 50 }), Some(86_400), 50),
+    ] {
+        let token = jwt(&claims);
+        let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": expires_in });
+        let cache = TokenCache::new(grant(issuer.service()));
+        let before = issuer.counts().token_requests;
+        issuer.answer_next(answer);
+        let Lifetime::For(lives) = cache.token().await.unwrap().lifetime() else { panic!("{name}") };
+        assert!(lives.abs_diff(Duration::from_secs(lifetime)) <= 2 * SECOND, "{name}: {lives:?}");
+        for _ in 0..100 {
+            cache.token().await.unwrap();
+        }
+        assert_eq!(issuer.counts().token_requests - before, 1, "{name}");
+    }
+}
+
+/// Without `Date`, the local clock of a new token says nothing if there is an `iat`.
+#[tokio::test(start_paused = true)]
+async fn without_a_date_the_lifetime_is_from_iat_to_exp_whatever_the_local_clock_says() {
+    let token = AccessToken::new(jwt(&json!({ "iat": 1_000_000_000, "exp": 1_000_000_900 }))).unwrap();
+    assert_eq!(token.lifetime(), Lifetime::For(15 * MINUTE));
+}
+
+/// A sidecar writes a token into a file, which was not new when the program started.
+#[tokio::test(start_paused = true)]
+async fn a_stored_token_is_served_for_what_is_left_of_it() {
+    let now = issuer_time(&issuer()).await;
+    let stored = |age: u64| jwt(&json!({ "iat": now - age, "exp": now - age + 3600 }));
+    for (age, left) in [(0, 3540), (1800, 1740), (3500, 40), (3570, 0), (7200, 0)] {
+        let text = stored(age);
+        let (source, asked) = scripted(move |_| std::future::ready(AccessToken::stored(text.clone())));
+        let cache = TokenCache::new(source);
+        cache.token().await.unwrap();
+        let served = cache.status().expires_in.unwrap().as_secs();
+        assert!(served.abs_diff(left) <= 2, "{age}: {served}");
+        cache.token().await.unwrap();
+        assert_eq!(asked.times(), if left == 0 { 2 } else { 1 }, "{age}");
+    }
+}

@@ -1,9 +1,10 @@
 //! A short failure of the issuer while requests wait for a token.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -12,7 +13,9 @@ use futures::future::join_all;
 use tokio::time::{Instant, advance};
 use tower::Layer;
 use tower_bearer::{
-    BearerAuthLayer, Error, TokenCache,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, PasswordGrant, Reason, TokenCache, TokenSource,
+    grant::ClientAuth,
+    source::Narrowing,
     testing::{Failure, Issuer},
 };
 
@@ -94,6 +97,16 @@ async fn a_retry_after_is_waited_for_if_it_fits_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_retry_after_that_is_honoured_bounds_the_wait_between_two_tries() {
+    let issuer = issuer();
+    let cache = TokenCache::builder(grant(issuer.service())).max_retry_after(SECOND).build();
+    issuer.fail_next(1, Failure::RetryAfter(429, "8".to_owned()));
+    let start = Instant::now();
+    cache.token().await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_that_nobody_waits_for_is_not_tried_again() {
     let issuer = issuer();
     let cache = cache(&issuer);
@@ -155,5 +168,108 @@ async fn the_tries_can_be_switched_off() {
     let cache = TokenCache::builder(grant(issuer.service())).renewal_retries(0).build();
     issuer.fail_next(1, Failure::Status(503));
     cache.token().await.unwrap_err();
+    assert_eq!(issuer.counts().token_requests, 1);
+}
+
+/// What a [`Scripted`] source does when it is asked.
+#[derive(Clone, Copy)]
+enum Does {
+    Fail(fn() -> Error),
+    FailAndChangeCredentials(fn() -> Error),
+    Hang,
+}
+
+/// A source of any scope. All of them share one script, and what is not in it refuses the credentials.
+#[derive(Clone)]
+struct Scripted {
+    script: &'static [Does],
+    asked: Arc<AtomicUsize>,
+    version: Arc<AtomicU64>,
+}
+
+impl Scripted {
+    fn new(script: &'static [Does]) -> Self {
+        Self { script, asked: Arc::default(), version: Arc::default() }
+    }
+}
+
+impl TokenSource for Scripted {
+    async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
+        match self.script.get(self.asked.fetch_add(1, SeqCst)) {
+            None => Err(Error::terminal("a wrong password")),
+            Some(Does::Fail(error)) => Err(error()),
+            Some(Does::FailAndChangeCredentials(error)) => {
+                self.version.fetch_add(1, SeqCst);
+                Err(error())
+            }
+            Some(Does::Hang) => pending().await,
+        }
+    }
+
+    fn credentials_version(&self) -> u64 {
+        self.version.load(SeqCst)
+    }
+
+    fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
+        Some(self.clone().boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_credentials_that_come_between_two_tries_are_tried_once() {
+    let source = Scripted::new(&[Does::FailAndChangeCredentials(|| Error::transient("down"))]);
+    let cache = TokenCache::new(source.clone());
+    for _ in 0..30 {
+        cache.token().await.unwrap_err();
+        advance(SECOND).await;
+    }
+    assert_eq!(source.asked.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_another_cache_was_refused_between_two_tries_are_not_tried_again() {
+    let source = Scripted::new(&[Does::Fail(|| Error::transient("down").with_retry_after(9 * SECOND))]);
+    let cache = TokenCache::new(source.clone());
+    let other = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (first, second) = tokio::join!(cache.token(), other.token());
+    assert!(first.unwrap_err().is_transient() && second.unwrap_err().is_terminal());
+    assert_eq!(source.asked.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_has_to_fit_what_the_wait_for_another_cache_left_of_the_deadline() {
+    let source = Scripted::new(&[Does::Hang, Does::Fail(|| Error::transient("busy").with_retry_after(5 * SECOND))]);
+    let cache = TokenCache::new(source);
+    let other = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
+    let (_, second) = tokio::join!(cache.token(), other.token());
+    let error = second.unwrap_err();
+    assert!(!error.is_timeout() && error.retry_in() == Some(5 * SECOND), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_one_narrowed_cache_has_met_costs_each_other_one_a_single_try() {
+    let issuer = issuer();
+    issuer.fail_until_cleared(Failure::Status(503));
+    let (cache, start) = (cache(&issuer), Instant::now());
+    let narrowed = (0..10).map(|n| cache.narrowed(&Narrowing::new().with_scope(&format!("s{n}")).unwrap()).unwrap());
+    for token in join_all(narrowed.map(|cache| async move { cache.token().await })).await {
+        assert_eq!(token.unwrap_err().status().unwrap(), 503);
+    }
+    assert!(start.elapsed() <= 2 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(issuer.counts().token_requests, 4 + 9);
+}
+
+/// The server may have seen the password, and the deadline is used up.
+#[tokio::test(start_paused = true)]
+async fn a_token_request_that_gets_no_answer_in_time_is_not_tried_again() {
+    let issuer = issuer();
+    let grant = PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password")
+        .deadline(2 * SECOND)
+        .build_with(issuer.service())
+        .unwrap();
+    issuer.fail_until_cleared(Failure::Hang);
+    assert!(TokenCache::new(grant).token().await.unwrap_err().is_timeout());
     assert_eq!(issuer.counts().token_requests, 1);
 }

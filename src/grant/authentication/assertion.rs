@@ -14,6 +14,15 @@ use crate::{
     secret_string::SecretString,
 };
 
+/// What an assertion is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum AssertionUse {
+    /// It authenticates the client (RFC 7523 §2.2, RFC 10070).
+    ClientAuthentication,
+    /// It is a grant (RFC 7523 §2.1).
+    Grant,
+}
+
 /// A JWT that authenticates a client or identifies a user. A new one is signed for each token request (RFC 7523 §3).
 ///
 /// Each has a new `jti`. It has no `nbf` and, by default, no `iat`: a server whose clock is behind would reject both as
@@ -38,8 +47,10 @@ pub struct Assertion {
     lifetime: Duration,
     issued_at: bool,
     claims: Map<String, Value>,
-    /// The name of a claim whose value is not JSON.
-    invalid_claim: Option<String>,
+    /// The parameters of the header that the user set.
+    header: Map<String, Value>,
+    /// What is wrong with a claim or a parameter, and what to do.
+    wrong: Option<String>,
 }
 
 impl Assertion {
@@ -53,11 +64,16 @@ impl Assertion {
             lifetime: Duration::from_secs(150),
             issued_at: false,
             claims: Map::new(),
-            invalid_claim: None,
+            header: Map::new(),
+            wrong: None,
         }
     }
 
-    /// Sets whom the assertion is for (`aud`). Default: the token URL, as it was given or discovered.
+    /// Sets whom the assertion is for (`aud`).
+    ///
+    /// Default for the authentication of a client: the identifier of the issuer, if the server was found by it
+    /// ([`AuthorizationServer::issuer`](crate::grant::AuthorizationServer::issuer)), and nothing else (RFC 10070). In all other
+    /// cases, and always for SMART: the token URL, as it was given or discovered.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
@@ -65,6 +81,9 @@ impl Assertion {
     }
 
     /// Sets how long the assertion is valid. Default: 150 s.
+    ///
+    /// Some servers let the token live only as long as the assertion. A server that follows SMART App Launch refuses more than
+    /// 5 min.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -86,18 +105,55 @@ impl Assertion {
         let name = name.into();
         match serde_json::to_value(value) {
             Ok(value) => drop(self.claims.insert(name, value)),
-            Err(_) => self.invalid_claim = Some(name),
+            Err(_) => self.wrong = Some(not_json("claim", &name)),
         }
         self
     }
 
-    pub(crate) async fn jwt(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
-        self.key.sign(&Value::Object(self.claims(context))).await
+    /// Adds a parameter to the header (RFC 7515 §4.1), such as `x5t#S256` or `x5c` for servers that know the certificate of the
+    /// key. It replaces one with the same name.
+    ///
+    /// Defaults: `kid`, if the key has a name, and `typ`. That is `client-authentication+jwt` for the authentication of a client
+    /// (RFC 10070). It is `JWT` for a grant and for SMART. `alg` cannot be set: the key decides it.
+    ///
+    /// If the value cannot be JSON, building the grant fails.
+    ///
+    /// ```
+    /// # use tower_bearer::grant::{Assertion, SigningKey};
+    /// # fn example(key: SigningKey) {
+    /// let thumbprint = "sDnEqDANavAL0_JQyGEpAj39ORoJ1OiOMeyhVihcPLU"; // of the certificate, in base64url
+    /// let assertion = Assertion::new("client-id", "client-id", key).header("x5t#S256", thumbprint);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
+        let name = name.into();
+        match serde_json::to_value(value) {
+            _ if name == "alg" => {
+                self.wrong =
+                    Some("`alg` is set in the header of an assertion: call `SigningKey::algorithm` instead".to_owned());
+            }
+            Ok(value) => drop(self.header.insert(name, value)),
+            Err(_) => self.wrong = Some(not_json("header parameter", &name)),
+        }
+        self
     }
 
-    fn claims(&self, context: &RequestContext<'_>) -> Map<String, Value> {
+    pub(crate) async fn jwt(&self, context: &RequestContext<'_>, purpose: AssertionUse) -> Result<SecretString, Error> {
+        // SMART App Launch 2.2 says both: the token URL, and `JWT`.
+        let is_smart = self.key.is_for_backend_services() || context.server.is_smart();
+        let is_plain = purpose == AssertionUse::Grant || is_smart;
+        let mut header = Map::new();
+        header.insert("typ".to_owned(), if is_plain { "JWT" } else { "client-authentication+jwt" }.into());
+        header.extend(self.header.clone());
+        let issuer = context.server.issuer().filter(|_| !is_plain);
+        let audience = issuer.unwrap_or_else(|| context.server.token_endpoint());
+        self.key.sign(&header, &Value::Object(self.claims(context, audience))).await
+    }
+
+    fn claims(&self, context: &RequestContext<'_>, default_audience: &str) -> Map<String, Value> {
         let since = context.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let audience = self.audience.as_deref().unwrap_or_else(|| context.server.token_endpoint());
+        let audience = self.audience.as_deref().unwrap_or(default_audience);
         let mut claims = Map::from_iter([
             ("iss".to_owned(), self.issuer.as_str().into()),
             ("sub".to_owned(), self.subject.as_str().into()),
@@ -118,10 +174,8 @@ impl Assertion {
                 "the assertion's issuer or subject is empty: for a client that authenticates itself, set both to its id",
             ));
         }
-        if let Some(name) = &self.invalid_claim {
-            return Err(Error::config(format!(
-                "the value of the claim `{name}` cannot be written as JSON: use strings for the keys of its maps"
-            )));
+        if let Some(wrong) = &self.wrong {
+            return Err(Error::config(wrong.clone()));
         }
         self.key.check()
     }
@@ -133,6 +187,10 @@ impl Assertion {
     pub(crate) fn version(&self) -> u64 {
         self.key.version()
     }
+}
+
+fn not_json(what: &str, name: &str) -> String {
+    format!("the value of the {what} `{name}` cannot be written as JSON: use strings for the keys of its maps")
 }
 
 /// Returns an id that is never the same twice: the time, and 128 random bits for other programs that sign in the same

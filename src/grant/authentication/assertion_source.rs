@@ -1,7 +1,7 @@
 //! Where an assertion comes from: another party, or a key of this program.
 
 #[cfg(feature = "jwt")]
-use crate::grant::authentication::assertion::Assertion;
+use crate::grant::authentication::assertion::{Assertion, AssertionUse};
 use crate::{
     error::Error,
     grant::{exchange::request_context::RequestContext, secrets::secret::Secret},
@@ -21,11 +21,21 @@ pub(crate) enum AssertionSource {
     expect(unused_variables, clippy::unnecessary_wraps, reason = "a given assertion needs no context and no check")
 )]
 impl AssertionSource {
-    pub(crate) async fn jwt(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
+    /// Returns the assertion for a grant (RFC 7523 §2.1).
+    pub(crate) async fn for_grant(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
         match self {
             Self::Given(secret) => secret.read().await,
             #[cfg(feature = "jwt")]
-            Self::Signed(assertion) => assertion.jwt(context).await,
+            Self::Signed(assertion) => assertion.jwt(context, AssertionUse::Grant).await,
+        }
+    }
+
+    /// Returns the assertion that authenticates the client (RFC 7523 §2.2).
+    pub(crate) async fn for_client(&self, context: &RequestContext<'_>) -> Result<SecretString, Error> {
+        match self {
+            Self::Given(secret) => secret.read().await,
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.jwt(context, AssertionUse::ClientAuthentication).await,
         }
     }
 

@@ -100,12 +100,12 @@ fn rsa_padding(algorithm: SigningAlgorithm) -> Option<&'static dyn RsaEncoding> 
     })
 }
 
-/// Decodes the first PEM block with this label. Both buffers have their full size at once and are wiped.
+/// Decodes the first PEM block with this label. Line ends may be written out (`\n`), as in JSON and in environment files. Both buffers have their full size at once and are wiped.
 fn pem_block(pem: &str, label: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
     let mut text = Zeroizing::new(String::with_capacity(body.len()));
-    text.extend(body.split_ascii_whitespace());
+    text.extend(body.split_ascii_whitespace().flat_map(|line| line.split("\\n")).flat_map(|line| line.split("\\r")));
     let mut der = Zeroizing::new(Vec::with_capacity(text.len()));
     BASE64_STANDARD.decode_vec(&*text, &mut der).ok()?;
     Some(der)
@@ -120,6 +120,10 @@ mod tests {
         let pem = "text\r\n-----BEGIN PRIVATE KEY-----\r\nAQID\r\n BAU=\r\n-----END PRIVATE KEY-----\r\ntext";
         assert_eq!(pem_block(pem, "PRIVATE KEY").as_deref(), Some(&vec![1, 2, 3, 4, 5]));
         assert_eq!(pem_block(pem, "RSA PRIVATE KEY"), None);
+        for written_out in ["\\n", "\\r\\n", "\\n\n", " "] {
+            let pem = pem.replace("\r\n", written_out);
+            assert_eq!(pem_block(&pem, "PRIVATE KEY").as_deref(), Some(&vec![1, 2, 3, 4, 5]), "{pem}");
+        }
         for broken in ["-----BEGIN PRIVATE KEY-----\nAQID", "-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----"]
         {
             assert_eq!(pem_block(broken, "PRIVATE KEY"), None);

@@ -1,7 +1,7 @@
 //! The key that signs assertions.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::Error,
@@ -18,7 +18,8 @@ const MIN_SECRET: usize = 32;
 
 /// A private key that signs assertions, with its algorithm and its `kid`.
 ///
-/// The key is PEM text: PKCS#8 (`PRIVATE KEY`) for RSA, P-256, P-384 and Ed25519, or PKCS#1 (`RSA PRIVATE KEY`). RSA keys
+/// The key is PEM text: PKCS#8 (`PRIVATE KEY`) for RSA, P-256, P-384 and Ed25519, or PKCS#1 (`RSA PRIVATE KEY`). Other text
+/// and certificates may come before it, and its line ends may be written out (`\n`). RSA keys
 /// have 2048, 3072 or 4096 bits, and a public exponent of 65537 or more. EC keys name their curve and contain their public key,
 /// as OpenSSL writes them.
 ///
@@ -82,6 +83,11 @@ impl SigningKey {
         self
     }
 
+    /// Returns whether it is for SMART Backend Services.
+    pub(crate) fn is_for_backend_services(&self) -> bool {
+        self.requires_key_id
+    }
+
     pub(crate) fn is_client_secret(&self) -> bool {
         self.is_client_secret
     }
@@ -101,26 +107,30 @@ impl SigningKey {
         }
     }
 
-    /// Signs the claims. Returns a compact JWS (RFC 7515 §7.1).
-    pub(crate) async fn sign(&self, claims: &Value) -> Result<SecretString, Error> {
+    /// Signs the claims. Returns a compact JWS (RFC 7515 §7.1). `header` has the parameters besides `alg` and `kid`.
+    pub(crate) async fn sign(&self, header: &Map<String, Value>, claims: &Value) -> Result<SecretString, Error> {
         let secret = self.secret.read().await?;
         if self.is_client_secret {
             check_client_secret(secret.expose())?;
-            return self.jws("HS256", claims, |message| Some(sign_hs256(secret.expose().as_bytes(), message)));
+            return self.jws("HS256", header, claims, |message| Some(sign_hs256(secret.expose().as_bytes(), message)));
         }
         let (key, algorithm) = self.private_key(secret.expose())?;
-        self.jws(&format!("{algorithm:?}"), claims, |message| key.sign(algorithm, message))
+        self.jws(&format!("{algorithm:?}"), header, claims, |message| key.sign(algorithm, message))
     }
 
     fn jws(
         &self,
         algorithm: &str,
+        more: &Map<String, Value>,
         claims: &Value,
         sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<SecretString, Error> {
-        let mut header = json!({ "alg": algorithm, "typ": "JWT" });
+        let mut header = json!({ "alg": algorithm });
         if let Some(id) = &self.key_id {
             header["kid"] = id.as_str().into();
+        }
+        for (name, value) in more {
+            header[name] = value.clone();
         }
         let message = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
         let signature = sign(message.as_bytes()).ok_or_else(unusable_key)?;
@@ -128,8 +138,7 @@ impl SigningKey {
     }
 
     fn private_key(&self, pem: &str) -> Result<(PrivateKey, SigningAlgorithm), Error> {
-        check_form(pem)?;
-        let key = PrivateKey::from_pem(pem).ok_or_else(unusable_key)?;
+        let key = PrivateKey::from_pem(pem).ok_or_else(|| unsupported_form(pem))?;
         let algorithm = self.algorithm.unwrap_or_else(|| key.default_algorithm(self.default_for_rsa));
         if key.supports(algorithm) {
             return Ok((key, algorithm));
@@ -150,17 +159,45 @@ fn check_client_secret(secret: &str) -> Result<(), Error> {
     ))
 }
 
-/// Finds the forms of keys that are not supported.
-fn check_form(pem: &str) -> Result<(), Error> {
-    Err(Error::config(if pem.contains("BEGIN EC PRIVATE KEY") {
-        "the private key is in SEC1 form: convert it with `openssl pkcs8 -topk8 -nocrypt -in key.pem`"
-    } else if pem.contains("ENCRYPTED") {
-        "the private key is encrypted: decrypt it with `openssl pkey -in key.pem`"
-    } else if !pem.contains("PRIVATE KEY-----") {
-        "the text has no private key: give PEM text with a PRIVATE KEY block, not a certificate or a public key"
+/// The PEM blocks that are commonly given in place of a private key.
+const OTHER_BLOCKS: [(&str, &str); 6] = [
+    ("BEGIN CERTIFICATE-----", "a certificate"),
+    ("BEGIN TRUSTED CERTIFICATE-----", "a certificate"),
+    ("BEGIN CERTIFICATE REQUEST-----", "a certificate request"),
+    ("BEGIN PUBLIC KEY-----", "a public key"),
+    ("BEGIN RSA PUBLIC KEY-----", "a public key"),
+    ("BEGIN DSA PRIVATE KEY-----", "a DSA key"),
+];
+
+/// Says why a text has no key that can be used: what was found in it, and what to do. It does not show the content.
+fn unsupported_form(pem: &str) -> Error {
+    let found = OTHER_BLOCKS.iter().find(|(block, _)| pem.contains(block)).map(|(_, name)| *name);
+    let text = pem.trim();
+    Error::config(if pem.contains("BEGIN EC PRIVATE KEY") {
+        "the private key is in SEC1 form: convert it with `openssl pkcs8 -topk8 -nocrypt -in key.pem`".to_owned()
+    } else if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
+        "the private key is encrypted: decrypt it with `openssl pkey -in key.pem`".to_owned()
+    } else if pem.contains("BEGIN OPENSSH PRIVATE KEY") {
+        "the private key is in OpenSSH's own form: convert it with `ssh-keygen -p -m PKCS8 -f key`".to_owned()
+    } else if pem.contains("BEGIN PRIVATE KEY-----") || pem.contains("BEGIN RSA PRIVATE KEY-----") {
+        return unusable_key();
     } else {
-        return Ok(());
-    }))
+        let found = match found {
+            Some(found) => format!("only {found}"),
+            None if text.is_empty() => "nothing in it".to_owned(),
+            None if text.starts_with('{') => "JSON, perhaps a JWK".to_owned(),
+            None if is_path(text) => "perhaps the path of a file, which is given as `Secret::file`".to_owned(),
+            None => "no PEM block".to_owned(),
+        };
+        format!(
+            "the text has no private key ({found}): give PEM text with a PRIVATE KEY block, not a certificate or a public key"
+        )
+    })
+}
+
+fn is_path(text: &str) -> bool {
+    let is_named = [".pem", ".key"].iter().any(|end| text.ends_with(end));
+    text.lines().count() == 1 && (is_named || text.starts_with(['/', '~']) || text.starts_with("./"))
 }
 
 fn unusable_key() -> Error {

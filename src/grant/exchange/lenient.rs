@@ -12,7 +12,7 @@ impl Members<'_> {
     }
 
     /// Returns a string. Of several, it is the last one.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.last(name, |json| serde_json::from_str(json).ok())
     }
 

@@ -28,12 +28,12 @@ impl<'a> Members<'a> {
     }
 
     /// Returns what the last member of this name says, if `read` understands one of them.
-    pub(super) fn last<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn last<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.0.iter().rev().filter(|(other, _)| other == name).find_map(|(_, value)| read(value.get()))
     }
 
     /// Returns whether two members of this name have different strings.
-    pub(super) fn is_ambiguous(&self, name: &str, is_same: fn(&str, &str) -> bool) -> bool {
+    pub(crate) fn is_ambiguous(&self, name: &str, is_same: fn(&str, &str) -> bool) -> bool {
         let named = self.0.iter().filter(|(other, _)| other == name);
         let mut strings = named.filter_map(|(_, value)| string(value.get()));
         let first = strings.next();
@@ -41,7 +41,7 @@ impl<'a> Members<'a> {
     }
 
     /// Returns whether a member of this name is neither a string nor null.
-    pub(super) fn is_odd(&self, name: &str) -> bool {
+    pub(crate) fn is_odd(&self, name: &str) -> bool {
         self.last(name, |json| Some(!json.starts_with('"') && json != "null")).unwrap_or(false)
     }
 
@@ -101,7 +101,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 pub(super) const NOT_AN_OBJECT: &str = "it is not a JSON object of the form that the standard requires";
 
 /// Checks that a text can be an object, and is not nested too deeply for a parser.
-pub(super) fn check_object(json: &str) -> Result<(), &'static str> {
+fn check_object(json: &str) -> Result<(), &'static str> {
     if !json.trim_ascii_start().starts_with('{') {
         return Err(NOT_AN_OBJECT);
     }

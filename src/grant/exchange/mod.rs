@@ -16,7 +16,7 @@ pub(super) mod http_exchange; // sends a request within its deadline
 mod http_proxy; // which proxy it uses for a URL
 pub(super) mod http_service; // which HTTP clients fit
 mod lenient; // JSON members in unusual forms: `expires_in` as text, `scope` as an array
-mod members; // the members of a JSON object, each judged alone
+pub(super) mod members; // the members of a JSON object, each judged alone
 pub(super) mod params; // parameters that are in each request
 mod reply; // status, headers and body, as hostile input; JSON by its shape
 pub(super) mod request_context; // the server and the time

@@ -8,7 +8,6 @@ use http::{
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
     response::Parts,
 };
-use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     error::Error,
     grant::{
         exchange::{
-            members::{Members, NOT_AN_OBJECT, check_object},
+            members::{Members, NOT_AN_OBJECT},
             sent_secrets::SentSecrets,
         },
         server::url::redacted,
@@ -106,17 +105,7 @@ impl ServerReply {
         })
     }
 
-    /// Reads the JSON object in the body, whatever its content type says.
-    ///
-    /// # Errors
-    /// When there is none, or it is not of this type.
-    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
-        let text = self.take_text()?;
-        let parsed = check_object(&text).and_then(|()| serde_json::from_str(&text).map_err(|_| NOT_AN_OBJECT));
-        parsed.map_err(|why| self.unusable(why))
-    }
-
-    /// Reads the members of the JSON object in a text of this reply.
+    /// Reads the members of the JSON object in a text of this reply, whatever its content type says.
     ///
     /// # Errors
     /// When there is none.

@@ -1,6 +1,9 @@
 //! The client credentials grant (RFC 6749 §4.4).
 
 #[cfg(feature = "jwt")]
+use std::time::Duration;
+
+#[cfg(feature = "jwt")]
 use crate::grant::{
     authentication::{client_auth::ClientAuth, signing_key::SigningKey},
     server::authorization_server::AuthorizationServer,
@@ -56,8 +59,9 @@ impl Grant<ClientCredentialsFlow, ()> {
     /// Backend Services" and "Client Authentication: Asymmetric").
     ///
     /// The key is RSA (RS384) or P-384 (ES384), and it has a [`key_id`](crate::grant::SigningKey::key_id). The assertion is
-    /// valid for 150 s, which is less than the 5 min that are allowed. Its audience is the token URL. A scope is required:
-    /// `system/…`.
+    /// valid for 150 s, which is less than the 5 min that are allowed
+    /// ([`assertion_lifetime`](ClientCredentialsBuilder::assertion_lifetime) changes that). Its audience is the token URL, and
+    /// its `typ` is `JWT`, as SMART requires. A scope is required: `system/…`.
     ///
     /// ```
     /// use tower_bearer::grant::{AuthorizationServer, ClientCredentials, Secret, SigningKey};
@@ -79,5 +83,17 @@ impl Grant<ClientCredentialsFlow, ()> {
     ) -> ClientCredentialsBuilder {
         let auth = ClientAuth::private_key_jwt(client_id, key.for_backend_services());
         Self::builder(server).client_auth(auth)
+    }
+}
+
+#[cfg(feature = "jwt")]
+impl ClientCredentialsBuilder {
+    /// Sets how long the assertion of [`backend_services`](ClientCredentials::backend_services) is valid. Default: 150 s.
+    /// Call it after the client authentication is set.
+    ///
+    /// Some servers let the token live only as long as the assertion. The most that SMART App Launch allows is 5 min.
+    pub fn assertion_lifetime(mut self, lifetime: Duration) -> Self {
+        self.auth = self.auth.map(|auth| auth.assertion_lifetime(lifetime));
+        self
     }
 }

@@ -56,7 +56,7 @@ impl FlowBehavior for JwtBearerFlow {
     }
 
     async fn append_to(&self, form: &mut Form, context: &RequestContext<'_>) -> Result<(), Error> {
-        form.append("assertion", self.assertion()?.jwt(context).await?.expose());
+        form.append("assertion", self.assertion()?.for_grant(context).await?.expose());
         Ok(())
     }
 

@@ -2,9 +2,11 @@
 
 use std::{env, fmt, path::PathBuf, pin::Pin, sync::Arc};
 
+use zeroize::Zeroizing;
+
 use crate::{
     error::{BoxError, Error},
-    grant::secrets::secret_file::SecretFile,
+    grant::secrets::{secret_file::SecretFile, secret_text::secret_text},
     secret_string::SecretString,
 };
 
@@ -12,6 +14,10 @@ use crate::{
 ///
 /// Text converts into a `Secret`. A secret that is kept elsewhere is read for each token request that needs it, and wiped
 /// from memory afterwards.
+///
+/// From files and variables alike, a byte order mark at the start and one line end at the end (`\n` or `\r\n`) are not part
+/// of the secret. Text in UTF-16 is decoded if it has a byte order mark. An empty text, a NUL character, and bytes that are not
+/// UTF-8 are errors.
 ///
 /// ```
 /// use tower_bearer::grant::{ClientAuth, Secret};
@@ -42,17 +48,20 @@ enum Location {
 type ReadFuture = Pin<Box<dyn Future<Output = Result<SecretString, BoxError>> + Send>>;
 
 impl Secret {
-    /// Names an environment variable that holds the secret. If the variable is not set, token requests fail with an
-    /// error that names it.
+    /// Names an environment variable that holds the secret. If the variable is not set or is empty, token requests fail with
+    /// an error that names it.
     pub fn env(name: impl Into<String>) -> Self {
         Self::at(Location::Variable(name.into().into()))
     }
 
-    /// Names a file that holds the secret. One line end at the end of the file (`\n` or `\r\n`) is not part of it.
+    /// Names a file that holds the secret, up to 64 KiB.
     ///
     /// The file is read for each token request, so a changed secret needs no restart. A change of the file also ends the
     /// backoff after a refusal ([`TokenSource::credentials_version`](crate::TokenSource::credentials_version)). A symbolic
     /// link that points to another file counts as a change: Kubernetes rotates mounted secrets this way.
+    ///
+    /// A pipe (`/dev/stdin`, `<(pass show api)`) can be read only once. So its secret is kept in memory from the first token
+    /// request on.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::at(Location::File(Arc::new(SecretFile::new(path.into()))))
     }
@@ -85,10 +94,14 @@ impl Secret {
     pub(crate) async fn read(&self) -> Result<SecretString, Error> {
         match &self.location {
             Location::Memory(secret) => Ok(secret.clone()),
-            Location::Variable(name) => env::var(&**name).map(SecretString::from).map_err(|error| {
-                let why = if matches!(error, env::VarError::NotPresent) { "is not set" } else { "is not UTF-8" };
-                Error::config(format!("the environment variable {name} {why}: set it to the secret"))
-            }),
+            Location::Variable(name) => {
+                let wrong = |why: &str| {
+                    let advice = if why.contains("; ") { "" } else { ": set it to the secret" };
+                    Error::config(format!("the environment variable {name} {why}{advice}"))
+                };
+                let value = env::var_os(&**name).ok_or_else(|| wrong("is not set"))?;
+                secret_text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| wrong(&why))
+            }
             Location::File(file) => Arc::clone(file).read().await,
             Location::Function(read) => read().await.map_err(Error::provider),
         }

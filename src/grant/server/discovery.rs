@@ -1,12 +1,11 @@
 //! Finding the metadata of a server. Its answer is untrusted input, as at the token endpoint.
 
 use http::{HeaderValue, Request, header::ACCEPT};
-use serde::de::DeserializeOwned;
 
 use crate::{
     error::{Error, ServerPart},
     grant::{
-        exchange::{http_exchange::HttpExchange, http_service::HttpService},
+        exchange::{http_exchange::HttpExchange, http_service::HttpService, members::Members},
         server::{
             metadata::{Metadata, MetadataDocument},
             url::{Url, redacted, server_name},
@@ -65,22 +64,44 @@ pub(crate) async fn discover_issuer<C: HttpService>(
     issuer: &str,
 ) -> Result<Metadata, Error> {
     let url = check_issuer(issuer, exchange.plain_http)?;
-    let found = match fetch(exchange, &oauth_metadata_url(&url)).await {
-        Err(error) if is_absence(&error) => fetch(exchange, &openid_configuration_url(issuer)).await,
+    let second = || fetch(exchange, openid_configuration_url(issuer), MetadataDocument::read);
+    let found = match fetch(exchange, oauth_metadata_url(&url), MetadataDocument::read).await {
+        Err(error) if is_absence(&error) => second().await,
+        // Some servers answer every URL with some JSON.
+        Ok(other) if other.is_something_else() => match second().await {
+            Err(error) if is_absence(&error) => Ok(other),
+            found => found,
+        },
         // A server that is unreachable or busy would be so at the other URL too.
         found => found,
     };
-    let document: MetadataDocument = found.map_err(at(METADATA, &url))?;
+    let document = found.map_err(at(METADATA, &url))?;
     if document.issuer.as_deref() != Some(issuer) {
-        let named = document.issuer.as_deref().and_then(|named| named.parse().ok());
-        let named = named.map_or("no issuer".to_owned(), |named| redacted(&named));
-        return Err(Error::unusable_response(format!(
-            "it is the metadata of {named}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)"
-        ))
-        .at(METADATA)
-        .about(&server_name(&url.uri)));
+        let why = wrong_issuer(document.issuer.as_deref(), issuer);
+        return Err(at(METADATA, &url)(Error::unusable_response(why)));
     }
     Metadata::from_document(document, &url, exchange.plain_http, false).map_err(at(METADATA, &url))
+}
+
+/// Says how the issuer that the metadata names differs from the one that was asked for.
+fn wrong_issuer(named: Option<&str>, asked: &str) -> String {
+    // `redacted` shows an empty path as a slash.
+    let shown = |text: &str| {
+        let uri = text.parse().ok()?;
+        Some(format!("{}{}", redacted(&uri).trim_end_matches('/'), if text.ends_with('/') { "/" } else { "" }))
+    };
+    let Some(named) = named else { return "its issuer is missing, or is not a string (RFC 8414 §3.3)".to_owned() };
+    let (this, other) = match (shown(named), shown(asked)) {
+        (Some(this), Some(other)) => (this, other),
+        _ => ("no issuer".to_owned(), asked.to_owned()),
+    };
+    if named.trim_end_matches('/') == asked.trim_end_matches('/') {
+        return format!(
+            "it is the metadata of {this}, and the issuer that was asked for is {other} (RFC 8414 §3.3); they differ in the \
+             slash at the end, so give the issuer as {this}"
+        );
+    }
+    format!("it is the metadata of {this}, which is not exactly the issuer that was asked for (RFC 8414 §3.3)")
 }
 
 /// Finds the metadata of a FHIR server's authorization server. Its `issuer`, if it has one, is not the FHIR server.
@@ -90,7 +111,7 @@ pub(crate) async fn discover_smart<C: HttpService>(
 ) -> Result<Metadata, Error> {
     let base = check_fhir_base(fhir_base, exchange.plain_http)?;
     let url = format!("{}/.well-known/smart-configuration", fhir_base.trim_end_matches('/'));
-    let document = fetch(exchange, &url).await;
+    let document = fetch(exchange, url, MetadataDocument::read).await;
     let metadata = document.and_then(|it| Metadata::from_document(it, &base, exchange.plain_http, true));
     metadata.map_err(at(METADATA, &base))
 }
@@ -100,11 +121,13 @@ pub(super) fn at(part: ServerPart, location: &Url) -> impl Fn(Error) -> Error {
     move |error| error.at(part).about(&server_name(&location.uri))
 }
 
-pub(super) async fn fetch<C: HttpService, T: DeserializeOwned>(
+/// Fetches a document, and reads its members.
+pub(super) async fn fetch<C: HttpService, T>(
     exchange: &HttpExchange<C>,
-    url: &str,
+    url: String,
+    read: impl FnOnce(&Members<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let url = Url::new(url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
+    let url = Url::new(&url, exchange.plain_http).map_err(|why| Error::config(format!("the metadata URL {why}")))?;
     let mut request = Request::default();
     *request.uri_mut() = url.uri;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -112,7 +135,8 @@ pub(super) async fn fetch<C: HttpService, T: DeserializeOwned>(
     if !reply.status.is_success() {
         return Err(reply.complete(Error::unexplained_status(reply.status)));
     }
-    reply.json()
+    let text = reply.take_text()?;
+    read(&reply.members(&text)?)
 }
 
 /// Checks an issuer identifier (RFC 8414 §2).
@@ -146,8 +170,9 @@ fn openid_configuration_url(issuer: &str) -> String {
 
 /// Returns whether the failure means that this URL has no metadata, and not that the server cannot answer now.
 pub(super) fn is_absence(error: &Error) -> bool {
-    let is_client_error = error.status().is_some_and(|status| status.is_client_error());
-    (is_client_error && !error.is_transient()) || error.is_unusable() || error.is_redirect()
+    let status = error.status().map(|status| status.as_u16());
+    let is_refused = matches!(status, Some(400..=499)) && !error.is_transient();
+    is_refused || matches!(status, Some(500 | 501)) || error.is_unusable() || error.is_redirect()
 }
 
 #[cfg(test)]

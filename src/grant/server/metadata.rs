@@ -3,8 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::{error::Error, grant::server::url::Url, transport};
+use crate::{
+    error::{Error, ServerPart},
+    grant::{exchange::members::Members, server::url::Url},
+    transport,
+};
 
 /// The method that an absent list of authentication methods means (RFC 8414 §2).
 const DEFAULT_METHOD: &str = "client_secret_basic";
@@ -51,7 +56,8 @@ enum Transport {
 
 struct ServerMetadata {
     token_endpoint: Url,
-    revocation_endpoint: Option<Url>,
+    /// The URL, or what is wrong with it. It matters only to what needs it.
+    revocation_endpoint: Result<Option<Url>, String>,
     /// The token and revocation endpoints for clients that authenticate by TLS, where they differ (RFC 8705 §5).
     aliases: Result<AliasUrls, Error>,
     document: MetadataDocument,
@@ -59,6 +65,9 @@ struct ServerMetadata {
     default_method: Option<&'static str>,
     /// Whether there is a document, and not only a token URL.
     is_discovered: bool,
+    /// Whether the document was found for a FHIR server.
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only signed assertions name the issuer"))]
+    is_smart: bool,
     /// Whether the document was found by https. Then a plain http endpoint would be a service of this machine.
     is_found_by_https: bool,
 }
@@ -66,19 +75,70 @@ struct ServerMetadata {
 /// The token and the revocation endpoint.
 type AliasUrls = (Option<Url>, Option<Url>);
 
-/// The members of the document that are used. Others are ignored.
-#[derive(Default, Deserialize)]
+/// The members of the document that are used. Others are ignored. An optional one in another form than the standard's counts
+/// as absent, unless what needs it can say so.
+#[derive(Default)]
 pub(crate) struct MetadataDocument {
     pub(crate) issuer: Option<String>,
     token_endpoint: Option<String>,
-    revocation_endpoint: Option<String>,
-    mtls_endpoint_aliases: Option<serde_json::Value>,
+    /// The URL as it was written, or what is wrong.
+    revocation_endpoint: Option<Result<String, String>>,
+    mtls_endpoint_aliases: Option<Value>,
     jwks_uri: Option<String>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    #[serde(default)]
-    grant_types_supported: Vec<String>,
-    #[serde(default)]
-    scopes_supported: Vec<String>,
+    auth_methods: AuthMethods,
+    grant_types: Vec<String>,
+    scopes: Vec<String>,
+}
+
+/// The list of authentication methods.
+#[derive(Default)]
+enum AuthMethods {
+    #[default]
+    Absent,
+    Listed(Vec<String>),
+    /// It is not a list of strings, so nothing is known.
+    Odd,
+}
+
+impl MetadataDocument {
+    /// Reads the members of a document, each by itself.
+    ///
+    /// # Errors
+    /// When a member that every use needs says two things.
+    pub(crate) fn read(members: &Members<'_>) -> Result<Self, Error> {
+        for name in ["issuer", "token_endpoint"] {
+            if members.is_ambiguous(name, str::eq) {
+                return Err(Error::unusable_response(format!("it has two different {name}s")));
+            }
+        }
+        let strings = |name: &str| members.last(name, |json| serde_json::from_str::<Vec<String>>(json).ok());
+        let methods = "token_endpoint_auth_methods_supported";
+        Ok(Self {
+            issuer: members.text("issuer"),
+            token_endpoint: members.text("token_endpoint"),
+            revocation_endpoint: if members.is_odd("revocation_endpoint") {
+                Some(Err("its revocation_endpoint is not a string".to_owned()))
+            } else {
+                members.text("revocation_endpoint").map(Ok)
+            },
+            mtls_endpoint_aliases: members
+                .last("mtls_endpoint_aliases", |json| serde_json::from_str::<Value>(json).ok())
+                .filter(|aliases| !aliases.is_null()),
+            jwks_uri: members.text("jwks_uri"),
+            auth_methods: match strings(methods) {
+                Some(listed) => AuthMethods::Listed(listed),
+                None if members.last(methods, |json| (json != "null").then_some(())).is_some() => AuthMethods::Odd,
+                None => AuthMethods::Absent,
+            },
+            grant_types: strings("grant_types_supported").unwrap_or_default(),
+            scopes: strings("scopes_supported").unwrap_or_default(),
+        })
+    }
+
+    /// Returns whether the document is something else than metadata: it has not even what each server must give.
+    pub(crate) fn is_something_else(&self) -> bool {
+        self.issuer.is_none() || self.token_endpoint.is_none()
+    }
 }
 
 /// The endpoints in `mtls_endpoint_aliases` that are used.
@@ -95,11 +155,12 @@ impl Metadata {
             Arc::new(ServerMetadata {
                 is_found_by_https: token_endpoint.is_https(),
                 token_endpoint,
-                revocation_endpoint: None,
+                revocation_endpoint: Ok(None),
                 aliases: Ok((None, None)),
                 document: MetadataDocument::default(),
                 default_method: None,
                 is_discovered: false,
+                is_smart: false,
             }),
             Transport::Tls,
         )
@@ -108,32 +169,36 @@ impl Metadata {
     /// Checks a document that was found for `location`, an issuer or a FHIR base URL.
     ///
     /// # Errors
-    /// When the token endpoint is missing, or when secrets may not be sent to one of the endpoints.
+    /// When the token endpoint is missing, or when secrets may not be sent to it.
     pub(crate) fn from_document(
         mut document: MetadataDocument,
         location: &Url,
         plain_http: bool,
         is_smart: bool,
     ) -> Result<Self, Error> {
-        let wrong = |name: &str, why: &str| Error::unusable_response(format!("its {name} {why}"));
         let url = |name: &str, url: &str| match Url::new(url, plain_http) {
             // A remote server must not redirect requests to services on this machine.
-            Ok(url) if location.is_https() && !url.is_https() && !plain_http => Err(wrong(name, "is plain http")),
-            url => url.map_err(|why| wrong(name, why)),
+            Ok(url) if location.is_https() && !url.is_https() && !plain_http => {
+                Err(format!("its {name} is plain http"))
+            }
+            url => url.map_err(|why| format!("its {name} {why}")),
         };
-        let token_endpoint = document.token_endpoint.take().ok_or_else(|| wrong("token_endpoint", "is missing"))?;
-        let token_endpoint = url("token_endpoint", &token_endpoint)?;
+        let missing = || Error::unusable_response("its token_endpoint is missing, or is not a string");
+        let token_endpoint = document.token_endpoint.take().ok_or_else(missing)?;
+        let token_endpoint = url("token_endpoint", &token_endpoint).map_err(Error::unusable_response)?;
         let revocation_endpoint = document.revocation_endpoint.take();
-        let revocation_endpoint = revocation_endpoint.map(|it| url("revocation_endpoint", &it)).transpose()?;
+        let revocation_endpoint =
+            revocation_endpoint.map(|text| text.and_then(|text| url("revocation_endpoint", &text))).transpose();
         // They are used by clients that authenticate by TLS only. For others, a wrong one is not an error.
         let aliases = document.mtls_endpoint_aliases.take().map_or(Ok(Aliases::default()), |aliases| {
-            serde_json::from_value(aliases).map_err(|_| wrong("mtls_endpoint_aliases", "cannot be read"))
+            serde_json::from_value(aliases)
+                .map_err(|_| Error::unusable_response("its mtls_endpoint_aliases cannot be read"))
         });
-        let alias = |it: Option<String>| it.map(|it| url("mtls_endpoint_aliases", &it)).transpose();
+        let alias = |it: Option<String>| {
+            it.map(|it| url("mtls_endpoint_aliases", &it).map_err(Error::unusable_response)).transpose()
+        };
         let aliases = aliases.and_then(|it| Ok((alias(it.token_endpoint)?, alias(it.revocation_endpoint)?)));
-        if let Some(keys) = &document.jwks_uri {
-            url("jwks_uri", keys)?;
-        }
+        document.jwks_uri = document.jwks_uri.filter(|text| url("jwks_uri", text).is_ok());
         // SMART App Launch has no default for it.
         let default_method = (!is_smart).then_some(DEFAULT_METHOD);
         Ok(Self(
@@ -144,6 +209,7 @@ impl Metadata {
                 document,
                 default_method,
                 is_discovered: true,
+                is_smart,
                 is_found_by_https: location.is_https(),
             }),
             Transport::Tls,
@@ -162,13 +228,13 @@ impl Metadata {
         &self.0.token_endpoint.text
     }
 
-    /// Returns the URL of the revocation endpoint (RFC 7009), if the server has one.
+    /// Returns the URL of the revocation endpoint (RFC 7009), if the server has one that may be used.
     #[must_use]
     pub fn revocation_endpoint(&self) -> Option<&str> {
-        self.0.revocation_endpoint.as_ref().map(|url| url.text.as_str())
+        self.0.revocation_endpoint.as_ref().ok()?.as_ref().map(|url| url.text.as_str())
     }
 
-    /// Returns the URL of the key set that verifies the server's JWTs.
+    /// Returns the URL of the key set that verifies the server's JWTs, if it is one that may be used.
     #[must_use]
     pub fn jwks_uri(&self) -> Option<&str> {
         self.0.document.jwks_uri.as_deref()
@@ -177,21 +243,24 @@ impl Metadata {
     /// Returns the methods by which clients may authenticate. It is empty when nothing is known. If the server leaves the
     /// list out, it means `client_secret_basic` (RFC 8414 §2).
     pub fn client_auth_methods(&self) -> impl Iterator<Item = &str> {
-        let listed = self.0.document.token_endpoint_auth_methods_supported.as_ref();
-        let default = self.0.default_method.filter(|_| listed.is_none());
+        let (listed, default) = match &self.0.document.auth_methods {
+            AuthMethods::Listed(listed) => (Some(listed), None),
+            AuthMethods::Absent => (None, self.0.default_method),
+            AuthMethods::Odd => (None, None),
+        };
         listed.into_iter().flatten().map(String::as_str).chain(default)
     }
 
     /// Returns the grants that the server lists. Many servers do not list all of them.
     #[must_use]
     pub fn grant_types(&self) -> &[String] {
-        &self.0.document.grant_types_supported
+        &self.0.document.grant_types
     }
 
     /// Returns the scopes that the server lists. Many servers do not list all of them.
     #[must_use]
     pub fn scopes(&self) -> &[String] {
-        &self.0.document.scopes_supported
+        &self.0.document.scopes
     }
 
     /// Returns the token URL.
@@ -206,11 +275,38 @@ impl Metadata {
     /// Returns the revocation URL, if the server has one.
     ///
     /// # Errors
-    /// When the grant that uses it may not send secrets to it. Metadata can be shared: another grant, which allows plain http,
-    /// may have found it.
+    /// When it is not a URL that secrets may be sent to, or when the grant that uses it may not send secrets to it. Metadata can
+    /// be shared: another grant, which allows plain http, may have found it.
     pub(crate) fn revocation_url(&self, plain_http: bool) -> Result<Option<&Url>, Error> {
-        let alias = self.aliases()?.and_then(|aliases| aliases.1.as_ref());
-        alias.or(self.0.revocation_endpoint.as_ref()).map(|url| self.allowed(url, plain_http)).transpose()
+        if let Some(alias) = self.aliases()?.and_then(|aliases| aliases.1.as_ref()) {
+            return self.allowed(alias, plain_http).map(Some);
+        }
+        let odd = |why: &String| Error::unusable_response(why.clone()).at(ServerPart::Metadata);
+        let url = self.0.revocation_endpoint.as_ref().map_err(odd)?;
+        url.as_ref().map(|url| self.allowed(url, plain_http)).transpose()
+    }
+
+    /// Checks that the list of authentication methods can be read, for a client that chooses by it.
+    pub(crate) fn check_auth_methods(&self) -> Result<(), Error> {
+        if !matches!(self.0.document.auth_methods, AuthMethods::Odd) {
+            return Ok(());
+        }
+        Err(Error::unusable_response(
+            "its token_endpoint_auth_methods_supported is not a list of strings; use `ClientAuth::basic` or \
+             `ClientAuth::post`, which do not choose by it",
+        )
+        .at(ServerPart::Metadata))
+    }
+
+    /// Returns whether the server was found for a FHIR server. Its `issuer` is then not verified.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn is_smart(&self) -> bool {
+        self.0.is_smart
+    }
+
+    /// Returns whether clients may authenticate by this method because the server lists it.
+    pub(crate) fn lists_auth_method(&self, method: &str) -> bool {
+        self.client_auth_methods().any(|offered| offered == method)
     }
 
     /// Returns the same metadata for a client that authenticates by its certificate. It uses `mtls_endpoint_aliases`, where
@@ -258,7 +354,7 @@ impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metadata")
             .field("token_endpoint", &self.0.token_endpoint)
-            .field("revocation_endpoint", &self.0.revocation_endpoint)
+            .field("revocation_endpoint", &self.0.revocation_endpoint.as_ref().ok())
             .finish_non_exhaustive()
     }
 }

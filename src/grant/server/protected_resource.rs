@@ -4,13 +4,12 @@
 //! a private network.
 
 use http::{Request, Uri};
-use serde::Deserialize;
 
 use crate::{
     error::{Error, ServerPart},
     extensions::ResourceMetadata,
     grant::{
-        exchange::{http_exchange::HttpExchange, http_service::HttpService},
+        exchange::{http_exchange::HttpExchange, http_service::HttpService, members::Members},
         server::{
             discovery::{at, discover_issuer, fetch, is_absence},
             metadata::Metadata,
@@ -25,11 +24,20 @@ use crate::{
 const API_METADATA: ServerPart = ServerPart::ApiMetadata;
 
 /// The members of an API's metadata that are used (RFC 9728 §2).
-#[derive(Deserialize)]
 struct ResourceDocument {
     resource: Option<String>,
-    #[serde(default)]
     authorization_servers: Vec<String>,
+}
+
+impl ResourceDocument {
+    fn read(members: &Members<'_>) -> Result<Self, Error> {
+        let servers =
+            members.last("authorization_servers", |json| serde_json::from_str::<Option<Vec<String>>>(json).ok());
+        if servers.is_none() && members.last("authorization_servers", |_| Some(())).is_some() {
+            return Err(Error::unusable_response("its authorization_servers is not a list of strings"));
+        }
+        Ok(Self { resource: members.text("resource"), authorization_servers: servers.flatten().unwrap_or_default() })
+    }
 }
 
 impl Metadata {
@@ -75,9 +83,9 @@ pub(crate) async fn discover_protected_resource<C: HttpService>(
 
 /// Returns the first authorization server that an API names.
 async fn issuer_of<C: HttpService>(exchange: &HttpExchange<C>, api: &Url) -> Result<Url, Error> {
-    let document: ResourceDocument = match fetch(exchange, &metadata_url(api)).await {
+    let document = match fetch(exchange, metadata_url(api), ResourceDocument::read).await {
         Err(error) if is_absence(&error) => match challenged_url(exchange, api).await {
-            Some(url) => fetch(exchange, &url).await?,
+            Some(url) => fetch(exchange, url, ResourceDocument::read).await?,
             None => return Err(error),
         },
         found => found?,
