@@ -135,8 +135,8 @@ impl CacheCore {
     }
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
-    /// before, of this or of a narrowed cache, has failed too: then this is an outage, and the waiting requests learn it at once. The deadline counts from
-    /// `began`.
+    /// before, of this or of a narrowed cache, has failed too: then this is an outage, and the waiting requests learn it at
+    /// once. The deadline counts from `began`.
     async fn ask(
         &self,
         leader: &Leader<Renewed>,
