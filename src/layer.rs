@@ -41,10 +41,12 @@ use crate::{
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
 /// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) and [`reject_on`](Self::reject_on)
-///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The second answer is final.
+///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The
+///    second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why. One exception: an answer with a body is held for 100 ms of its renewal, or 2.5 s if it is small, and
-///    then read to free its connection. If that renewal fails, the request is sent again with the old token, and the caller gets that answer.
+///    then read to free its connection. If that renewal fails, the request is sent again with the old token, and the caller
+///    gets that answer.
 ///
 /// # Examples
 /// Any service works that is `Clone` and whose request bodies are `Clone`. Here it is a closure:

@@ -76,7 +76,8 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how long one renewal may take, with all its attempts. Default: 10 s. Only the time counts in which the runtime is driven;
+    /// Sets how long one renewal may take, with all its attempts. Default: 10 s. Only the time counts in which the runtime is
+    /// driven;
     /// see [one renewal at a time](crate::cache#one-renewal-at-a-time).
     pub fn renewal_deadline(mut self, deadline: Duration) -> Self {
         self.settings.renewal_deadline = deadline;
