@@ -179,6 +179,23 @@ async fn credentials_that_are_refused_for_one_cache_are_not_tried_again_by_anoth
     assert_eq!(asked.load(SeqCst), 3);
 }
 
+/// After the reset, another cache tries the credentials, and the others wait for that outcome.
+#[tokio::test(start_paused = true)]
+async fn a_first_try_of_the_credentials_from_before_a_reset_is_not_repeated() {
+    let (source, asked) = scripted(|n| match n {
+        1 => Err(Error::transient("down")),
+        _ => Err(Error::terminal("a wrong password")),
+    });
+    let cache = TokenCache::new(Scripted { takes: 3 * SECOND, ..source });
+    let [first, second, third] = [0, 1, 2].map(|n| cache.narrowed(&scope(n)).unwrap());
+    let (first, second, ()) = futures::join!(first.token(), second.token(), async {
+        sleep(SECOND).await;
+        third.reset();
+    });
+    assert!(first.unwrap_err().is_transient() && second.unwrap_err().is_terminal());
+    assert_eq!(asked.load(SeqCst), 2);
+}
+
 /// Its runtime is not driven any more.
 #[test]
 fn a_try_of_the_credentials_that_nobody_drives_does_not_hold_back_the_others() {
