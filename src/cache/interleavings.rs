@@ -31,7 +31,7 @@ use crate::{
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,
-    verdict::Verdict,
+    verdict::{Judgement, Verdict},
 };
 
 /// How many schedules each test tries, of each of two kinds.
@@ -87,9 +87,9 @@ impl Subject {
     fn new(budget: RejectionBudget, fails_every: u64) -> Self {
         let log = Arc::new(Log::default());
         let source = LoggingSource { log: Arc::clone(&log), fails_every };
-        let (cache, never_fails) =
-            (TokenCache::builder(source).rejection_budget(budget).build(), fails_every == u64::MAX);
-        Self { cache, log, is_retry_accepted: true, never_fails }
+        // Nobody advances the clock for the waits between two attempts of a renewal.
+        let cache = TokenCache::builder(source).rejection_budget(budget).renewal_retries(0).build();
+        Self { cache, log, is_retry_accepted: true, never_fails: fails_every == u64::MAX }
     }
 
     /// Looks up a token as a request does, and checks that it is not one that was rejected or forgotten before.
@@ -120,7 +120,8 @@ impl Subject {
         if let Ok(next) = next {
             assert!(next.generation() > token.generation(), "a rejected token came back");
             let verdict = if self.is_retry_accepted { Verdict::Accepted } else { Verdict::Rejected };
-            core.retried(next.generation(), verdict, &Response::new(()));
+            let judgement = Judgement { verdict, is_inferred: false };
+            core.retried(next.generation(), judgement, &Response::new(()));
         }
     }
 
@@ -183,7 +184,7 @@ fn run(subject: &Subject, acts: &[fn(&Subject)]) {
 fn accepted(subject: &Subject) {
     for _ in 0..2 {
         if let Ok(token) = subject.look_up() {
-            subject.cache.core.accepted(token.generation(), Verdict::Accepted, &Response::new(()));
+            subject.cache.core.accepted(token.generation(), Judgement::ACCEPTED, &Response::new(()));
         }
         advance(LEASE).now_or_never();
     }
