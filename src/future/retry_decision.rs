@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    cache::{AfterRejection, CacheCore, TokenCache},
+    cache::{AfterRejection, TokenCache},
     error::Error,
     extensions::NotRetried,
     future::attempt::{Renewal, Retry},
@@ -71,20 +71,8 @@ pub(super) fn after_renewal(renewed: Result<AccessToken, Error>, rejected: u64) 
     }
 }
 
-/// Decides which token the request is sent again with when its first answer is given up already. Without a new token it is
-/// the one that is served now, and its answer replaces the first one. Returns why it is not a new one.
-///
-/// # Errors
-/// When there is no token.
-pub(super) fn after_long_renewal(
-    renewed: Result<AccessToken, Error>,
-    rejected: u64,
-    core: &CacheCore,
-) -> Result<(AccessToken, Option<NotRetried>), Error> {
-    let (token, why_same) = match renewed {
-        Ok(token) => (token, NotRetried::SameToken),
-        Err(error) => (core.usable_despite(error.clone(), None)?, NotRetried::RenewalFailed { error }),
-    };
-    let is_same = token.generation() == rejected;
-    Ok((token, is_same.then_some(why_same)))
+/// Returns why a second attempt carries the rejected token again, if it does. `failed` is the error of a renewal that brought
+/// none.
+pub(super) fn why_same_token(sent: u64, rejected: u64, failed: Option<Error>) -> Option<NotRetried> {
+    (sent == rejected).then(|| failed.map_or(NotRetried::SameToken, |error| NotRetried::RenewalFailed { error }))
 }

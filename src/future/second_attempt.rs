@@ -14,12 +14,12 @@ use tower_service::Service;
 use crate::{
     config::{LayerConfig, SharedConfig},
     drain::Drain,
-    error::BoxError,
+    error::{BoxError, Error},
     extensions::{NotRetried, Outcome},
     future::{
         attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
-        retry_decision::{Next, after_answer, after_long_renewal, after_renewal},
+        retry_decision::{Next, after_answer, after_renewal, why_same_token},
     },
     replay::Replay,
     timer::{Sleep, sleep},
@@ -54,8 +54,8 @@ pin_project! {
         step: StepOf<S, B, ResB, R>,
         first: Attempt,
         config: SharedConfig<R>,
-        // Why the second attempt carries the rejected token again.
-        why_same_token: Option<NotRetried>,
+        // Why there is no new token, if the renewal failed after the first answer was given up.
+        renewal_failed: Option<Error>,
     }
 }
 
@@ -85,7 +85,8 @@ pin_project! {
         Releasing { token: NextToken, #[pin] rejected: Option<Drain<ResB>>, unsent: Unsent<S, Req> },
         // The service is polled until it is ready.
         Readying { token: AccessToken, unsent: Unsent<S, Req> },
-        Sending { #[pin] response: F, generation: u64 },
+        // `why_same` says why it carries the rejected token again.
+        Sending { #[pin] response: F, generation: u64, why_same: Option<NotRetried> },
         Done,
     }
 }
@@ -116,7 +117,7 @@ where
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
-        Ok(Box::pin(Self { step, first, config, why_same_token: None }))
+        Ok(Box::pin(Self { step, first, config, renewal_failed: None }))
     }
 }
 
@@ -165,10 +166,16 @@ where
                         rejected.set(None);
                     }
                     if let NextToken::Awaited(renewal) = token {
-                        let renewed = ready!(renewal.as_mut().poll(task));
-                        let core = &this.config.cache.core;
-                        let (next, why_same) = after_long_renewal(renewed, this.first.generation, core)?;
-                        (*token, *this.why_same_token) = (NextToken::Here(next), why_same);
+                        *token = NextToken::Here(match ready!(renewal.as_mut().poll(task)) {
+                            Ok(token) => token,
+                            Err(error) => {
+                                let served = this.config.cache.core.usable_despite(error.clone(), None)?;
+                                // A newer one is a new token all the same.
+                                let is_same = served.generation() == this.first.generation;
+                                *this.renewal_failed = is_same.then_some(error);
+                                served
+                            }
+                        });
                     }
                     if rejected.is_some() {
                         return Poll::Pending;
@@ -189,25 +196,24 @@ where
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
                     let core = &this.config.cache.core;
-                    let token = match &*this.why_same_token {
+                    let failed = this.renewal_failed.take();
+                    let token = match &failed {
                         // It may have been forgotten as well.
-                        Some(NotRetried::RenewalFailed { error }) => core.usable_despite(error.clone(), None)?,
-                        _ => core.newest(token),
+                        Some(error) => core.usable_despite(error.clone(), None)?,
+                        None => core.newest(token),
                     };
-                    if token.generation() != this.first.generation {
-                        *this.why_same_token = None;
-                    }
+                    let why_same = why_same_token(token.generation(), this.first.generation, failed);
                     attach_again(&mut request, this.config.own_header.as_ref(), &token);
                     let response = service.call(request);
-                    Step::Sending { response, generation: token.generation() }
+                    Step::Sending { response, generation: token.generation(), why_same }
                 }
 
-                StepProj::Sending { response, generation } => {
+                StepProj::Sending { response, generation, why_same } => {
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
                     let (generation, core) = (*generation, &this.config.cache.core);
                     // This answer is final, whatever the verdict.
                     let judgement = judge(this.config, &mut answer, generation, this.first.required.as_ref());
-                    let why_same = this.why_same_token.take();
+                    let why_same = why_same.take();
                     match why_same {
                         None => core.retried(generation, judgement, &answer),
                         // The rejection of this token is known already.
