@@ -5,10 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{
-        backoff::{Backoff, LONGEST},
-        settings::Settings,
-    },
+    cache::{backoff::LONGEST, settings::Settings},
     error::{Error, FailureClass},
 };
 
@@ -51,12 +48,13 @@ impl FailureStreak {
             .filter(|streak| streak.credentials_version == credentials_version)
             .map_or_else(FailureCounts::default, |streak| streak.counts);
         let failures = counts.add(error);
-        let requested = error.retry_in().unwrap_or_default().min(settings.max_retry_after);
         let wait = match counts.answered.checked_sub(LONG_SERIES) {
-            Some(longer @ 1..) if error.class() == FailureClass::Transient => long_series(settings).wait(longer + 1),
+            Some(longer @ 1..) if error.class() == FailureClass::Transient => {
+                settings.transient.up_to(settings.terminal).wait(longer + 1)
+            }
             _ => settings.backoff(error.class()).wait(failures),
         };
-        let wait = wait.max(requested).min(LONGEST);
+        let wait = wait.max(settings.requested_wait(error)).min(LONGEST);
         Self { error: error.clone(), counts, until: now + wait, credentials_version }
     }
 
@@ -89,11 +87,6 @@ impl FailureStreak {
     }
 }
 
-/// Returns the backoff that follows the transient one in a long series: from there up to that of refusals.
-fn long_series(settings: &Settings) -> Backoff {
-    settings.transient.up_to(settings.terminal)
-}
-
 impl FailureCounts {
     /// Counts a failure, and returns how many of its class there were.
     fn add(&mut self, error: &Error) -> u32 {
@@ -113,6 +106,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::cache::backoff::Backoff;
 
     /// Returns the waits after this many failures in a row.
     fn waits(error: &Error, failures: u32) -> Vec<u64> {

@@ -113,7 +113,7 @@ impl CacheCore {
         let credentials_version = self.credentials_version();
         let mut context = RenewalContext { credentials_version, trial: None, asked: began };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
-            context = self.admitted().await.map_err(Some)?;
+            (context.credentials_version, context.trial) = self.admitted().await.map_err(Some)?;
             // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
@@ -155,8 +155,7 @@ impl CacheCore {
                 obtained => return obtained,
             };
             // Half of the wait is random, so that the machines of a fleet do not come at the same moment.
-            let requested = error.retry_in().unwrap_or_default().min(self.settings.max_retry_after);
-            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(requested);
+            let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(self.settings.requested_wait(&error));
             let is_too_long = ends.is_some_and(|ends| ends.saturating_duration_since(Instant::now()) <= wait);
             if is_too_long || !self.flight.is_awaited(leader) {
                 return Err(error);
@@ -182,13 +181,13 @@ impl CacheCore {
         version == context.credentials_version && !is_refused && !is_taken_over
     }
 
-    /// Waits until this cache may ask the issuer. Credentials that were not accepted yet are tried by one cache at a time:
+    /// Waits until this cache may ask the issuer, and returns with which credentials. Credentials that were not accepted yet are tried by one cache at a time:
     /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries. The version of
     /// the credentials is read when the wait is over, because they may change during it.
     ///
     /// # Errors
     /// When the client or the credentials were refused, maybe during the wait.
-    async fn admitted(&self) -> Result<RenewalContext, Error> {
+    async fn admitted(&self) -> Result<(u64, Option<Leader<()>>), Error> {
         let patience = self.settings.renewal_deadline.mul_f64(0.75);
         loop {
             let credentials_version = self.credentials_version();
@@ -207,10 +206,8 @@ impl CacheCore {
                         self.family.abandon(&waiter, |_| {});
                     }
                 }
-                (_, Some(Joined::Leading(_, trial))) => {
-                    return Ok(RenewalContext { credentials_version, trial: Some(trial), asked: Instant::now() });
-                }
-                (_, _) => return Ok(RenewalContext { credentials_version, trial: None, asked: Instant::now() }),
+                (_, Some(Joined::Leading(_, trial))) => return Ok((credentials_version, Some(trial))),
+                (_, _) => return Ok((credentials_version, None)),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     cache::{backoff::Backoff, budget::RejectionBudget},
     clock::WallClock,
-    error::FailureClass,
+    error::{Error, FailureClass},
     token::{AccessToken, Lifetime},
 };
 
@@ -86,6 +86,11 @@ impl Settings {
     /// Returns the wait before each further attempt of a renewal that requests wait for.
     pub(crate) fn retry_waits(&self) -> &'static [Duration] {
         &RETRY_WAITS[..self.renewal_retries.min(RETRY_WAITS.len())]
+    }
+
+    /// Returns the wait that the issuer asks for in a failure (`Retry-After`), as far as it is honoured.
+    pub(crate) fn requested_wait(&self, error: &Error) -> Duration {
+        error.retry_in().unwrap_or_default().min(self.max_retry_after)
     }
 
     /// Returns the ages of a token. The jitter is drawn here, once a token.

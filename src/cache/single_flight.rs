@@ -118,8 +118,7 @@ impl<S: Clone, T> SingleFlight<S, T> {
     /// Returns whether the leader's flight counts and was not abandoned.
     pub(crate) fn is_wanted(&self, leader: &Leader<T>) -> bool {
         let Held { locked, .. } = &self.lock();
-        let is_leaders = |receiver: &watch::Receiver<_>| receiver.same_channel(&leader.sender.subscribe());
-        leader.number == locked.counts && locked.in_progress.as_ref().is_some_and(is_leaders)
+        leader.number == locked.counts && locked.in_progress.as_ref().is_some_and(|flight| leader.leads(flight))
     }
 
     /// Returns whether the leader's flight is [wanted](Self::is_wanted), and somebody waits for what it brings.
@@ -140,8 +139,8 @@ impl<S: Clone, T> SingleFlight<S, T> {
     pub(crate) fn note(&self, leader: Option<Leader<T>>, mut change: impl FnMut(&mut S) -> T) -> Noted<S, T> {
         let mut held = self.lock();
         let Locked { state, counts, in_progress } = &mut *held.locked;
-        if let Some(Leader { sender, .. }) = &leader {
-            in_progress.take_if(|receiver| receiver.same_channel(&sender.subscribe()));
+        if let Some(leader) = &leader {
+            in_progress.take_if(|flight| leader.leads(flight));
         }
         let is_counted = leader.as_ref().is_none_or(|leader| leader.number == *counts);
         let brought = is_counted.then(|| change(state));
@@ -185,6 +184,12 @@ impl<S, T> Drop for Noted<S, T> {
         if let (Some(Leader { sender, .. }), brought @ Some(_)) = (self.leader.take(), self.brought.take()) {
             sender.send_replace(brought);
         }
+    }
+}
+
+impl<T> Leader<T> {
+    fn leads(&self, flight: &watch::Receiver<Option<T>>) -> bool {
+        flight.same_channel(&self.sender.subscribe())
     }
 }
 
