@@ -158,9 +158,13 @@ pub(crate) fn check_fhir_base(fhir_base: &str, plain_http: bool) -> Result<Url, 
 
 /// Puts the well-known part between the host and the path (RFC 8414 §3.1).
 fn oauth_metadata_url(issuer: &Url) -> String {
-    let path = issuer.uri.path().trim_end_matches('/');
-    let host = issuer.uri.authority().map_or("", |authority| authority.as_str());
-    format!("{}://{host}/.well-known/oauth-authorization-server{path}", issuer.uri.scheme_str().unwrap_or("https"))
+    well_known_url(issuer, "oauth-authorization-server", issuer.uri.path().trim_end_matches('/'))
+}
+
+/// Returns the well-known URL of this name at the host of a URL (RFC 8615 §3), with `after` at its end.
+pub(super) fn well_known_url(url: &Url, name: &str, after: &str) -> String {
+    let host = url.uri.authority().map_or("", |authority| authority.as_str());
+    format!("{}://{host}/.well-known/{name}{after}", url.uri.scheme_str().unwrap_or("https"))
 }
 
 /// Puts the well-known part after the path (OpenID Connect Discovery 1.0 §4).

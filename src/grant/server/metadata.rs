@@ -339,8 +339,7 @@ impl Metadata {
 
     /// Returns whether clients may authenticate by this method, as far as is known.
     pub(crate) fn supports_auth_method(&self, method: &str) -> bool {
-        let mut methods = self.client_auth_methods().peekable();
-        methods.peek().is_none() || methods.any(|offered| offered == method)
+        self.client_auth_methods().next().is_none() || self.lists_auth_method(method)
     }
 
     /// Returns the supported methods whose names may be shown, for an error message.

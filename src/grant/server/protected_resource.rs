@@ -11,7 +11,7 @@ use crate::{
     grant::{
         exchange::{http_exchange::HttpExchange, http_service::HttpService, members::Members},
         server::{
-            discovery::{at, discover_issuer, fetch, is_absence},
+            discovery::{at, discover_issuer, fetch, is_absence, well_known_url},
             metadata::Metadata,
             private_network::is_private_host,
             url::{Url, redacted},
@@ -140,8 +140,7 @@ pub(crate) fn check_api(api: &str, plain_http: bool) -> Result<Url, Error> {
 fn metadata_url(api: &Url) -> String {
     let after = api.uri.path_and_query().map_or("", |after| after.as_str());
     let after = after.strip_prefix('/').filter(|rest| rest.is_empty() || rest.starts_with('?')).unwrap_or(after);
-    let host = api.uri.authority().map_or("", |authority| authority.as_str());
-    format!("{}://{host}/.well-known/oauth-protected-resource{after}", api.uri.scheme_str().unwrap_or("https"))
+    well_known_url(api, "oauth-protected-resource", after)
 }
 
 #[cfg(test)]
