@@ -100,7 +100,8 @@ fn rsa_padding(algorithm: SigningAlgorithm) -> Option<&'static dyn RsaEncoding> 
     })
 }
 
-/// Decodes the first PEM block with this label. Line ends may be written out (`\n`), as in JSON and in environment files. Both buffers have their full size at once and are wiped.
+/// Decodes the first PEM block with this label. Line ends may be written out (`\n`), as in JSON and in environment files. Both
+/// buffers have their full size at once and are wiped.
 fn pem_block(pem: &str, label: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;

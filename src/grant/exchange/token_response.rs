@@ -88,13 +88,10 @@ fn check_type(
     if members.is_ambiguous("token_type", str::eq_ignore_ascii_case) {
         return Err(Error::unusable_response("it has two different token_types"));
     }
-    let name = members.text("token_type");
-    let Some(name) = name.filter(|_| !members.is_odd("token_type")) else {
-        if members.is_odd("token_type") {
-            return Err(Error::unusable_response("its token_type is not a string"));
-        }
-        return Ok(());
-    };
+    if members.is_odd("token_type") {
+        return Err(Error::unusable_response("its token_type is not a string"));
+    }
+    let Some(name) = members.text("token_type") else { return Ok(()) };
     let lower = name.to_ascii_lowercase();
     if BEARER_TYPES.contains(&lower.as_str()) || accepted.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
         return Ok(());

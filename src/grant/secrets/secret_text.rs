@@ -38,11 +38,10 @@ pub(super) fn secret_text(bytes: &[u8]) -> Result<SecretString, String> {
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, String> {
     let broken = || "begins as UTF-16 and is not valid UTF-16; save it as UTF-8".to_owned();
-    let (pairs, odd) = bytes.split_at(bytes.len() - bytes.len() % 2);
-    if !odd.is_empty() {
+    if !bytes.len().is_multiple_of(2) {
         return Err(broken());
     }
-    let units = pairs.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
     // The buffer has its full size at once: a buffer that grows leaves copies of its content behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
     for character in char::decode_utf16(units) {
