@@ -5,26 +5,28 @@
 # servers.sh stop          stops the servers that an earlier start left running
 #
 # TOWER_BEARER_REAL_STATE  the state folder (target/real)
-# TOWER_BEARER_REAL_PORT   the first of ten ports (the first ten in a row that are free)
+# TOWER_BEARER_REAL_PORT   the first of 40 ports (the first 40 in a row that are free)
 # TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (8)
 source "$(dirname "$0")/process.sh"
 servers="glewlwyd apache oidc-provider express"
+# 0 to 7 are of these servers, 10 to 24 of APIs, 25 to 39 of authorization servers.
+ports=40
 
 each() { for server in $servers; do "$here/$server.sh" "$1"; done; }
 
-ten_free() { # BASE
+all_free() { # BASE
   local port
-  for port in $(seq "$1" $(($1 + 9))); do
+  for port in $(seq "$1" $(($1 + ports - 1))); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 1; fi
   done
 }
 
 base_port() {
   local base
-  for base in ${TOWER_BEARER_REAL_PORT:-$(seq 4590 10 4990)}; do
-    if ten_free "$base"; then echo "$base"; return; fi
+  for base in ${TOWER_BEARER_REAL_PORT:-$(seq 4590 "$ports" 4990)}; do
+    if all_free "$base"; then echo "$base"; return; fi
   done
-  echo "no ten free ports from ${TOWER_BEARER_REAL_PORT:-4590}" >&2
+  echo "no $ports free ports from ${TOWER_BEARER_REAL_PORT:-4590}" >&2
   return 1
 }
 
