@@ -7,6 +7,12 @@
 //! tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only
 //! ```
 
+#[path = "real/api_tokens.rs"]
+mod api_tokens;
+#[path = "real/apis.rs"]
+mod apis;
+#[path = "real/etcd.rs"]
+mod etcd;
 #[path = "real/grants.rs"]
 mod grants;
 #[path = "real/uploads.rs"]
