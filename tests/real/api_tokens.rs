@@ -32,6 +32,7 @@ pub(super) type Call = Request<Full<Bytes>>;
 pub(super) enum Flaw {
     None,
     Expired,
+    ExpiredJustNow,
     OldKey,
     OtherAudience,
 }
@@ -41,7 +42,7 @@ pub(super) type Rule = fn(BearerAuthLayer) -> BearerAuthLayer;
 
 pub(super) const NO_RULE: Rule = |layer| layer;
 
-/// The rejections that a budget lets through at once: for the first token, and one more, and one that may be early.
+/// The most token requests for 30 refusals at once: the first one, two renewals that the budget allows, and an early one.
 pub(super) const BUDGET: usize = 4;
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -49,8 +50,13 @@ static NUMBER: AtomicUsize = AtomicUsize::new(0);
 /// The claims of all tokens together. Each server reads those that it knows.
 fn claims(flaw: Flaw) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    // docker-registry and Envoy accept a token for one more minute. The client takes a token for an hour from its receipt.
-    let (issued, expires) = if flaw == Flaw::Expired { (now - 3720, now - 120) } else { (now, now + 3600) };
+    // The client takes each token for valid for an hour from its receipt.
+    let expires = match flaw {
+        Flaw::Expired => now - 120,
+        Flaw::ExpiredJustNow => now - 20,
+        _ => now + 3600,
+    };
+    let issued = expires - 3600;
     json!({
         "iss": "http://127.0.0.1/realms/test",
         "aud": if flaw == Flaw::OtherAudience { "other" } else { "api" },

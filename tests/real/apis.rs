@@ -124,3 +124,31 @@ async fn apollo_server_answers_200_to_a_dead_token_if_a_resolver_throws() {
         assert!(text(refused).await.contains(r#""code":"UNAUTHENTICATED""#));
     }
 }
+
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn envoy_and_docker_registry_accept_a_token_for_a_minute_after_it_expired() {
+    for call in [get("ENVOY_URL", "/items"), get("DOCKER_REGISTRY_URL", "/v2/")] {
+        Sdk::with(Flaw::ExpiredJustNow, NO_RULE).passes_on(&call, StatusCode::OK).await;
+        Sdk::with(Flaw::Expired, NO_RULE).retries(&call, StatusCode::OK).await;
+    }
+}
+
+/// RFC 9110 §11.1 says that the case of a scheme does not matter. The layer writes `Bearer`, which all accept.
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn some_servers_refuse_the_scheme_in_lower_case() {
+    let lower_case: Rule = |layer| layer.scheme("bearer").unwrap();
+    for (call, refused) in [
+        (get("FASTAPI_URL", "/jwt-bearer/items"), None),
+        (get("KEYCLOAK_CONNECT_URL", "/items"), None),
+        (get("DOCKER_REGISTRY_URL", "/v2/"), None),
+        (get("FLASK_URL", "/items"), Some(StatusCode::UNAUTHORIZED)),
+        (get("DJANGO_URL", "/token-first/items"), Some(StatusCode::UNAUTHORIZED)),
+        (get("ENVOY_URL", "/items"), Some(StatusCode::UNAUTHORIZED)),
+    ] {
+        assert_eq!(Sdk::with(Flaw::None, NO_RULE).call(&call).await.status(), StatusCode::OK, "{call:?}");
+        let status = Sdk::with(Flaw::None, lower_case).call(&call).await.status();
+        assert_eq!(status, refused.unwrap_or(StatusCode::OK), "{call:?}");
+    }
+}
