@@ -83,6 +83,7 @@ DOCKER_REGISTRY_URL=http://127.0.0.1:$(($1 + 15))
 ETCD_URL=http://127.0.0.1:$(($1 + 16))
 APOLLO_URL=http://127.0.0.1:$(($1 + 18))
 APOLLO_RESOLVER_URL=http://127.0.0.1:$(($1 + 19))
+PASSPORT_URL=http://127.0.0.1:$(($1 + 20))
 ENV
 }
 
