@@ -47,14 +47,18 @@ pub(super) const BUDGET: usize = 4;
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
+#[expect(clippy::disallowed_methods, reason = "the servers compare it with their clocks")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
 /// The claims of all tokens together. Each server reads those that it knows.
 fn claims(flaw: Flaw) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     // The client takes each token for valid for an hour from its receipt.
     let expires = match flaw {
-        Flaw::Expired => now - 120,
-        Flaw::ExpiredJustNow => now - 20,
-        _ => now + 3600,
+        Flaw::Expired => now() - 120,
+        Flaw::ExpiredJustNow => now() - 20,
+        _ => now() + 3600,
     };
     let issued = expires - 3600;
     json!({
