@@ -45,6 +45,7 @@ pub(super) const NO_RULE: Rule = |layer| layer;
 /// The most token requests for 30 refusals at once: the first one, two renewals that the budget allows, and an early one.
 pub(super) const BUDGET: usize = 4;
 
+/// Makes each token a new one, also within a second.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 #[expect(clippy::disallowed_methods, reason = "the servers compare it with their clocks")]
