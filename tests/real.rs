@@ -15,6 +15,8 @@ mod apis;
 mod etcd;
 #[path = "real/grants.rs"]
 mod grants;
+#[path = "real/issuers.rs"]
+mod issuers;
 #[path = "real/uploads.rs"]
 mod uploads;
 
