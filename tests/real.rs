@@ -1,4 +1,5 @@
-//! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, and oidc-provider with express.
+//! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, oidc-provider with express, and the
+//! APIs and authorization servers of `docs/servers.md`.
 //!
 //! `tests/real/run.sh` installs the servers, starts them and sets their addresses. Without it, these tests are reported as
 //! ignored:

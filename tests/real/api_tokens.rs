@@ -45,16 +45,21 @@ pub(super) const NO_RULE: Rule = |layer| layer;
 /// The most token requests for 30 refusals at once: the first one, two renewals that the budget allows, and an early one.
 pub(super) const BUDGET: usize = 4;
 
+/// Makes each token a new one, also within a second.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(clippy::disallowed_methods, reason = "the servers compare it with their clocks")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
 
 /// The claims of all tokens together. Each server reads those that it knows.
 fn claims(flaw: Flaw) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     // The client takes each token for valid for an hour from its receipt.
     let expires = match flaw {
-        Flaw::Expired => now - 120,
-        Flaw::ExpiredJustNow => now - 20,
-        _ => now + 3600,
+        Flaw::Expired => now() - 120,
+        Flaw::ExpiredJustNow => now() - 20,
+        _ => now() + 3600,
     };
     let issued = expires - 3600;
     json!({

@@ -3,7 +3,7 @@
 
 use http::{StatusCode, header::WWW_AUTHENTICATE};
 use serde_json::json;
-use tower_bearer::{AccessToken, Rejection, source::from_fn};
+use tower_bearer::{AccessToken, NotRetried, Outcome, Rejection, source::from_fn};
 
 use super::api_tokens::{
     BUDGET, Call, Flaw, NO_RULE, Rule, Sdk, dead_tokens_are_renewed, dead_tokens_stay, get, post, required_scope,
@@ -77,6 +77,25 @@ async fn flask_jwt_extended_answers_422_to_a_token_of_an_old_key() {
     dead_tokens_are_renewed(&items, rule).await;
     Sdk::with(Flaw::None, rule).is_forbidden(&admin, &items, StatusCode::FORBIDDEN, 1).await;
     Sdk::with(Flaw::None, rule).is_forbidden(&fresh, &items, StatusCode::UNAUTHORIZED, BUDGET).await;
+}
+
+/// A server error may come after the request was carried out, so a POST is not sent again. The next one has a new token.
+#[tokio::test]
+#[ignore = "needs the servers of tests/real"]
+async fn passport_answers_500_to_a_dead_token_if_errors_are_passed_on() {
+    let call = get("PASSPORT_URL", "/error");
+    let rule: Rule = |layer| layer.reject_on(Rejection::status(StatusCode::INTERNAL_SERVER_ERROR));
+    dead_tokens_stay(&call, NO_RULE, StatusCode::INTERNAL_SERVER_ERROR).await;
+    dead_tokens_are_renewed(&call, rule).await;
+    dead_tokens_are_renewed(&get("PASSPORT_URL", "/false"), NO_RULE).await;
+
+    let (sdk, post) = (Sdk::with(Flaw::Expired, rule), post("PASSPORT_URL", "/error", &json!({})));
+    let refused = sdk.call(&post).await;
+    assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let outcome: &Outcome = refused.extensions().get().unwrap();
+    assert!(matches!(outcome.not_retried(), Some(NotRetried::NotIdempotent)), "{outcome:?}");
+    assert_eq!(sdk.call(&post).await.status(), StatusCode::OK);
+    assert_eq!(sdk.asked(), 2);
 }
 
 #[tokio::test]

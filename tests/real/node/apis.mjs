@@ -1,4 +1,4 @@
-// Resource servers for the tokens that the tests sign: keycloak-connect, and Apollo Server in two ways.
+// Resource servers for the tokens that the tests sign: keycloak-connect, passport-http-bearer, and Apollo Server in two ways.
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { ApolloServer } from '@apollo/server';
@@ -7,9 +7,12 @@ import express from 'express';
 import { GraphQLError } from 'graphql';
 import { jwtVerify } from 'jose';
 import Keycloak from 'keycloak-connect';
+import passport from 'passport';
+import { Strategy as BearerStrategy } from 'passport-http-bearer';
 
 const { env } = process;
 const publicKey = createPublicKey(readFileSync(env.API_PUBLIC_KEY_FILE));
+const verify = (token) => jwtVerify(token, publicKey, { audience: 'api' }).then(({ payload }) => payload);
 
 // keycloak-connect as a bearer-only client. It needs no Keycloak server, because it is given the realm's key.
 const keycloak = new Keycloak({}, {
@@ -26,11 +29,22 @@ app.get('/items', keycloak.protect(), (request, response) => response.json({ ok:
 app.get('/admin', keycloak.protect('realm:admin'), (request, response) => response.json({ ok: true }));
 app.listen(new URL(env.KEYCLOAK_CONNECT_URL).port, '127.0.0.1');
 
+// passport-http-bearer. /error passes the error of the check on, which becomes a 500; /false says that there is no such user.
+passport.use('error', new BearerStrategy((token, done) => { verify(token).then((user) => done(null, user), done); }));
+passport.use('false', new BearerStrategy((token, done) => { verify(token).then((user) => done(null, user), () => done(null, false)); }));
+const behindPassport = express();
+behindPassport.get('/up', (request, response) => response.send('ok'));
+for (const name of ['error', 'false']) {
+  behindPassport.all(`/${name}`, passport.authenticate(name, { session: false }), (request, response) => response.json({ ok: true }));
+}
+behindPassport.use((error, request, response, next) => response.status(500).json({ message: error.message }));
+behindPassport.listen(new URL(env.PASSPORT_URL).port, '127.0.0.1');
+
 const typeDefs = 'type Query { ok: String, admin: String }';
 const error = (message, extensions) => { throw new GraphQLError(message, { extensions }); };
 const user = async ({ headers }) => {
   const [, token = ''] = (headers.authorization ?? '').split(' ');
-  return jwtVerify(token, publicKey, { audience: 'api' }).then(({ payload }) => payload, () => undefined);
+  return verify(token).catch(() => undefined);
 };
 const admin = () => error('not allowed', { code: 'FORBIDDEN' });
 const listen = (url) => ({ port: Number(new URL(url).port), host: '127.0.0.1' });
