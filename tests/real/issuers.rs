@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    /// Node-RED has a user for each test: it counts all requests of a user.
+    /// Node-RED has a user for each test, because it locks users.
     fn user(self, of_node_red: &str) -> String {
         if self.is(NODE_RED) { of_node_red.to_owned() } else { var("REAL_USERNAME") + self.host }
     }

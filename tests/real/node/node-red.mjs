@@ -1,5 +1,5 @@
-// Node-RED in our own process, because its program hides its command line. It locks a user after five requests for a token within
-// ten minutes, also after five right ones, so each test has its own user.
+// Node-RED in our own process, because its program hides its command line. It locks a user after five wrong passwords within
+// ten minutes, so each test has its own user.
 import bcrypt from 'bcryptjs';
 import express from 'express';
 import { createServer } from 'node:http';
