@@ -3,9 +3,9 @@
 use http::{Method, Request, header::AUTHORIZATION};
 
 use crate::{
-    config::LayerConfig,
     error::Error,
     extensions::{RequestMarkers, RequiredScopes},
+    layer_config::LayerConfig,
     token::AccessToken,
 };
 

@@ -11,9 +11,9 @@ use tower_layer::Layer;
 use crate::{
     cache::TokenCache,
     challenge::is_token,
-    config::{LayerConfig, PerCoreConfig},
     error::Error,
     inner_service::CloneableService,
+    layer_config::{LayerConfig, PerCoreConfig},
     origin::Origin,
     rejection::Rejection,
     replay::{CloneBody, NoReplay},

@@ -7,7 +7,6 @@ mod admission; // what the layer does with a request: attach a token, pass it on
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
 mod challenge; // parses `WWW-Authenticate`
 mod clock; // the wall clock
-mod config; // a layer's settings
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages
@@ -16,6 +15,7 @@ mod future; // a request from its first attempt on; decides whether there is a s
 pub mod grant; // token sources that ask an authorization server, a grant each
 mod inner_service; // bounds that make the compiler say what to do
 mod layer; // `BearerAuthLayer`: what users set
+mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
 mod recursion; // which renewals the running task is part of

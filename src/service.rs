@@ -12,11 +12,11 @@ use tower_service::Service;
 use crate::{
     admission::{Admission, admit, check_scopes},
     cache::Lookup,
-    config::{PerCoreConfig, SharedConfig},
     error::{BoxError, Error},
     extensions::RequestMarkers,
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     inner_service::{CloneableService, ResponseBody},
+    layer_config::{PerCoreConfig, SharedConfig},
     per_core::CachePadded,
     recursion::Renewing,
     replay::{CloneBody, Replay},

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
-    config::{LayerConfig, SharedConfig},
     error::Error,
     extensions::{NotRetried, Outcome, RequiredScopes},
+    layer_config::{LayerConfig, SharedConfig},
     replay::Replay,
     saved_head::SavedHead,
     token::AccessToken,

@@ -5,8 +5,8 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::{
     cache::TokenCache,
     challenge::Challenge,
-    config::LayerConfig,
     extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    layer_config::LayerConfig,
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };

@@ -12,7 +12,6 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    config::{LayerConfig, SharedConfig},
     drain::Drain,
     error::{BoxError, Error},
     extensions::{NotRetried, Outcome},
@@ -21,6 +20,7 @@ use crate::{
         judge::judge,
         retry_decision::{Next, after_answer, after_renewal, why_same_token},
     },
+    layer_config::{LayerConfig, SharedConfig},
     replay::Replay,
     timer::{Sleep, sleep},
     token::AccessToken,

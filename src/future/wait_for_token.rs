@@ -11,10 +11,10 @@ use tower_service::Service;
 use crate::{
     admission::check_scopes,
     cache::PendingRenewal,
-    config::SharedConfig,
     error::BoxError,
     extensions::RequiredScopes,
     future::attempt::{Attempt, Renewal, Retry, Sent, attach, save},
+    layer_config::SharedConfig,
     replay::Replay,
     token::AccessToken,
 };

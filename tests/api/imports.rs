@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
     &["cache", "grant"],
-    &["config"],
+    &["layer_config"],
     &["admission"],
     &["future"],
     &["service"],
