@@ -7,6 +7,8 @@ mod admission; // what the layer does with a request: attach a token, pass it on
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
 mod challenge; // parses `WWW-Authenticate`
 mod clock; // the wall clock
+#[cfg(feature = "config")]
+pub mod config; // settings from files and the environment
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages

@@ -16,3 +16,6 @@ pub use no_replay::NoReplay;
 pub use replay_body::ReplayBody;
 pub use strategy::Replay;
 pub use tee::{InPlace, KeptBody, Tee};
+
+#[cfg(feature = "config")]
+pub(crate) use tee::DEFAULT_CAP;

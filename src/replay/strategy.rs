@@ -31,3 +31,26 @@ pub trait Replay<B> {
     /// Returns the body of the second attempt, or `None` if this body cannot be sent again.
     fn replay(&self, kept: Self::Kept) -> Option<B>;
 }
+
+/// With `None`, no body is kept, so no request is sent a second time. For programs whose users switch the retry off.
+#[diagnostic::do_not_recommend]
+impl<B, R: Replay<B>> Replay<B> for Option<R> {
+    type Kept = R::Kept;
+
+    fn keep(&self, body: B) -> (B, Option<R::Kept>) {
+        match self {
+            Some(strategy) => strategy.keep(body),
+            None => (body, None),
+        }
+    }
+
+    fn pause(&self, kept: &mut R::Kept) {
+        if let Some(strategy) = self {
+            strategy.pause(kept);
+        }
+    }
+
+    fn replay(&self, kept: R::Kept) -> Option<B> {
+        self.as_ref()?.replay(kept)
+    }
+}

@@ -85,12 +85,12 @@ pub struct KeptBody<B> {
 }
 
 /// How many bytes of a request are kept by default: 64 KiB.
-const CAP: usize = 64 * 1024;
+pub(crate) const DEFAULT_CAP: usize = 64 * 1024;
 
 impl<F> Tee<F> {
     /// Returns a tee that makes the service's body from a [`ReplayBody`] by `make`.
     pub const fn new(make: F) -> Self {
-        Self { make, cap: CAP }
+        Self { make, cap: DEFAULT_CAP }
     }
 
     /// Sets how many bytes of a request, with its trailers, are kept at most. Default: 64 KiB.

@@ -19,7 +19,7 @@ pub enum SigningAlgorithm {
 
 impl SigningAlgorithm {
     /// Returns the algorithm with this registered name.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "RS256" => Self::RS256,
             "RS384" => Self::RS384,

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["future"],
     &["service"],
     &["layer"],
+    &["config"],
     &["testing", "servers", "lib"],
 ];
 
