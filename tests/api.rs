@@ -95,6 +95,8 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/settings.rs"]
+mod settings;
 #[path = "api/sizes.rs"]
 mod sizes;
 #[path = "api/stack.rs"]

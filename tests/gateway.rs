@@ -2,6 +2,8 @@
 
 #[path = "gateway/admin.rs"]
 mod admin;
+#[path = "gateway/config_file.rs"]
+mod config_file;
 #[path = "gateway/ends.rs"]
 mod ends;
 #[path = "gateway/failures.rs"]

@@ -9,6 +9,8 @@ use tower_bearer::Error;
 pub enum CliError {
     /// The command line is wrong. The exit status is 2.
     Usage(String),
+    /// The configuration file is wrong. The exit status is 2.
+    Config(String),
     /// The program could not do its work. The exit status is 1.
     Failed(String),
 }
@@ -18,13 +20,17 @@ impl CliError {
         Self::Usage(line.into())
     }
 
+    pub fn config(line: impl Into<String>) -> Self {
+        Self::Config(line.into())
+    }
+
     pub fn failed(line: impl Into<String>) -> Self {
         Self::Failed(line.into())
     }
 
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
             Self::Failed(_) => ExitCode::from(1),
         }
     }
@@ -62,7 +68,7 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(line) => write!(f, "{line}; see --help"),
-            Self::Failed(line) => f.write_str(line),
+            Self::Config(line) | Self::Failed(line) => f.write_str(line),
         }
     }
 }

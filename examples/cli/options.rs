@@ -90,9 +90,13 @@ impl Options {
         parsed.map_err(|_| CliError::usage(format!("--{name} must be {what}")))
     }
 
+    pub fn path(&self, name: &str) -> Option<&Path> {
+        self.values.get(name).map(Path::new)
+    }
+
     /// Reads the file that an option names.
     pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, CliError> {
-        let Some(file) = self.values.get(name).map(Path::new) else { return Ok(None) };
+        let Some(file) = self.path(name) else { return Ok(None) };
         fs::read(file).map(Some).map_err(|error| CliError::usage(format!("--{name} {}: {error}", file.display())))
     }
 

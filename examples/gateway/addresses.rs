@@ -46,6 +46,15 @@ pub struct Addresses {
     rewrite_location: bool,
 }
 
+/// What is wrong with the settings.
+pub enum Wrong {
+    Form,
+    /// There is nothing that it applies to.
+    Trust,
+}
+
+pub const FORMS: &str = "x-forwarded, forwarded, both, remove or keep";
+
 /// Which fields the gateway sends.
 #[derive(Clone, Copy)]
 struct Form {
@@ -72,20 +81,30 @@ impl Asked {
 
 impl Addresses {
     pub fn from_options(options: &Options) -> Result<Self, CliError> {
-        let form = |x_forwarded, forwarded| Some(Form { x_forwarded, forwarded });
-        let form = match options.text("forwarded")?.as_deref().unwrap_or("keep") {
-            "keep" => None,
-            "remove" => form(false, false),
-            "x-forwarded" => form(true, false),
-            "forwarded" => form(false, true),
-            "both" => form(true, true),
-            _ => return Err(CliError::usage("--forwarded must be x-forwarded, forwarded, both, remove or keep")),
-        };
         let (trust, rewrite_location) = (options.flag("trust-forwarded"), options.flag("rewrite-location"));
+        Self::new(options.text("forwarded")?.as_deref(), trust, rewrite_location).map_err(|wrong| {
+            CliError::usage(match wrong {
+                Wrong::Form => format!("--forwarded must be {FORMS}"),
+                Wrong::Trust => {
+                    "--trust-forwarded is of no use alone: give --forwarded with x-forwarded, forwarded or both"
+                        .to_owned()
+                }
+            })
+        })
+    }
+
+    pub fn new(form: Option<&str>, trust: bool, rewrite_location: bool) -> Result<Self, Wrong> {
+        let fields = |x_forwarded, forwarded| Some(Form { x_forwarded, forwarded });
+        let form = match form.unwrap_or("keep") {
+            "keep" => None,
+            "remove" => fields(false, false),
+            "x-forwarded" => fields(true, false),
+            "forwarded" => fields(false, true),
+            "both" => fields(true, true),
+            _ => return Err(Wrong::Form),
+        };
         if trust && form.is_none_or(|form| !form.x_forwarded && !form.forwarded) && !rewrite_location {
-            return Err(CliError::usage(
-                "--trust-forwarded is of no use alone: give --forwarded with x-forwarded, forwarded or both",
-            ));
+            return Err(Wrong::Trust);
         }
         Ok(Self { form, trust, rewrite_location })
     }

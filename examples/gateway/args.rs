@@ -6,19 +6,24 @@ use std::{
 };
 
 use lexopt::Parser;
+use tower_bearer::TokenCache;
 
 use crate::{
     addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
-    token_rules::{self, TokenRules},
+    config_file, token,
+    token_rules::{self, LayerRules, TokenRules},
 };
 
 const USAGE: &str = "\
 A reverse proxy that adds a bearer token to every request.
 
     cargo run --example gateway -- --upstream URL --token-url URL --client-id ID [OPTION]...
+    cargo run --example gateway -- --config FILE
 
+  --config FILE              read all settings from this TOML file, which has more of them than there are options here; other
+                             options cannot be given with it
   --upstream URL             where requests go; their path and query are appended to this URL
   --listen ADDR              the address for users; port 0 chooses a free port [127.0.0.1:0]
   --admin ADDR               the address of /healthz, /metrics and /reset [none]
@@ -40,28 +45,30 @@ Token requests use the proxy that HTTPS_PROXY and NO_PROXY name; requests to the
 The gateway does not authenticate its users: everybody who can reach it uses its token. Secret files are read for each token
 request, so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard
 output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
-Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line.
+Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line or --config file.
 ";
 
-const WITH_VALUE: [&str; 7] = ["upstream", "listen", "admin", "timeout", "drain", "ca-file", REVOKE];
+const WITH_VALUE: [&str; 8] = ["config", "upstream", "listen", "admin", "timeout", "drain", "ca-file", REVOKE];
 
 const REVOKE: &str = "revoke-on-exit";
 
 const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 
-const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn help() -> String {
-    format!("{USAGE}{GRANT_HELP}{}{}{MORE_OPTIONS}", token_rules::HELP, addresses::HELP)
+    format!("{USAGE}{GRANT_HELP}{}{}{MORE_OPTIONS}{}", token_rules::HELP, addresses::HELP, config_file::HELP)
 }
 
 pub struct Config {
     pub listen: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub base: Base,
-    /// How the gateway gets its token. `None`: requests are forwarded without one.
-    pub grant: Option<GrantOptions>,
-    pub token_rules: TokenRules,
+    /// The gateway's token. `None`: requests are forwarded without one.
+    pub cache: Option<TokenCache>,
+    /// Whether the token is revoked when the gateway ends.
+    pub revokes: bool,
+    pub layer_rules: LayerRules,
     pub addresses: Addresses,
     /// PEM certificates to trust in addition to the system's.
     pub ca: Option<Vec<u8>>,
@@ -75,7 +82,12 @@ pub fn parse(parser: Parser) -> Result<Option<Config>, CliError> {
     let with_value = [&WITH_VALUE[..], &GRANT_OPTIONS, &token_rules::OPTIONS, &addresses::OPTIONS].concat();
     let flags = [FLAGS, addresses::FLAGS].concat();
     let Some(options) = Options::parse(parser, &with_value, &flags)? else { return Ok(None) };
-    config(&options).map(Some)
+    let Some(file) = options.path("config") else { return config(&options).map(Some) };
+    let mut others = with_value.into_iter().filter(|name| *name != "config" && options.has(name));
+    if let Some(other) = others.next().or_else(|| flags.into_iter().find(|name| options.flag(name))) {
+        return Err(CliError::usage(format!("--{other} is of no use with --config: write this setting into the file")));
+    }
+    config_file::read(file).map(Some)
 }
 
 fn config(options: &Options) -> Result<Config, CliError> {
@@ -94,12 +106,14 @@ fn config(options: &Options) -> Result<Config, CliError> {
     if let Some(name) = useless {
         return Err(CliError::usage(format!("--{name} is of no use with --no-auth")));
     }
+    let grant = if no_auth { None } else { Some(GrantOptions::from_options(options, Some(REVOKE))?) };
     Ok(Config {
         listen: options.parsed("listen", "an address with a port, such as 127.0.0.1:8080")?.unwrap_or(ANY_PORT),
         admin: options.parsed("admin", "an address with a port, such as 127.0.0.1:9090")?,
         base,
-        grant: if no_auth { None } else { Some(GrantOptions::from_options(options, Some(REVOKE))?) },
-        token_rules: TokenRules::from_options(options)?,
+        cache: grant.as_ref().map(token::cache).transpose()?,
+        revokes: grant.is_some_and(|grant| grant.revocation_url.is_some()),
+        layer_rules: LayerRules::Options(TokenRules::from_options(options)?),
         addresses: Addresses::from_options(options)?,
         ca: options.file("ca-file")?,
         plain_http,

@@ -5,6 +5,8 @@
 //!     --token-url https://auth.example.org/token --client-id my-gateway
 //! ```
 //!
+//! Or with all settings in a file: `cargo run --example gateway -- --config gateway.toml`. `--help` shows one.
+//!
 //! `upstream.rs` applies the layer, `proxy.rs` forwards a request, `headers.rs` has the header fields that a proxy must
 //! change, and `resend.rs` says which failed requests are sent once more.
 //!
@@ -19,6 +21,7 @@ mod args;
 mod base;
 #[path = "../cli/mod.rs"]
 mod cli;
+mod config_file;
 mod counters;
 mod headers;
 mod kept_connection;
@@ -74,10 +77,8 @@ async fn run() -> Result<(), CliError> {
         return Ok(());
     };
     init_logs()?;
-    let Config { listen, admin, base, grant, token_rules, addresses, ca, plain_http, timeout, drain } = config;
-    let revokes = grant.as_ref().is_some_and(|grant| grant.revocation_url.is_some());
-    let cache = grant.as_ref().map(token::cache).transpose()?;
-    let upstream = Upstream::new(&base, cache.as_ref(), token_rules, plain_http, ca.as_deref())?;
+    let Config { listen, admin, base, cache, revokes, layer_rules, addresses, ca, plain_http, timeout, drain } = config;
+    let upstream = Upstream::new(&base, cache.as_ref(), layer_rules, plain_http, ca.as_deref())?;
     let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), addresses, timeout));
 
     let mut signals = Signals::listen().map_err(|error| CliError::failed(error.to_string()))?;

@@ -1,7 +1,11 @@
 //! How the upstream takes a token, and how it says that it does not accept one.
 
 use http::{HeaderName, StatusCode};
-use tower_bearer::{BearerAuthLayer, Error, Rejection, Verdict};
+use tower_bearer::{
+    BearerAuthLayer, Error, Rejection, Verdict,
+    config::LayerConfig,
+    replay::{InPlace, Tee},
+};
 
 use crate::cli::{CliError, Options};
 
@@ -12,6 +16,26 @@ pub const HELP: &str = "  --token-header NAME        the header that carries the
 ";
 
 pub const OPTIONS: [&str; 3] = ["token-header", "token-scheme", "reject-on"];
+
+/// Where the settings of the layer come from.
+pub enum LayerRules {
+    Options(TokenRules),
+    File(Box<LayerConfig>),
+}
+
+impl LayerRules {
+    /// # Errors
+    /// When a setting is wrong.
+    pub fn apply(self, layer: BearerAuthLayer) -> Result<BearerAuthLayer<Option<Tee<InPlace>>>, CliError> {
+        match self {
+            Self::Options(rules) => rules.apply(layer.replay(Some(Tee::in_place()))).map_err(Into::into),
+            Self::File(config) => {
+                let layer = config.apply(layer, |cap| Tee::in_place().cap(cap));
+                layer.map_err(|error| CliError::config(error.to_string()))
+            }
+        }
+    }
+}
 
 /// The options for the layer.
 #[derive(Default)]
@@ -44,7 +68,7 @@ impl TokenRules {
 
     /// # Errors
     /// When the scheme is not one word.
-    pub fn apply<R>(self, layer: BearerAuthLayer<R>) -> Result<BearerAuthLayer<R>, Error> {
+    fn apply<R>(self, layer: BearerAuthLayer<R>) -> Result<BearerAuthLayer<R>, Error> {
         let layer = if self.is_grpc { layer.judge_by(Verdict::grpc) } else { layer };
         let layer = self.rejections.into_iter().fold(layer, BearerAuthLayer::reject_on);
         let layer = if let Some(name) = self.header { layer.header(name) } else { layer };

@@ -31,7 +31,7 @@ use crate::{
     kept_connection::{Connector, Used},
     resend,
     serve::{MAX_FIELDS, MAX_HEAD},
-    token_rules::TokenRules,
+    token_rules::LayerRules,
     upload::{Original, Upload},
 };
 
@@ -62,7 +62,7 @@ impl Service<Request<ReplayBody<Upload>>> for Https {
 
 /// Clones share their connections.
 pub enum Upstream {
-    Bearer(BearerAuth<Https, Tee<InPlace>>),
+    Bearer(BearerAuth<Https, Option<Tee<InPlace>>>),
     /// Without the layer, to measure what it costs.
     Bare(Https),
 }
@@ -73,17 +73,16 @@ impl Upstream {
     pub fn new(
         base: &Base,
         cache: Option<&TokenCache>,
-        token_rules: TokenRules,
+        layer_rules: LayerRules,
         plain_http: bool,
         ca: Option<&[u8]>,
     ) -> Result<Self, CliError> {
         let client = client(ca)?;
         let Some(cache) = cache else { return Ok(Self::Bare(client)) };
-        let layer = BearerAuthLayer::with_cache(cache.clone())
-            .replay(Tee::in_place())
+        let layer = layer_rules
+            .apply(BearerAuthLayer::with_cache(cache.clone()))?
             // Every request goes there. The list protects the token even if a later change breaks that.
             .origins([base.origin()])
-            .and_then(|layer| token_rules.apply(layer))
             .map_err(|error| CliError::usage(error.to_string()))?
             .allow_plain_http(plain_http);
         Ok(Self::Bearer(layer.layer(client)))

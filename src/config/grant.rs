@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+#[cfg(feature = "client")]
+use crate::grant::HttpClient;
 use crate::{
     config::{
         client::Method,
@@ -21,46 +23,6 @@ use crate::{
     grant::{Assertion, SigningAlgorithm, SigningKey},
 };
 
-/// Builds the grant.
-///
-/// # Errors
-/// When a setting is missing, wrong, or of no use.
-pub(super) fn source(config: &TokenConfig, http: impl HttpService) -> Result<BoxTokenSource, Error> {
-    let kind = *config.required("grant", config.grant.as_ref(), &format!("give one of {GRANTS}"))?;
-    config.check_used(kind)?;
-    let server = config.server()?;
-    match kind {
-        GrantKind::ClientCredentials => config.build(ClientCredentials::builder(server), http),
-        GrantKind::Password => {
-            let username = config.required("username", config.username.as_ref(), "give the user's name")?.secret();
-            let password = config.required_secret("password", config.password.as_ref(), "the user's password is")?;
-            config.build(PasswordGrant::builder(server).credentials(username, password.secret()), http)
-        }
-        GrantKind::RefreshToken => {
-            let token = config.required_secret("refresh_token", config.refresh_token.as_ref(), "the token is")?;
-            config.build(RefreshToken::builder(server).refresh_token(token.secret()), http)
-        }
-        GrantKind::JwtBearer => config.build(config.with_assertion(JwtBearer::builder(server))?, http),
-        GrantKind::TokenExchange => {
-            let subject = config.required_secret("subject_token", config.subject_token.as_ref(), "the token is")?;
-            let subject_type = config.token_type("subject_token_type", config.subject_token_type.as_ref())?;
-            let mut builder = TokenExchange::builder(server).subject_token(subject.secret(), subject_type);
-            if let Some(actor) = &config.actor_token {
-                let actor_type = config.token_type("actor_token_type", config.actor_token_type.as_ref())?;
-                builder = builder.actor_token(actor.secret(), actor_type);
-            } else if config.actor_token_type.is_some() {
-                return Err(
-                    config.wrong("actor_token_type", "this is of no use without `actor_token`; remove it, or add that")
-                );
-            }
-            if let Some(requested) = &config.requested_token_type {
-                builder = builder.requested_token_type(urn(requested));
-            }
-            config.build(builder, http)
-        }
-    }
-}
-
 const GRANTS: &str = "`client_credentials`, `password`, `refresh_token`, `jwt_bearer`, `token_exchange`";
 
 /// The types of RFC 8693 §3, by the last part of their names.
@@ -73,6 +35,54 @@ const TOKEN_TYPES: [(&str, &str); 5] = [
 ];
 
 impl TokenConfig {
+    /// Builds the grant with the ready-made HTTPS client.
+    ///
+    /// # Errors
+    /// When a setting is missing, wrong, or of no use for the grant or the client.
+    #[cfg(feature = "client")]
+    pub fn source(&self) -> Result<BoxTokenSource, Error> {
+        self.source_with(HttpClient::builder().build()?)
+    }
+
+    /// Builds the grant with your own HTTP client.
+    ///
+    /// # Errors
+    /// As for [`source`](Self::source).
+    pub fn source_with(&self, http: impl HttpService) -> Result<BoxTokenSource, Error> {
+        let kind = *self.required("grant", self.grant.as_ref(), &format!("give one of {GRANTS}"))?;
+        self.check_used(kind)?;
+        let server = self.server()?;
+        match kind {
+            GrantKind::ClientCredentials => self.build(ClientCredentials::builder(server), http),
+            GrantKind::Password => {
+                let username = self.required("username", self.username.as_ref(), "give the user's name")?.secret();
+                let password = self.required_secret("password", self.password.as_ref(), "the user's password is")?;
+                self.build(PasswordGrant::builder(server).credentials(username, password.secret()), http)
+            }
+            GrantKind::RefreshToken => {
+                let token = self.required_secret("refresh_token", self.refresh_token.as_ref(), "the token is")?;
+                self.build(RefreshToken::builder(server).refresh_token(token.secret()), http)
+            }
+            GrantKind::JwtBearer => self.build(self.with_assertion(JwtBearer::builder(server))?, http),
+            GrantKind::TokenExchange => {
+                let subject = self.required_secret("subject_token", self.subject_token.as_ref(), "the token is")?;
+                let subject_type = self.token_type("subject_token_type", self.subject_token_type.as_ref())?;
+                let mut builder = TokenExchange::builder(server).subject_token(subject.secret(), subject_type);
+                if let Some(actor) = &self.actor_token {
+                    let actor_type = self.token_type("actor_token_type", self.actor_token_type.as_ref())?;
+                    builder = builder.actor_token(actor.secret(), actor_type);
+                } else if self.actor_token_type.is_some() {
+                    return Err(self
+                        .wrong("actor_token_type", "this is of no use without `actor_token`; remove it, or add that"));
+                }
+                if let Some(requested) = &self.requested_token_type {
+                    builder = builder.requested_token_type(urn(requested));
+                }
+                self.build(builder, http)
+            }
+        }
+    }
+
     fn wrong(&self, key: &str, problem: impl Display) -> Error {
         self.at(key).error(problem)
     }

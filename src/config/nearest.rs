@@ -8,7 +8,7 @@ const SIMILAR: f64 = 0.75;
 /// Returns the advice for a name that is not among `known`: the nearest one, or all of them.
 pub(super) fn advice(name: &str, known: &[&str]) -> String {
     let known: Vec<_> = known.iter().filter(|name| !name.starts_with('$')).collect();
-    let similar = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
+    let similar = known.iter().map(|known| (similarity(name, known), known));
     match similar.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
         None => "remove it".to_owned(),
         Some((similarity, nearest)) if similarity >= SIMILAR => format!("did you mean `{nearest}`?"),
@@ -17,6 +17,12 @@ pub(super) fn advice(name: &str, known: &[&str]) -> String {
             list
         }),
     }
+}
+
+/// Returns how similar two names are, from 0 to 1.
+fn similarity(name: &str, known: &str) -> f64 {
+    // Of short names, one wrong letter is a large part.
+    if strsim::osa_distance(name, known) <= 1 { 1.0 } else { strsim::jaro_winkler(name, known) }
 }
 
 #[cfg(test)]
@@ -33,6 +39,7 @@ mod tests {
             ("client-secret", "client_secret"),
             ("urls", "url"),
             ("grants", "grant"),
+            ("rl", "url"),
         ] {
             assert_eq!(advice(name, &known), format!("did you mean `{meant}`?"), "{name}");
         }

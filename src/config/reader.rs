@@ -157,6 +157,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             let advice = format!("this is a group; set the variables of its keys, such as {example:?}");
             return Err(de::Error::custom(advice));
         }
+        // Types take a list for a struct whose keys have no names.
+        if let Value::List(_) = self.value {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &visitor));
+        }
         self.any(visitor, Some(fields))
     }
 

@@ -4,19 +4,14 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::Deserialize;
 
-#[cfg(feature = "client")]
-use crate::grant::HttpClient;
 use crate::{
     config::{
         client::Method,
-        grant,
         place::Place,
         secret_place::{SecretPlace, TextOrPlace},
         units::{OneOrMore, Span},
     },
     error::Error,
-    grant::HttpService,
-    source::BoxTokenSource,
 };
 
 /// The settings of a grant: the server, the client, and what the grant sends.
@@ -141,23 +136,6 @@ pub(super) struct SignedConfig {
 }
 
 impl TokenConfig {
-    /// Builds the grant with the ready-made HTTPS client.
-    ///
-    /// # Errors
-    /// When a setting is missing, wrong, or of no use for the grant or the client.
-    #[cfg(feature = "client")]
-    pub fn source(&self) -> Result<BoxTokenSource, Error> {
-        self.source_with(HttpClient::builder().build()?)
-    }
-
-    /// Builds the grant with your own HTTP client.
-    ///
-    /// # Errors
-    /// As for [`source`](Self::source).
-    pub fn source_with(&self, http: impl HttpService) -> Result<BoxTokenSource, Error> {
-        grant::source(self, http)
-    }
-
     /// Makes the relative paths of its secrets paths in this folder. Without it, they are relative to the working folder of the
     /// process.
     #[must_use]

@@ -1,0 +1,235 @@
+//! The settings in a `--config` file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http::HeaderName;
+use serde::Deserialize;
+use toml::Table;
+use tower_bearer::{
+    config::{self, CacheConfig, LayerConfig, TokenConfig},
+    grant::HttpClient,
+};
+
+use crate::{
+    addresses::{Addresses, FORMS, Wrong},
+    args::{ANY_PORT, Config},
+    base::Base,
+    cli::CliError,
+    token_rules::LayerRules,
+};
+
+pub const HELP: &str = r#"
+A --config file. Only `upstream` and `token` are required. Paths are relative to the file.
+
+  upstream = "https://fhir.example.org/r4"
+  listen = "127.0.0.1:8080"
+  admin = "127.0.0.1:9090"
+  ca_file = "ca.pem"
+  allow_plain_http = false           # as --allow-plain-http, for the upstream
+  timeout = "30s"
+  drain = "30s"
+  revoke_on_exit = false             # at token.revocation_url, or where the issuer's metadata says
+  forwarded = "keep"
+  trust_forwarded = false
+  rewrite_location = false
+  [token]
+  url = "https://auth.example.org/token"
+  grant = "password"                 # client_credentials, password, refresh_token, jwt_bearer, token_exchange
+  client_id = "gateway"
+  client_auth = "basic"              # basic, basic_raw, post, none, private_key_jwt, ...
+  client_secret = { env = "GATEWAY_SECRET" }
+  username = "svc"
+  password = { file = "password" }
+  scope = "patient/*.rs"
+  [cache]                            # the documentation of CacheConfig has all keys
+  renewal_deadline = "10s"
+  [layer]                            # the documentation of LayerConfig has all keys
+  reject_on = [403, "/login"]
+"#;
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    upstream: Option<String>,
+    listen: Option<String>,
+    admin: Option<String>,
+    ca_file: Option<PathBuf>,
+    allow_plain_http: bool,
+    timeout: Option<String>,
+    drain: Option<String>,
+    revoke_on_exit: bool,
+    forwarded: Option<String>,
+    trust_forwarded: bool,
+    rewrite_location: bool,
+    token: Option<TokenConfig>,
+    cache: CacheConfig,
+    layer: LayerConfig,
+    identity: Option<Identity>,
+}
+
+/// How a request says whose token it needs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    header: Option<String>,
+    subject_token: Option<String>,
+    max: Option<usize>,
+    idle: Option<String>,
+    #[serde(default)]
+    tenants: BTreeMap<String, TokenConfig>,
+}
+
+/// # Errors
+/// When the file cannot be read, or a setting is wrong. The error is one line with the path of the key.
+pub fn read(path: &Path) -> Result<Config, CliError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
+    let table = parse(&text, path)?;
+    check_layer(&table)?;
+    let file: Settings = config::read(table).map_err(in_file)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+
+    let upstream =
+        file.upstream.as_deref().ok_or_else(|| wrong("upstream", "this key is missing; give the URL of the API"))?;
+    let base =
+        Base::parse(upstream).map_err(|problem| wrong("upstream", &format!("this URL {problem}; give a base URL")))?;
+    if !file.allow_plain_http && !base.is_secure() {
+        return Err(wrong(
+            "upstream",
+            "this is plain http, so others on the network could read the token; use https, or set allow_plain_http = true if \
+             the network is protected in another way",
+        ));
+    }
+    let ca = file.ca_file.as_deref().map(|ca| certificates(&folder.join(ca))).transpose()?;
+    let mut http = HttpClient::builder();
+    if let Some(pem) = &ca {
+        http = http.root_certificates(pem.clone());
+    }
+    let http = http.build().map_err(|error| wrong("ca_file", &error.to_string()))?;
+    let token = file.token.as_ref().ok_or_else(|| wrong("token", "this section is missing; say how to get a token"))?;
+    let token = token.clone().with_files_in(folder);
+    if let Some(identity) = &file.identity {
+        return Err(identity.unusable(&token, &http, folder));
+    }
+    let source = token.source_with(http).map_err(in_file)?;
+    token.check_secrets().map_err(in_file)?;
+
+    let addresses = Addresses::new(file.forwarded.as_deref(), file.trust_forwarded, file.rewrite_location);
+    Ok(Config {
+        listen: address("listen", file.listen.as_deref())?.unwrap_or(ANY_PORT),
+        admin: address("admin", file.admin.as_deref())?,
+        base,
+        cache: Some(file.cache.builder(source).build()),
+        revokes: file.revoke_on_exit,
+        layer_rules: LayerRules::File(Box::new(file.layer)),
+        addresses: addresses.map_err(|problem| match problem {
+            Wrong::Form => wrong("forwarded", &format!("unknown value; give {FORMS}")),
+            Wrong::Trust => {
+                wrong("trust_forwarded", "this is of no use alone; set `forwarded` to x-forwarded, forwarded or both")
+            }
+        })?,
+        ca,
+        plain_http: file.allow_plain_http,
+        timeout: period("timeout", file.timeout.as_deref())?,
+        drain: period("drain", file.drain.as_deref())?,
+    })
+}
+
+impl Identity {
+    /// Returns what is wrong with the section.
+    fn unusable(&self, token: &TokenConfig, http: &HttpClient, folder: &Path) -> CliError {
+        self.check(token, http, folder).err().unwrap_or_else(|| {
+            wrong("identity", "this gateway cannot choose the token by the request yet; remove the section")
+        })
+    }
+
+    fn check(&self, token: &TokenConfig, http: &HttpClient, folder: &Path) -> Result<(), CliError> {
+        if self.subject_token.is_some() {
+            return Err(wrong("identity.subject_token", "this is not supported yet; use `header` with `tenants`"));
+        }
+        let header = self.header.as_deref();
+        let header = header
+            .ok_or_else(|| wrong("identity.header", "this key is missing; give the header with the tenant's name"))?;
+        if header.parse::<HeaderName>().is_err() {
+            return Err(wrong("identity.header", "this is not the name of a header; give one such as \"x-tenant\""));
+        }
+        if self.max == Some(0) {
+            return Err(wrong("identity.max", "this is 0, so no token could be kept; give a larger number"));
+        }
+        self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
+        if self.tenants.is_empty() {
+            return Err(wrong(
+                "identity.tenants",
+                "there are no tenants; add a section for each, such as [identity.tenants.acme]",
+            ));
+        }
+        for tenant in self.tenants.values() {
+            let tenant = token.replaced_by(&tenant.clone().with_files_in(folder));
+            tenant.source_with(http.clone()).map_err(in_file)?;
+            tenant.check_secrets().map_err(in_file)?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
+    text.parse::<Table>().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        let problem = error.message().lines().next().unwrap_or_default();
+        CliError::config(format!("{} line {line}: this is not TOML ({problem}); correct the line", path.display()))
+    })
+}
+
+/// The gateway sets these itself.
+fn check_layer(table: &Table) -> Result<(), CliError> {
+    for (key, problem) in [
+        ("origins", "this is of no use here, because the token goes only to `upstream`; remove it"),
+        ("allow_plain_http", "this is of no use here; set `allow_plain_http` at the top of the file"),
+    ] {
+        if table.get("layer").and_then(|layer| layer.get(key)).is_some() {
+            return Err(wrong(&format!("layer.{key}"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn certificates(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| {
+        wrong("ca_file", &format!("the file {} cannot be read ({error}); check the path", path.display()))
+    })
+}
+
+fn address(key: &str, text: Option<&str>) -> Result<Option<SocketAddr>, CliError> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| wrong(key, "this is not an address with a port; give one such as \"127.0.0.1:8080\""))
+}
+
+fn period(key: &str, text: Option<&str>) -> Result<Duration, CliError> {
+    let period = text.map_or(Ok(Duration::from_secs(30)), |text| duration(key, text))?;
+    if !(1..=86_400).contains(&period.as_secs()) {
+        return Err(wrong(key, "this is too short or too long; give a duration from \"1s\" to \"24h\""));
+    }
+    Ok(period)
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration, CliError> {
+    let wrong = |_| wrong(key, "this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"");
+    humantime::parse_duration(text).map_err(wrong)
+}
+
+fn wrong(key: &str, problem: &str) -> CliError {
+    CliError::config(format!("{key}: {problem}"))
+}
+
+/// The error names its key.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn in_file(error: tower_bearer::Error) -> CliError {
+    CliError::config(error.to_string())
+}
