@@ -264,6 +264,11 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.rule = config.rule.rejecting_on(rejection))
     }
 
+    /// Sets that the service below marks the answers whose body it judged.
+    pub(crate) fn judging_bodies(self) -> Self {
+        self.with(|config| config.rule = config.rule.judging_bodies())
+    }
+
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
     #[must_use]
     pub fn cache(&self) -> &TokenCache {

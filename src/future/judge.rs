@@ -7,6 +7,7 @@ use crate::{
     challenge::Challenge,
     config::LayerConfig,
     extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    judge_body::Mark,
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };
@@ -22,6 +23,9 @@ pub(super) fn judge<B, R>(
     required: Option<&RequiredScopes>,
 ) -> Judgement {
     let mut verdict = config.rule.judge(answer.status(), answer.headers());
+    if verdict == Verdict::Accepted && config.rule.judges_body() && Mark::rejects(answer.extensions()) {
+        verdict = Verdict::Rejected;
+    }
     let rejected = verdict == Verdict::Rejected;
     let lacking = rejected.then(|| lacking_scope(&config.cache, answer.headers(), generation)).flatten();
     if lacking.is_some() {
