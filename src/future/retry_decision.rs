@@ -38,9 +38,7 @@ pub(super) fn after_answer<S, K, ResB>(
         Verdict::Rejected => match (core.rejected(generation), retry) {
             // The token is renewed all the same, for the next request.
             (_, None) => NotRetried::NotReplayable,
-            (_, Some(retry)) if may_be_carried_out(answer) && !retry.head.is_idempotent() => {
-                NotRetried::NotIdempotent
-            }
+            (_, Some(retry)) if may_be_carried_out(answer) && !retry.head.is_idempotent() => NotRetried::NotIdempotent,
             (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
             (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
             (AfterRejection::Newer(token), Some(retry)) => return Next::Resend(retry, token),

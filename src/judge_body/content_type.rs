@@ -25,7 +25,9 @@ impl ContentTypes {
             let media = media.as_ref().trim_ascii();
             let is_one = media.split('/').filter(|part| !part.is_empty()).count() == 2;
             (is_one && !media.contains([';', ',', '*', ' '])).then(|| media.into()).ok_or_else(|| {
-                Error::config("a content type is not one type and subtype: write it without parameters, such as text/plain")
+                Error::config(
+                    "a content type is not one type and subtype: write it without parameters, such as text/plain",
+                )
             })
         };
         types.into_iter().map(parse).collect::<Result<_, _>>().map(Self::Listed)
@@ -38,7 +40,8 @@ impl ContentTypes {
             // gRPC frames its JSON, so it cannot be read as such.
             Self::Json => {
                 let essence = essence.to_ascii_lowercase();
-                essence == "application/json" || (essence.ends_with("+json") && !essence.starts_with("application/grpc"))
+                essence == "application/json"
+                    || (essence.ends_with("+json") && !essence.starts_with("application/grpc"))
             }
             Self::Listed(types) => types.iter().any(|listed| listed.eq_ignore_ascii_case(essence)),
         }
@@ -71,12 +74,24 @@ mod tests {
 
     #[test]
     fn json_is_known_by_its_type_without_case_and_parameters() {
-        for json in ["application/json", "Application/JSON; charset=utf-8", "application/graphql-response+json", " application/problem+Json ;q"]
-        {
+        for json in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/graphql-response+json",
+            " application/problem+Json ;q",
+        ] {
             assert!(ContentTypes::Json.contains(json), "{json}");
         }
-        for other in ["", "text/plain", "text/event-stream", "application/x-ndjson", "application/jsonp", "text/plain; a=application/json", "application/grpc+json", "application/grpc"]
-        {
+        for other in [
+            "",
+            "text/plain",
+            "text/event-stream",
+            "application/x-ndjson",
+            "application/jsonp",
+            "text/plain; a=application/json",
+            "application/grpc+json",
+            "application/grpc",
+        ] {
             assert!(!ContentTypes::Json.contains(other), "{other}");
         }
     }

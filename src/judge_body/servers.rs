@@ -50,7 +50,8 @@ pub(super) fn marketo(bytes: &[u8]) -> BodyVerdict {
 
 pub(super) fn slack(bytes: &[u8]) -> BodyVerdict {
     by_first_json(bytes, |reply| {
-        let is_token_error = ["invalid_auth", "token_expired", "token_revoked"].iter().any(|&code| reply["error"] == code);
+        let is_token_error =
+            ["invalid_auth", "token_expired", "token_revoked"].iter().any(|&code| reply["error"] == code);
         rejected_if(reply["ok"] == false && is_token_error)
     })
 }
