@@ -6,8 +6,7 @@ use crate::{
     cache::TokenCache,
     challenge::Challenge,
     config::LayerConfig,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
-    judge_body::Mark,
+    extensions::{BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };
@@ -23,7 +22,7 @@ pub(super) fn judge<B, R>(
     required: Option<&RequiredScopes>,
 ) -> Judgement {
     let mut verdict = config.rule.judge(answer.status(), answer.headers());
-    if verdict == Verdict::Accepted && config.rule.judges_body() && Mark::rejects(answer.extensions()) {
+    if verdict == Verdict::Accepted && config.rule.judges_body() && BodyMark::rejects(answer.extensions()) {
         verdict = Verdict::Rejected;
     }
     let rejected = verdict == Verdict::Rejected;

@@ -7,9 +7,8 @@ use http::Response;
 use crate::{
     cache::{AfterRejection, TokenCache},
     error::Error,
-    extensions::NotRetried,
+    extensions::{BodyMark, NotRetried},
     future::attempt::{Renewal, Retry},
-    judge_body::Mark,
     token::AccessToken,
     verdict::{Judgement, Verdict},
 };
@@ -59,7 +58,7 @@ pub(super) fn after_answer<S, K, ResB>(
 
 /// Returns whether the API may have carried out a request that it rejected, or a part of it.
 fn may_be_carried_out<ResB>(answer: &Response<ResB>) -> bool {
-    answer.status().is_server_error() || Mark::is_in_part(answer.extensions())
+    answer.status().is_server_error() || BodyMark::is_in_part(answer.extensions())
 }
 
 /// Decides whether the renewal brought a token to send the request again with. `rejected` is the generation that was

@@ -13,7 +13,8 @@ use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    judge_body::rule::{BodyRule, BodyVerdict},
+    extensions::BodyVerdict,
+    judge_body::rule::BodyRule,
     timer::{Sleep, timeout},
 };
 

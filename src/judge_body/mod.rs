@@ -7,14 +7,14 @@ mod content_type; // which answers are looked at
 mod first_bytes; // reads the first bytes and asks the rule
 mod layer; // puts the service below the middleware
 mod make_body; // which type the body of an answer has
-mod rule; // the rule, and what it says
-mod servers; // the rules of known servers
+mod rule; // the rule, and those of known servers by name
+mod servers; // what the rules of known servers look for
 mod service; // looks at the answers of the inner service
 
 pub use body::JudgedBody;
 pub use layer::JudgeBodyLayer;
 pub use make_body::{Made, Wrapped};
-pub use rule::{BodyRule, BodyVerdict};
+pub use rule::BodyRule;
 pub use service::{JudgeBody, JudgeBodyFuture};
 
-pub(crate) use rule::Mark;
+pub use crate::extensions::BodyVerdict;

@@ -2,26 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::Extensions;
-
-use crate::judge_body::servers;
-
-/// What the first bytes of an answer say about the token that its request carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BodyVerdict {
-    /// The answer does not reject the token. No more of it is looked at.
-    Accepted,
-    /// The API does not accept the token, and carried out nothing: the token is renewed, and the request is sent again.
-    Rejected,
-    /// The API does not accept the token, and may have carried out a part of the request. The token is renewed for the next
-    /// request. This one is sent again only if its method is idempotent (RFC 9110 §9.2.2); see
-    /// [`NotRetried::NotIdempotent`](crate::NotRetried::NotIdempotent).
-    RejectedInPart,
-    /// These bytes do not decide it. The rule is asked again with more. If there are no more within the limits, the answer is
-    /// accepted.
-    Undecided,
-}
+use crate::{extensions::BodyVerdict, judge_body::servers};
 
 /// A rule that finds rejections in the first bytes of an answer, for
 /// [`judge_body`](crate::BearerAuthLayer::judge_body).
@@ -102,25 +83,5 @@ impl BodyRule {
 impl fmt::Debug for BodyRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BodyRule").field(&self.name).finish()
-    }
-}
-
-/// What the rule says of an answer, in the answer's extensions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(pub(super) BodyVerdict);
-
-impl Mark {
-    /// Returns whether an answer with these extensions rejects the token.
-    pub(crate) fn rejects(extensions: &Extensions) -> bool {
-        matches!(Self::of(extensions), Some(BodyVerdict::Rejected | BodyVerdict::RejectedInPart))
-    }
-
-    /// Returns whether the API may have carried out a part of the request.
-    pub(crate) fn is_in_part(extensions: &Extensions) -> bool {
-        Self::of(extensions) == Some(BodyVerdict::RejectedInPart)
-    }
-
-    fn of(extensions: &Extensions) -> Option<BodyVerdict> {
-        extensions.get().map(|&Self(verdict)| verdict)
     }
 }

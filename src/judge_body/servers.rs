@@ -2,7 +2,7 @@
 
 use serde_json::{Value, error::Category};
 
-use crate::judge_body::rule::BodyVerdict;
+use crate::extensions::BodyVerdict;
 
 pub(super) fn graphql(bytes: &[u8], code: &str) -> BodyVerdict {
     by_first_json(bytes, |reply| match reply {

@@ -13,14 +13,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    extensions::SkipBearerAuth,
+    extensions::{BodyMark, SkipBearerAuth},
     inner_service::ResponseBody,
     judge_body::{
         body::JudgedBody,
         content_type::{ContentTypes, is_answered_with_body},
         first_bytes::FirstBytes,
         make_body::MakeBody,
-        rule::{BodyRule, Mark},
+        rule::BodyRule,
     },
 };
 
@@ -120,7 +120,7 @@ where
         if let StateProj::Waiting { response, is_meant } = this.state.as_mut().project() {
             let (mut head, body) = ready!(response.poll(task))?.into_parts();
             // That of another layer.
-            head.extensions.remove::<Mark>();
+            head.extensions.remove::<BodyMark>();
             if !*is_meant || *limit == 0 || body.is_end_stream() || !types.are_in(&head) {
                 return Poll::Ready(Ok(Response::from_parts(head, make.unread(body))));
             }
@@ -131,7 +131,7 @@ where
         let (_, first_bytes) = answer.as_mut().expect("`JudgeBodyFuture` polled after completion");
         let verdict = ready!(first_bytes.poll(rule, task));
         let Some((mut head, first_bytes)) = answer.take() else { unreachable!("it was just seen") };
-        head.extensions.insert(Mark(verdict));
+        head.extensions.insert(BodyMark(verdict));
         Poll::Ready(Ok(Response::from_parts(head, make.judged(JudgedBody::read(first_bytes)))))
     }
 }

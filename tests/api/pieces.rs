@@ -89,7 +89,7 @@ impl Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_length && self.left.is_empty()
+        self.has_length && self.left.iter().all(|piece| matches!(piece, Piece::Soon | Piece::After(_)))
     }
 
     fn size_hint(&self) -> SizeHint {
