@@ -14,8 +14,16 @@ use futures::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+};
 use proptest::prelude::*;
-use tokio::time::{Instant, advance};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, advance},
+};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
     BearerAuth, BearerAuthLayer, NotRetried, Outcome, ResponseFuture, SkipBearerAuth, Verdict,
@@ -538,4 +546,31 @@ async fn nothing_of_a_body_or_a_token_is_in_a_debug_output() {
     let answer = request.await.unwrap();
     shown += &format!("{answer:?} {:?}", BodyVerdict::Rejected);
     assert!(shown.contains("graphql") && shown.contains("JudgedBody") && !shown.contains("s3cret"), "{shown}");
+}
+
+/// As etcd's watch: the server sends one line, and then keeps its answer open.
+#[tokio::test]
+async fn a_chunked_answer_of_a_server_that_stays_open_is_judged_and_read_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let watch = hyper::service::service_fn(async |request: Request<Incoming>| {
+                let is_first = request.headers()["authorization"] == "Bearer t1";
+                let pieces = [if is_first { DEAD } else { Data("{}\n") }, After(50), Data("{\"event\":1}\n"), Never];
+                let answer = Response::builder().header("content-type", "application/json");
+                answer.body(Pieces::new(&pieces, false))
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), watch);
+            tokio::spawn(connection);
+        }
+    });
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request = get(&format!("http://{addr}/v3/watch"));
+    let answer = layer(&Numbered::default()).layer(client).oneshot(request).await.unwrap();
+    assert!(outcome(&answer).retried());
+    let mut body = answer.into_body();
+    for line in ["{}\n", "{\"event\":1}\n"] {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), line);
+    }
 }
