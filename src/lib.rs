@@ -26,7 +26,7 @@ mod runtime; // the Tokio runtime that renewals need
 mod saved_head; // a request's head, saved for the second attempt
 pub mod scope; // what a token may be used for; SMART scopes
 mod secret_string; // secret text, wiped on drop
-pub mod servers; // what real APIs need; only documentation
+pub mod servers; // what real APIs and authorization servers need; only documentation
 mod service; // `BearerAuth`: a request before its first attempt
 pub mod source; // the `TokenSource` trait, and sources without an authorization server
 mod sync; // locks and cells, replaced in tests of interleavings

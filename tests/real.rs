@@ -1,4 +1,5 @@
-//! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, and oidc-provider with express.
+//! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, oidc-provider with express, and the
+//! APIs and authorization servers of `docs/servers.md`.
 //!
 //! `tests/real/run.sh` installs the servers, starts them and sets their addresses. Without it, these tests are reported as
 //! ignored:
@@ -7,8 +8,16 @@
 //! tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only
 //! ```
 
+#[path = "real/api_tokens.rs"]
+mod api_tokens;
+#[path = "real/apis.rs"]
+mod apis;
+#[path = "real/etcd.rs"]
+mod etcd;
 #[path = "real/grants.rs"]
 mod grants;
+#[path = "real/issuers.rs"]
+mod issuers;
 #[path = "real/uploads.rs"]
 mod uploads;
 

@@ -118,6 +118,10 @@ impl CacheState {
         let issued = issued.clone().with_generation(self.generation() + u64::from(!is_same));
         let token = issued.token.clone();
         self.budget.issued(self.is_rejected(), now);
+        if is_same && self.is_rejected() {
+            // Nothing is sent a second time with it.
+            self.budget.retried(false, now);
+        }
         self.newest = Some(Arc::new(issued));
         self.standing = Standing::Good;
         self.failing = None;

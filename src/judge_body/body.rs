@@ -67,9 +67,7 @@ impl<B: Body> Body for JudgedBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.state {
             State::Unread { body } => body.size_hint(),
-            State::Read { read, rest } => {
-                read.front().map_or_else(|| rest.size_hint(), |first| first.hint_before.clone())
-            }
+            State::Read { read, rest } => read.front().map_or_else(|| rest.size_hint(), |first| first.hint_before),
         }
     }
 }

@@ -26,8 +26,10 @@ use crate::{extensions::BodyVerdict, judge_body::servers};
 #[derive(Clone)]
 pub struct BodyRule {
     name: &'static str,
-    judge: Arc<dyn Fn(&[u8]) -> BodyVerdict + Send + Sync>,
+    judge: Arc<JudgeBytes>,
 }
+
+type JudgeBytes = dyn Fn(&[u8]) -> BodyVerdict + Send + Sync;
 
 impl BodyRule {
     /// Creates a rule of your own. `judge` gets all bytes from the start of the body, up to the limit.

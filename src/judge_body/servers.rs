@@ -7,16 +7,17 @@ use crate::extensions::BodyVerdict;
 pub(super) fn graphql(bytes: &[u8], code: &str) -> BodyVerdict {
     by_first_json(bytes, |reply| match reply {
         // A batch of operations, with a reply each.
-        Value::Array(replies) => together(replies.iter().map(|reply| graphql_reply(reply, code))),
+        Value::Array(replies) => together(&replies.iter().map(|reply| graphql_reply(reply, code)).collect::<Vec<_>>()),
         reply => graphql_reply(reply, code),
     })
 }
 
-/// One operation was refused as a whole, in part, or not at all. Returns what that means for a batch.
-fn together(verdicts: impl Iterator<Item = BodyVerdict> + Clone) -> BodyVerdict {
-    if verdicts.clone().all(|verdict| verdict == BodyVerdict::Accepted) {
+/// Returns the verdict on a batch of operations, from those on each.
+fn together(verdicts: &[BodyVerdict]) -> BodyVerdict {
+    let are_all = |verdict| verdicts.iter().all(|each| *each == verdict);
+    if are_all(BodyVerdict::Accepted) {
         BodyVerdict::Accepted
-    } else if verdicts.clone().all(|verdict| verdict == BodyVerdict::Rejected) {
+    } else if are_all(BodyVerdict::Rejected) {
         BodyVerdict::Rejected
     } else {
         BodyVerdict::RejectedInPart

@@ -375,7 +375,7 @@ async fn with_a_function_the_answers_keep_their_type() {
     fn keeps<S: Service<Ask, Response = Response<Boxed>>>(service: S) -> S {
         service
     }
-    let judging = layer(&Numbered::default()).body(|body| Boxed::new(body));
+    let judging = layer(&Numbered::default()).body(Boxed::new);
     for pieces in [vec![DEAD], vec![Data("{}")]] {
         keeps(judging.layer(PiecesApi::answering([json(pieces)]))).oneshot(get("https://api.test/")).await.unwrap();
     }
@@ -388,6 +388,7 @@ async fn with_a_function_the_answers_keep_their_type() {
 fn its_types_are_shareable_and_its_future_can_be_spawned() {
     fn is_shareable<T: Send + Sync + Clone + 'static>() {}
     fn is_send<T: Send + 'static>() {}
+    fn is_sync<T: Sync + Unpin>() {}
     type Inner = tower::util::BoxCloneSyncService<Ask, Response<Boxed>, BoxError>;
     is_shareable::<(BodyRule, BodyVerdict, Wrapped, JudgeBodyLayer<CloneBody>)>();
     is_shareable::<BearerAuth<JudgeBody<Inner, Wrapped>>>();
@@ -395,7 +396,6 @@ fn its_types_are_shareable_and_its_future_can_be_spawned() {
     is_send::<ResponseFuture<JudgeBody<Inner, Wrapped>, Full<Bytes>, JudgedBody<Boxed>, CloneBody>>();
     is_send::<JudgeBodyFuture<<Inner as Service<Ask>>::Future, Boxed, Wrapped>>();
     is_send::<JudgedBody<Boxed>>();
-    fn is_sync<T: Sync + Unpin>() {}
     is_sync::<JudgedBody<Full<Bytes>>>();
 }
 
@@ -537,14 +537,13 @@ async fn nothing_of_a_body_or_a_token_is_in_a_debug_output() {
     let judging = BearerAuthLayer::new(tower_bearer::FixedToken::new("s3cret-token").unwrap())
         .judge_body(LIMIT, BodyRule::graphql("UNAUTHENTICATED"))
         .body(|body: JudgedBody<Boxed>| -> Boxed { UnsyncBoxBody::new(body) });
-    let mut shown = format!("{judging:?} {:?}", judging.layer(()));
     let wrapped =
         BearerAuthLayer::new(tower_bearer::FixedToken::new("s3cret-token").unwrap()).judge_body(LIMIT, rule());
     let mut request = Box::pin(wrapped.layer(api).call(get("https://api.test/")));
     assert!(request.as_mut().now_or_never().is_none());
-    shown += &format!("{request:?}");
+    let waiting = format!("{request:?}");
     let answer = request.await.unwrap();
-    shown += &format!("{answer:?} {:?}", BodyVerdict::Rejected);
+    let shown = format!("{judging:?} {:?} {waiting} {answer:?} {:?}", judging.layer(()), BodyVerdict::Rejected);
     assert!(shown.contains("graphql") && shown.contains("JudgedBody") && !shown.contains("s3cret"), "{shown}");
 }
 

@@ -21,7 +21,7 @@ enum Done {
 
 async fn done(rule: BodyRule, method: Method, text: &'static str) -> Done {
     let (api, source) = (PiecesApi::answering([json([Piece::Data(text)])]), Numbered::default());
-    let judging = BearerAuthLayer::new(source.clone()).judge_body(16 * 1024, rule).body(|body| Boxed::new(body));
+    let judging = BearerAuthLayer::new(source.clone()).judge_body(16 * 1024, rule).body(Boxed::new);
     let service = judging.layer(api);
     let request =
         || Request::builder().method(&method).uri("https://api.test/").body(Full::<bytes::Bytes>::default()).unwrap();

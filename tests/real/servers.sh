@@ -1,30 +1,32 @@
 #!/bin/bash
-# servers.sh setup         installs the four servers; safe to repeat
+# servers.sh setup         installs the servers; safe to repeat
 # servers.sh start         starts them again and writes their addresses to $STATE/env
 # servers.sh rotate-keys   both authorization servers sign with a new key from now on, and publish only that
 # servers.sh stop          stops the servers that an earlier start left running
 #
 # TOWER_BEARER_REAL_STATE  the state folder (target/real)
-# TOWER_BEARER_REAL_PORT   the first of ten ports (the first ten in a row that are free)
+# TOWER_BEARER_REAL_PORT   the first of 40 ports (the first 40 in a row that are free)
 # TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (8)
 source "$(dirname "$0")/process.sh"
-servers="glewlwyd apache oidc-provider express"
+servers="glewlwyd apache oidc-provider express api-keys python-apis node-apis envoy docker-registry etcd node-oauth2-server node-red python-issuers ejabberd"
+# 0 to 7 are of these servers, 10 to 24 of APIs, 25 to 39 of authorization servers.
+ports=40
 
 each() { for server in $servers; do "$here/$server.sh" "$1"; done; }
 
-ten_free() { # BASE
+all_free() { # BASE
   local port
-  for port in $(seq "$1" $(($1 + 9))); do
+  for port in $(seq "$1" $(($1 + ports - 1))); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 1; fi
   done
 }
 
 base_port() {
   local base
-  for base in ${TOWER_BEARER_REAL_PORT:-$(seq 4590 10 4990)}; do
-    if ten_free "$base"; then echo "$base"; return; fi
+  for base in ${TOWER_BEARER_REAL_PORT:-$(seq 4590 "$ports" 4990)}; do
+    if all_free "$base"; then echo "$base"; return; fi
   done
-  echo "no ten free ports from ${TOWER_BEARER_REAL_PORT:-4590}" >&2
+  echo "no $ports free ports from ${TOWER_BEARER_REAL_PORT:-4590}" >&2
   return 1
 }
 
@@ -68,6 +70,25 @@ OIDC_PROVIDER_RSA_KEY_FILE='$STATE/oidc-provider/backend-rsa.pem'
 OIDC_PROVIDER_HMAC_CLIENT_ID=backend-hmac
 OIDC_PROVIDER_HMAC_CLIENT_SECRET='a client secret of 32 bytes or so'
 EXPRESS_URL=http://127.0.0.1:$(($1 + 7))
+API_KEY_FILE='$STATE/api-keys/key.pem'
+API_OLD_KEY_FILE='$STATE/api-keys/old-key.pem'
+API_PUBLIC_KEY_FILE='$STATE/api-keys/public.pem'
+API_CERTIFICATE_FILE='$STATE/api-keys/certificate.pem'
+FASTAPI_URL=http://127.0.0.1:$(($1 + 10))
+FLASK_URL=http://127.0.0.1:$(($1 + 11))
+DJANGO_URL=http://127.0.0.1:$(($1 + 12))
+KEYCLOAK_CONNECT_URL=http://127.0.0.1:$(($1 + 13))
+ENVOY_URL=http://127.0.0.1:$(($1 + 14))
+DOCKER_REGISTRY_URL=http://127.0.0.1:$(($1 + 15))
+ETCD_URL=http://127.0.0.1:$(($1 + 16))
+APOLLO_URL=http://127.0.0.1:$(($1 + 18))
+APOLLO_RESOLVER_URL=http://127.0.0.1:$(($1 + 19))
+PASSPORT_URL=http://127.0.0.1:$(($1 + 20))
+NODE_OAUTH2_SERVER_URL=http://127.0.0.1:$(($1 + 25))
+NODE_RED_URL=http://127.0.0.1:$(($1 + 26))
+AUTHLIB_URL=http://127.0.0.1:$(($1 + 27))
+DJANGO_OAUTH_TOOLKIT_URL=http://127.0.0.1:$(($1 + 28))
+EJABBERD_URL=http://127.0.0.1:$(($1 + 29))
 ENV
 }
 
