@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::{
     cache::TokenCache,
     challenge::Challenge,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    extensions::{BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
     layer_config::LayerConfig,
     scope::Scopes,
     verdict::{Judgement, Verdict},
@@ -22,6 +22,9 @@ pub(super) fn judge<B, R>(
     required: Option<&RequiredScopes>,
 ) -> Judgement {
     let mut verdict = config.rule.judge(answer.status(), answer.headers());
+    if verdict == Verdict::Accepted && config.rule.judges_body() && BodyMark::rejects(answer.extensions()) {
+        verdict = Verdict::Rejected;
+    }
     let rejected = verdict == Verdict::Rejected;
     let lacking = rejected.then(|| lacking_scope(&config.cache, answer.headers(), generation)).flatten();
     if lacking.is_some() {
