@@ -103,6 +103,10 @@ mod secret_places;
 mod secrets;
 #[path = "api/settings.rs"]
 mod settings;
+#[path = "api/settings_environment.rs"]
+mod settings_environment;
+#[path = "api/settings_errors.rs"]
+mod settings_errors;
 #[path = "api/sizes.rs"]
 mod sizes;
 #[path = "api/stack.rs"]

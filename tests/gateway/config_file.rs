@@ -130,16 +130,15 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     assert!(status == Some(0) && said.contains("the token is revoked"), "{said}");
 }
 
+const FORM: &str =
+    r#"{ file = "…" } with the path of a file, or { env = "…" } with the name of an environment variable"#;
 const TOP: &str = "upstream = \"https://api.test\"\n";
 const TOKEN: &str = "[token]\nurl = \"https://auth.test/token\"\ngrant = \"password\"\nclient_id = \"c\"\nclient_secret = { env = \"GATEWAY_SECRET\" }\nusername = \"u\"\npassword = { file = \"password\" }\n";
 
 #[tokio::test]
 async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
     let folder = Folder::new();
-    const FORM: &str =
-        r#"{ file = "…" } with the path of a file, or { env = "…" } with the name of an environment variable"#;
     let (top, token) = (|line: &str| format!("{line}\n{TOP}{TOKEN}"), |line: &str| format!("{TOP}{TOKEN}{line}\n"));
-    let identity = |lines: &str| format!("{TOP}{TOKEN}[identity]\n{lines}\n");
     for (settings, line) in [
         (top("upstraem = \"s3cret\""), "upstraem: unknown key; did you mean `upstream`?"),
         (token("clinet_id = \"s3cret\""), "token.clinet_id: unknown key; did you mean `client_id`?"),
@@ -207,6 +206,16 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
             token("password = \"s3cret"),
             "FOLDER/gateway.toml line 9: this is not TOML (invalid basic string, expected `\"`); correct the line",
         ),
+    ] {
+        assert_eq!(folder.complaint(&settings).await, line);
+    }
+}
+
+#[tokio::test]
+async fn each_wrong_setting_of_the_identities_is_one_line_too() {
+    let folder = Folder::new();
+    let identity = |lines: &str| format!("{TOP}{TOKEN}[identity]\n{lines}\n");
+    for (settings, line) in [
         (identity("heder = \"x-tenant\""), "identity.heder: unknown key; did you mean `header`?"),
         (identity("max = 1"), "identity.header: this key is missing; give the header with the tenant's name"),
         (
