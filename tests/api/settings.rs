@@ -1,6 +1,6 @@
 //! Settings from TOML, JSON and environment variables.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use http::Request;
 use http_body_util::Full;
@@ -132,6 +132,8 @@ async fn the_client_authenticates_as_its_settings_say() {
 #[cfg(feature = "jwt")]
 #[tokio::test]
 async fn assertions_are_signed_as_the_settings_say() {
+    use std::path::Path;
+
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     use serde_json::{Value, json};
 
