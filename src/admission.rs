@@ -39,7 +39,10 @@ pub(crate) fn admit<B, R>(
         Err(error) => return Admission::Refuse(error),
     }
     // Last, because only a request that needs a token can wait for itself.
-    if markers.and_then(|markers| markers.renewing).is_some_and(|renewing| renewing.contains(config.cache.core.id())) {
+    if markers
+        .and_then(|markers| markers.renewing)
+        .is_some_and(|renewing| renewing.contains(config.layer_cache().core.id()))
+    {
         return Admission::Refuse(Error::recursion());
     }
     Admission::Attach

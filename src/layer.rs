@@ -267,7 +267,7 @@ impl<R> BearerAuthLayer<R> {
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
-        &self.config.cache
+        self.config.layer_cache()
     }
 
     fn with_header(self, change: impl FnOnce(&mut TokenHeader)) -> Self {

@@ -137,7 +137,7 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache::with_settings(self.source, self.settings, new_family())
+        TokenCache::with_settings(self.source, Arc::new(self.settings), new_family())
     }
 }
 

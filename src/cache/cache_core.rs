@@ -30,7 +30,7 @@ pub(crate) type Renewed = Result<AccessToken, Error>;
 /// The source, the settings, the state, and what is published of it.
 pub(crate) struct CacheCore {
     pub(crate) source: BoxTokenSource,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
     pub(crate) family: Family,
@@ -44,7 +44,7 @@ pub(crate) fn new_family() -> Family {
 }
 
 impl CacheCore {
-    pub(crate) fn new(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
+    pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Family) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
         Self { source, settings, published: Published::default(), flight, family }
     }

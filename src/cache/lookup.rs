@@ -15,6 +15,7 @@ use crate::{
         state::CacheState,
     },
     error::Error,
+    scope::Scopes,
     token::AccessToken,
 };
 
@@ -143,5 +144,12 @@ impl CacheCore {
             Some(served) if served.token.generation() > waited_for.generation() => served.token.clone(),
             _ => waited_for,
         }
+    }
+
+    /// Returns the scopes that the token of `generation` was granted, while it is served.
+    pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
+        let served = self.published.served();
+        let served = served.as_ref().filter(|served| served.token.generation() == generation)?;
+        served.token.scopes().cloned()
     }
 }

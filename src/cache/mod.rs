@@ -31,4 +31,4 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use {lookup::Lookup, rejection::AfterRejection, renewal::PendingRenewal};
+pub(crate) use {cache_core::CacheCore, lookup::Lookup, rejection::AfterRejection, renewal::PendingRenewal};

@@ -15,7 +15,6 @@ use crate::{
     error::Error,
     recursion::Renewing,
     runtime,
-    scope::Scopes,
     source::{BoxTokenSource, Narrowing, TokenSource},
     timer::timeout,
     token::AccessToken,
@@ -42,7 +41,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
+    pub(crate) fn with_settings(source: BoxTokenSource, settings: Arc<Settings>, family: Family) -> Self {
         let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
         Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
     }
@@ -91,7 +90,11 @@ impl TokenCache {
         let source = source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), Self::must_stay))
+        Ok(self.narrowed.add(
+            to,
+            &Self::with_settings(source, Arc::clone(settings), Arc::clone(family)),
+            Self::must_stay,
+        ))
     }
 
     /// Returns whether this narrowed cache must not make room for another one: what would be lost with it protects the issuer.
@@ -193,13 +196,6 @@ impl TokenCache {
     pub fn status(&self) -> CacheStatus {
         let wall = self.core.wall_now();
         self.core.flight.look(|state, renewing| state.status(Instant::now(), wall, renewing))
-    }
-
-    /// Returns the scopes that the token of `generation` was granted, while it is served.
-    pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
-        let served = self.core.published.served();
-        let served = served.as_ref().filter(|served| served.token.generation() == generation)?;
-        served.token.scopes().cloned()
     }
 }
 
