@@ -40,8 +40,8 @@ use crate::{
 /// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
-/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) and [`reject_on`](Self::reject_on)
-///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by), [`reject_on`](Self::reject_on)
+///    and [`judge_body`](Self::judge_body) change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The
 ///    second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why. One exception: an answer with a body is held for 100 ms of its renewal, or 2.5 s if it is small, and
@@ -262,6 +262,11 @@ impl<R> BearerAuthLayer<R> {
     #[must_use]
     pub fn reject_on(self, rejection: Rejection) -> Self {
         self.with(|config| config.rule = config.rule.rejecting_on(rejection))
+    }
+
+    /// Sets that the service below marks the answers whose body it judged.
+    pub(crate) fn judging_bodies(self) -> Self {
+        self.with(|config| config.rule = config.rule.judging_bodies())
     }
 
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).

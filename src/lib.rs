@@ -15,6 +15,7 @@ mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
 mod inner_service; // bounds that make the compiler say what to do
+pub mod judge_body; // rejections in the body of an answer
 mod layer; // `BearerAuthLayer`: what users set
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core

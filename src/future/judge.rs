@@ -6,7 +6,7 @@ use crate::{
     cache::CacheCore,
     challenge::Challenge,
     config::RequestContext,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    extensions::{BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };
@@ -22,6 +22,9 @@ pub(super) fn judge<B, R>(
     required: Option<&RequiredScopes>,
 ) -> Judgement {
     let mut verdict = context.rule.judge(answer.status(), answer.headers());
+    if verdict == Verdict::Accepted && context.rule.judges_body() && BodyMark::rejects(answer.extensions()) {
+        verdict = Verdict::Rejected;
+    }
     let rejected = verdict == Verdict::Rejected;
     let lacking = rejected.then(|| lacking_scope(context.core(), answer.headers(), generation)).flatten();
     if lacking.is_some() {
