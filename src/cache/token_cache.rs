@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        cache_core::{CacheCore, Family},
+        cache_core::CacheCore,
+        family::Family,
         lookup::Lookup,
         narrowed::NarrowedCaches,
         settings::Settings,
@@ -42,7 +43,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
+    pub(crate) fn with_settings(source: BoxTokenSource, settings: Settings, family: Arc<Family>) -> Self {
         let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
         Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
     }
@@ -91,12 +92,7 @@ impl TokenCache {
         let source = source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), Self::must_stay))
-    }
-
-    /// Returns whether this narrowed cache must not make room for another one: what would be lost with it protects the issuer.
-    fn must_stay(&self) -> bool {
-        self.core.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
+        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), |cache| cache.core.must_stay()))
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
