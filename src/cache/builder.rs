@@ -10,7 +10,7 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        cache_core::new_family,
+        family::Family,
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },
@@ -137,7 +137,7 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache::with_settings(self.source, Arc::new(self.settings), new_family())
+        TokenCache::with_settings(self.source, Arc::new(self.settings), Family::new(None))
     }
 }
 

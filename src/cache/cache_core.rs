@@ -3,23 +3,28 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cache::{
-        decision::{Conditions, Decision},
+        client_state::ClientState,
+        decision::{ClientConditions, Conditions, Decision},
+        family::{Family, NumberedClient},
+        permission::Presents,
         published::Published,
-        refusals::SharedRefusals,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
     },
     error::Error,
-    recursion,
+    recursion::{self, Renewing},
     source::{BoxTokenSource, TokenSource},
     token::AccessToken,
 };
@@ -33,20 +38,25 @@ pub(crate) struct CacheCore {
     pub(crate) settings: Arc<Settings>,
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
-    pub(crate) family: Family,
-}
-
-/// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet.
-pub(crate) type Family = Arc<SingleFlight<SharedRefusals, ()>>;
-
-pub(crate) fn new_family() -> Family {
-    Arc::new(SingleFlight::new(SharedRefusals::default()))
+    pub(crate) family: Arc<Family>,
+    /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
+    pub(crate) nudge: Notify,
+    /// Whether another renewal waits for that one.
+    is_urgent: AtomicBool,
 }
 
 impl CacheCore {
-    pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Family) -> Self {
+    pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
-        Self { source, settings, published: Published::default(), flight, family }
+        Self {
+            source,
+            settings,
+            published: Published::default(),
+            flight,
+            family,
+            nudge: Notify::new(),
+            is_urgent: AtomicBool::new(false),
+        }
     }
 
     /// Changes the state, and publishes it.
@@ -57,7 +67,8 @@ impl CacheCore {
     /// Forgets the token and every failure. A renewal in progress no longer counts.
     pub(crate) fn reset(&self) {
         self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
-        self.family.supersede(|shared| *shared = SharedRefusals::default());
+        self.family.reset();
+        self.nudge.notify_one();
     }
 
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
@@ -66,9 +77,10 @@ impl CacheCore {
         mut decide: impl FnMut(&mut CacheState, &Conditions) -> Decision,
     ) -> (Decision, Option<Joined<Renewed>>) {
         // User code, so before the lock is taken.
-        let (credentials_version, wall) = (self.credentials_version(), self.wall_now());
-        let refusals = self.family.look(|shared, _| shared.clone());
-        let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals };
+        let (Presents { credentials_version, client }, wall) = (self.presents(), self.wall_now());
+        let refusals = self.family.refusals.look(|shared, _| shared.clone());
+        let client = self.family.client(client).map(|client| self.client_conditions(&client));
+        let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals, client };
         self.flight.join(|state, renewing| {
             (at.now, at.renewing) = (Instant::now(), renewing);
             let decision = self.publishing(state, |state| decide(state, &at));
@@ -86,6 +98,16 @@ impl CacheCore {
     /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
     pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
         self.flight.abandon(waiter, |state| self.publishing(state, CacheState::keep_rejected));
+    }
+
+    /// Returns what holds back this cache as one of several identities.
+    fn client_conditions(&self, NumberedClient { client, .. }: &NumberedClient) -> ClientConditions {
+        let patience = self.patience_with_tries();
+        let look = |state: &mut ClientState, is_trying| {
+            (state.clone(), state.backing_off(is_trying, patience, Instant::now()))
+        };
+        let (state, backing_off) = client.look(look);
+        ClientConditions { state, backing_off }
     }
 
     /// Makes a change under the lock of the state, and publishes the state.
@@ -108,6 +130,38 @@ impl CacheCore {
     /// Returns the source's version of its credentials. User code, which may panic.
     pub(crate) fn credentials_version(&self) -> u64 {
         catch_unwind(AssertUnwindSafe(|| self.source.credentials_version())).unwrap_or(0)
+    }
+
+    /// Returns the source's number for its client. User code, which may panic. It is not called where nothing is shared.
+    pub(crate) fn client(&self) -> Option<u64> {
+        self.family.shared.as_ref()?;
+        catch_unwind(AssertUnwindSafe(|| self.source.client())).unwrap_or(None)
+    }
+
+    /// Returns what the source presents to its issuer now.
+    pub(crate) fn presents(&self) -> Presents {
+        Presents { credentials_version: self.credentials_version(), client: self.client() }
+    }
+
+    /// Returns whether this cache must not make room for another one: it is being renewed or waits for that, or what would be
+    /// lost with it protects the issuer.
+    pub(crate) fn must_stay(&self) -> bool {
+        self.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
+    }
+
+    /// Tells a renewal that waits in the pool's queue that somebody waits for it.
+    pub(crate) fn is_awaited_now(&self) {
+        if self.family.shared.is_some() {
+            if Renewing::is_any() {
+                self.is_urgent.store(true, Relaxed);
+            }
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Returns whether another renewal waits for the one of this cache, which then must not wait for a place.
+    pub(crate) fn take_urgency(&self) -> bool {
+        self.is_urgent.swap(false, Relaxed)
     }
 
     pub(crate) fn wall_now(&self) -> SystemTime {

@@ -12,6 +12,7 @@ use crate::{
         rejection::AfterRejection,
         renewal::{PendingRenewal, Waited},
         served_token::ServedToken,
+        single_flight::Joined,
         state::CacheState,
     },
     error::Error,
@@ -87,12 +88,18 @@ impl CacheCore {
             return Err(Error::recursion());
         }
         let (decision, joined) = self.decide(|state: &mut CacheState, at: &Conditions| state.decide_lookup(at));
-        let pending = joined.map(|joined| self.start(joined, None));
-        match (decision, pending) {
-            // Also where the renewal could not be started, outside a runtime.
-            (Decision::Serve { token, .. }, _) => Ok(Lookup::Hit(token.into())),
-            (Decision::Fail(error), _) | (_, Some(Err(error))) => Err(error),
-            (_, Some(Ok(pending))) => Ok(Lookup::Wait(pending)),
+        match (decision, joined) {
+            (Decision::Serve { token, .. }, joined) => {
+                if let Some(Joined::Leading(waiter, leader)) = joined {
+                    // First, so that the renewal knows that nobody waits for it.
+                    drop(waiter);
+                    // It cannot be started outside a runtime.
+                    let _ = self.begin(leader);
+                }
+                Ok(Lookup::Hit(token.into()))
+            }
+            (Decision::Fail(error), _) => Err(error),
+            (_, Some(joined)) => self.start(joined, None).map(Lookup::Wait),
             (_, None) => unreachable!("a decision to wait joins a renewal"),
         }
     }

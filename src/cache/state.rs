@@ -27,6 +27,8 @@ pub(crate) struct CacheState {
     pub(super) failing: Option<FailureStreak>,
     pub(super) budget: BudgetState,
     renewals: u64,
+    /// When its renewal was seen in the queue of its pool.
+    queued: Option<Instant>,
     /// The version of the credentials that the last renewal succeeded with.
     works_with: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl CacheState {
             failing: None,
             budget: BudgetState::new(settings.rejections),
             renewals: 0,
+            queued: None,
             works_with: None,
         }
     }
@@ -144,6 +147,16 @@ impl CacheState {
         }
         let streak = FailureStreak::after(self.failing.take(), error, credentials_version, now, settings);
         self.failing.insert(streak)
+    }
+
+    /// Notes that the renewal waits in the queue of its pool, and is driven.
+    pub(crate) fn note_queued(&mut self, now: Instant) {
+        self.queued = Some(now);
+    }
+
+    /// Returns whether the renewal was in the queue of its pool since then.
+    pub(crate) fn was_queued_since(&self, then: Instant) -> bool {
+        self.queued.is_some_and(|queued| queued >= then)
     }
 
     /// Serves a rejected token again: its renewal failed, so it is the best one.

@@ -6,10 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        cache_core::{CacheCore, Family},
-        lookup::Lookup,
-        narrowed::NarrowedCaches,
-        settings::Settings,
+        cache_core::CacheCore, family::Family, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
         status::CacheStatus,
     },
     error::Error,
@@ -41,7 +38,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    pub(crate) fn with_settings(source: BoxTokenSource, settings: Arc<Settings>, family: Family) -> Self {
+    pub(crate) fn with_settings(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
         Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
     }
@@ -90,16 +87,8 @@ impl TokenCache {
         let source = source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(self.narrowed.add(
-            to,
-            &Self::with_settings(source, Arc::clone(settings), Arc::clone(family)),
-            Self::must_stay,
-        ))
-    }
-
-    /// Returns whether this narrowed cache must not make room for another one: what would be lost with it protects the issuer.
-    fn must_stay(&self) -> bool {
-        self.core.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
+        let narrowed = Self::with_settings(source, Arc::clone(settings), Arc::clone(family));
+        Ok(self.narrowed.add(to, &narrowed, |cache| cache.core.must_stay()))
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.

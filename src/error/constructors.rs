@@ -97,6 +97,11 @@ impl Error {
         Self::build(Kind::SourceTimeout(after), FailureClass::Transient)
     }
 
+    /// A renewal could not begin, because too many others came before it.
+    pub(crate) fn queued(after: Duration) -> Self {
+        Self::build(Kind::Queued(after), FailureClass::Transient)
+    }
+
     /// The authorization server answered with an error status and no error code.
     pub(crate) fn unexplained_status(status: StatusCode) -> Self {
         Self::build(Kind::Status(status), FailureClass::of_status(status))
@@ -151,7 +156,7 @@ impl Error {
     pub(crate) fn provider(source: BoxError) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own.at(ServerPart::TokenEndpoint),
-            Err(source) => Self::transient(source),
+            Err(source) => Self::build(Kind::Provider, FailureClass::Transient).caused_by(source),
         }
     }
 
