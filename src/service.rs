@@ -99,8 +99,8 @@ where
         let required = markers.as_ref().and_then(|markers| markers.required).cloned();
         let own_cache = match markers.and_then(|markers| markers.narrowing) {
             None => None,
-            Some(narrowing) => match config.layer_cache().narrowed(narrowing) {
-                Ok(narrowed) => Some(narrowed.core),
+            Some(narrowing) => match config.layer_cache().core.narrowed(narrowing) {
+                Ok(narrowed) => Some(narrowed),
                 Err(error) => return self.refuse(error),
             },
         };

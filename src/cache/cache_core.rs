@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::SystemTime,
@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cache::{
+        bounded_map::BoundedMap,
         client_state::ClientState,
         decision::{ClientConditions, Conditions, Decision},
         family::{Family, NumberedClient},
@@ -25,7 +26,7 @@ use crate::{
     },
     error::Error,
     recursion::{self, Renewing},
-    source::{BoxTokenSource, TokenSource},
+    source::{BoxTokenSource, Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct CacheCore {
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
     pub(crate) family: Arc<Family>,
+    /// The caches of narrowed tokens, made with the first of them.
+    pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
     /// Whether another renewal waits for that one.
@@ -54,6 +57,7 @@ impl CacheCore {
             published: Published::default(),
             flight,
             family,
+            narrowed: OnceLock::new(),
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
@@ -141,12 +145,6 @@ impl CacheCore {
     /// Returns what the source presents to its issuer now.
     pub(crate) fn presents(&self) -> Presents {
         Presents { credentials_version: self.credentials_version(), client: self.client() }
-    }
-
-    /// Returns whether this cache must not make room for another one: it is being renewed or waits for that, or what would be
-    /// lost with it protects the issuer.
-    pub(crate) fn must_stay(&self) -> bool {
-        self.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
     }
 
     /// Tells a renewal that waits in the pool's queue that somebody waits for it.

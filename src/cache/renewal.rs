@@ -205,7 +205,7 @@ impl CacheCore {
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = now.saturating_duration_since(context.asked) > self.settings.renewal_deadline;
         let token = if is_late { token.issued_before(context.asked) } else { token };
-        let issued = ServedToken::new(token, &self.settings, now, wall);
+        let issued = ServedToken::new(token, &self.settings, self.family.shared.is_some(), now, wall);
         let expires_in = issued.expires_in(now, wall);
         let (mut generation, mut shared) = (0, None);
         let presents = self.presents();
