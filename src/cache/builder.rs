@@ -11,7 +11,7 @@ use crate::{
         backoff::Backoff,
         budget::RejectionBudget,
         cache_core::CacheCore,
-        family::Family,
+        family::{Family, Shared},
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },
@@ -139,7 +139,22 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache { core: Arc::new(CacheCore::new(self.source, Arc::new(self.settings), Family::new(None))) }
+        TokenCache { core: Arc::new(CacheCore::new(self.source, Arc::new(self.settings), Family::new(None, None))) }
+    }
+}
+
+impl TokenCacheBuilder {
+    /// Creates the cache of one of several identities. `name` is what logs may show of it.
+    pub(crate) fn build_in(self, shared: &Arc<Shared>, name: Option<Box<str>>) -> Arc<CacheCore> {
+        let family = Family::new(Some(Arc::clone(shared)), name);
+        Arc::new(CacheCore::new(self.source, shared.settings(self.settings), family))
+    }
+}
+
+/// The default settings, over this source.
+impl<S: TokenSource> From<S> for TokenCacheBuilder {
+    fn from(source: S) -> Self {
+        TokenCache::builder(source)
     }
 }
 

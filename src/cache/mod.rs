@@ -37,4 +37,11 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use {cache_core::CacheCore, lookup::Lookup, rejection::AfterRejection, renewal::PendingRenewal};
+pub(crate) use {
+    bounded_map::BoundedMap,
+    cache_core::CacheCore,
+    family::{AfterRenewal, Shared},
+    lookup::Lookup,
+    rejection::AfterRejection,
+    renewal::PendingRenewal,
+};

@@ -34,6 +34,10 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
+    pub(crate) fn from_core(core: Arc<CacheCore>) -> Self {
+        Self { core }
+    }
+
     /// Returns the token to use now. If there is none, waits for the next one.
     ///
     /// It is for what the layer does not reach: the first message of a WebSocket, a library with its own HTTP client, a
@@ -71,7 +75,7 @@ impl TokenCache {
     /// # Errors
     /// When the source cannot be narrowed; see [`TokenSource::narrowed`].
     pub fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
-        Ok(Self { core: self.core.narrowed(to)? })
+        self.core.narrowed(to).map(Self::from_core)
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
