@@ -21,6 +21,7 @@ mod layer; // `BearerAuthLayer`: what users set
 mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
+pub mod pool; // a cache for each of many identities
 mod recursion; // which renewals the running task is part of
 mod rejection; // answers other than 401 that reject the token
 pub mod replay; // how a body is kept for the second attempt
@@ -52,6 +53,7 @@ pub use extensions::{
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
+pub use pool::{RequestHead, TokenPool};
 pub use rejection::Rejection;
 pub use scope::{Scopes, SmartScope};
 pub use secret_string::SecretString;

@@ -49,6 +49,16 @@ impl Renewing {
         RENEWING.sync_scope(Self(all), lookup)
     }
 
+    /// Returns whether the running task is part of a renewal that began another one.
+    pub(crate) fn is_nested() -> bool {
+        Self::here().0.len() > 1
+    }
+
+    /// Returns whether the running task is part of a renewal.
+    pub(crate) fn is_any() -> bool {
+        !Self::here().0.is_empty()
+    }
+
     /// Marks a token request as part of the renewals of the running task.
     pub(crate) fn mark(extensions: &mut Extensions) {
         let here = Self::here();

@@ -33,6 +33,11 @@ impl Backoff {
         Self { first: self.max, max: longer.max.max(self.max), jitter: self.jitter }
     }
 
+    /// Returns the longest wait.
+    pub(crate) fn longest(&self) -> Duration {
+        self.max
+    }
+
     /// Returns the wait after this many failures in a row, counted from 1.
     pub(crate) fn wait(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);

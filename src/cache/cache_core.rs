@@ -3,24 +3,30 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::SystemTime,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cache::{
-        decision::{Conditions, Decision},
+        bounded_map::BoundedMap,
+        client_state::ClientState,
+        decision::{ClientConditions, Conditions, Decision},
+        family::{Family, NumberedClient},
+        permission::Presents,
         published::Published,
-        refusals::SharedRefusals,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
     },
     error::Error,
-    recursion,
-    source::{BoxTokenSource, TokenSource},
+    recursion::{self, Renewing},
+    source::{BoxTokenSource, Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -30,23 +36,48 @@ pub(crate) type Renewed = Result<AccessToken, Error>;
 /// The source, the settings, the state, and what is published of it.
 pub(crate) struct CacheCore {
     pub(crate) source: BoxTokenSource,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
-    pub(crate) family: Family,
-}
-
-/// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet.
-pub(crate) type Family = Arc<SingleFlight<SharedRefusals, ()>>;
-
-pub(crate) fn new_family() -> Family {
-    Arc::new(SingleFlight::new(SharedRefusals::default()))
+    pub(crate) family: Arc<Family>,
+    /// The caches of narrowed tokens, made with the first of them.
+    pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
+    /// The last use in a pool, in milliseconds of the pool's life. Each lease of a token is noted, so a hit is not.
+    last_use: AtomicU64,
+    /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
+    pub(crate) nudge: Notify,
+    /// Whether another renewal waits for that one.
+    is_urgent: AtomicBool,
 }
 
 impl CacheCore {
-    pub(crate) fn new(source: BoxTokenSource, settings: Settings, family: Family) -> Self {
+    pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
-        Self { source, settings, published: Published::default(), flight, family }
+        let last_use = family.shared.as_ref().map_or(0, |shared| shared.age());
+        Self {
+            source,
+            settings,
+            published: Published::default(),
+            flight,
+            family,
+            narrowed: OnceLock::new(),
+            last_use: AtomicU64::new(last_use),
+            nudge: Notify::new(),
+            is_urgent: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes a use of this cache, as far as it is in a pool.
+    pub(crate) fn note_use(&self) {
+        if let Some(shared) = &self.family.shared {
+            self.last_use.store(shared.age(), Relaxed);
+        }
+    }
+
+    /// Returns whether this cache is in a pool and was not used for so long.
+    pub(crate) fn is_idle(&self, idle: Duration) -> bool {
+        let unused = self.family.shared.as_ref().map(|shared| shared.age().saturating_sub(self.last_use.load(Relaxed)));
+        unused.is_some_and(|unused| u128::from(unused) >= idle.as_millis())
     }
 
     /// Changes the state, and publishes it.
@@ -57,7 +88,8 @@ impl CacheCore {
     /// Forgets the token and every failure. A renewal in progress no longer counts.
     pub(crate) fn reset(&self) {
         self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
-        self.family.supersede(|shared| *shared = SharedRefusals::default());
+        self.family.reset();
+        self.nudge.notify_one();
     }
 
     /// Makes a decision, publishes the state, and takes part in a renewal if the decision says so.
@@ -66,9 +98,10 @@ impl CacheCore {
         mut decide: impl FnMut(&mut CacheState, &Conditions) -> Decision,
     ) -> (Decision, Option<Joined<Renewed>>) {
         // User code, so before the lock is taken.
-        let (credentials_version, wall) = (self.credentials_version(), self.wall_now());
-        let refusals = self.family.look(|shared, _| shared.clone());
-        let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals };
+        let (Presents { credentials_version, client }, wall) = (self.presents(), self.wall_now());
+        let refusals = self.family.refusals.look(|shared, _| shared.clone());
+        let client = self.family.client(client).map(|client| self.client_conditions(&client));
+        let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals, client };
         self.flight.join(|state, renewing| {
             (at.now, at.renewing) = (Instant::now(), renewing);
             let decision = self.publishing(state, |state| decide(state, &at));
@@ -86,6 +119,16 @@ impl CacheCore {
     /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
     pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
         self.flight.abandon(waiter, |state| self.publishing(state, CacheState::keep_rejected));
+    }
+
+    /// Returns what holds back this cache as one of several identities.
+    fn client_conditions(&self, NumberedClient { client, .. }: &NumberedClient) -> ClientConditions {
+        let patience = self.patience_with_tries();
+        let look = |state: &mut ClientState, is_trying| {
+            (state.clone(), state.backing_off(is_trying, patience, Instant::now()))
+        };
+        let (state, backing_off) = client.look(look);
+        ClientConditions { state, backing_off }
     }
 
     /// Makes a change under the lock of the state, and publishes the state.
@@ -108,6 +151,32 @@ impl CacheCore {
     /// Returns the source's version of its credentials. User code, which may panic.
     pub(crate) fn credentials_version(&self) -> u64 {
         catch_unwind(AssertUnwindSafe(|| self.source.credentials_version())).unwrap_or(0)
+    }
+
+    /// Returns the source's number for its client. User code, which may panic. It is not called where nothing is shared.
+    pub(crate) fn client(&self) -> Option<u64> {
+        self.family.shared.as_ref()?;
+        catch_unwind(AssertUnwindSafe(|| self.source.client())).unwrap_or(None)
+    }
+
+    /// Returns what the source presents to its issuer now.
+    pub(crate) fn presents(&self) -> Presents {
+        Presents { credentials_version: self.credentials_version(), client: self.client() }
+    }
+
+    /// Tells a renewal that waits in the pool's queue that somebody waits for it.
+    pub(crate) fn is_awaited_now(&self) {
+        if self.family.shared.is_some() {
+            if Renewing::is_any() {
+                self.is_urgent.store(true, Relaxed);
+            }
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Returns whether another renewal waits for the one of this cache, which then must not wait for a place.
+    pub(crate) fn take_urgency(&self) -> bool {
+        self.is_urgent.swap(false, Relaxed)
     }
 
     pub(crate) fn wall_now(&self) -> SystemTime {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
+        client_state::ClientState,
         refusals::SharedRefusals,
         served_token::ServedToken,
         state::{CacheState, Standing},
@@ -26,6 +27,15 @@ pub(crate) struct Conditions {
     pub(crate) credentials_version: u64,
     /// The refusals that narrowed caches share.
     pub(crate) refusals: SharedRefusals,
+    /// What the identities of a pool know of their client, if they share it.
+    pub(crate) client: Option<ClientConditions>,
+}
+
+/// What holds back an identity because of its client.
+#[derive(Debug)]
+pub(crate) struct ClientConditions {
+    pub(crate) state: ClientState,
+    pub(crate) backing_off: Option<Error>,
 }
 
 /// What a request is to do.
@@ -121,7 +131,10 @@ impl CacheState {
 
     /// Returns the error for a caller that needs the source while it is not asked.
     fn backing_off(&self, at: &Conditions) -> Option<Error> {
-        let own = self.failing.as_ref().and_then(|streak| streak.backing_off(at.now, at.credentials_version));
+        let client = at.client.as_ref();
+        let failing = self.failing.as_ref().filter(|streak| !client.is_some_and(|it| it.state.overrides(streak)));
+        let own = failing.and_then(|streak| streak.backing_off(at.now, at.credentials_version));
+        let own = own.or_else(|| client.and_then(|client| client.backing_off.clone()));
         let works = self.works_with(at.credentials_version);
         own.or_else(|| at.refusals.backing_off(works, at.credentials_version, at.now))
     }
@@ -160,6 +173,7 @@ mod tests {
                 renewing: false,
                 credentials_version: 0,
                 refusals: SharedRefusals::default(),
+                client: None,
             };
             Self { state: CacheState::new(&settings), settings, at }
         }

@@ -21,6 +21,7 @@ const LONG_SERIES: u32 = 24;
 pub(crate) struct FailureStreak {
     pub(crate) error: Error,
     counts: FailureCounts,
+    noted: Instant,
     until: Instant,
     credentials_version: u64,
 }
@@ -55,7 +56,7 @@ impl FailureStreak {
             _ => settings.backoff(error.class()).wait(failures),
         };
         let wait = wait.max(settings.requested_wait(error)).min(LONGEST);
-        Self { error: error.clone(), counts, until: now + wait, credentials_version }
+        Self { error: error.clone(), counts, noted: now, until: now + wait, credentials_version }
     }
 
     /// Returns the error for a caller that comes during the wait.
@@ -64,6 +65,11 @@ impl FailureStreak {
         // New credentials end the wait after a refusal, but not after an outage.
         let has_new_credentials = self.is_refusal() && credentials_version != self.credentials_version;
         (!has_new_credentials).then(|| Error::backing_off(&self.error, wait))
+    }
+
+    /// Returns when the last failure was noted.
+    pub(crate) fn noted(&self) -> Instant {
+        self.noted
     }
 
     /// Returns how long the source is still not asked.

@@ -12,9 +12,11 @@ use crate::{
         rejection::AfterRejection,
         renewal::{PendingRenewal, Waited},
         served_token::ServedToken,
+        single_flight::Joined,
         state::CacheState,
     },
     error::Error,
+    scope::Scopes,
     token::AccessToken,
 };
 
@@ -71,6 +73,7 @@ impl CacheCore {
     /// Leases a fresh token. Otherwise decides under the lock, and starts a renewal where one is due.
     #[cold]
     pub(crate) fn lookup_under_lock(self: &Arc<Self>) -> Result<Lookup, Error> {
+        self.note_use();
         let is_renewed_here = self.is_renewed_here();
         if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();
@@ -86,12 +89,18 @@ impl CacheCore {
             return Err(Error::recursion());
         }
         let (decision, joined) = self.decide(|state: &mut CacheState, at: &Conditions| state.decide_lookup(at));
-        let pending = joined.map(|joined| self.start(joined, None));
-        match (decision, pending) {
-            // Also where the renewal could not be started, outside a runtime.
-            (Decision::Serve { token, .. }, _) => Ok(Lookup::Hit(token.into())),
-            (Decision::Fail(error), _) | (_, Some(Err(error))) => Err(error),
-            (_, Some(Ok(pending))) => Ok(Lookup::Wait(pending)),
+        match (decision, joined) {
+            (Decision::Serve { token, .. }, joined) => {
+                if let Some(Joined::Leading(waiter, leader)) = joined {
+                    // First, so that the renewal knows that nobody waits for it.
+                    drop(waiter);
+                    // It cannot be started outside a runtime.
+                    let _ = self.begin(leader);
+                }
+                Ok(Lookup::Hit(token.into()))
+            }
+            (Decision::Fail(error), _) => Err(error),
+            (_, Some(joined)) => self.start(joined, None).map(Lookup::Wait),
             (_, None) => unreachable!("a decision to wait joins a renewal"),
         }
     }
@@ -143,5 +152,12 @@ impl CacheCore {
             Some(served) if served.token.generation() > waited_for.generation() => served.token.clone(),
             _ => waited_for,
         }
+    }
+
+    /// Returns the scopes that the token of `generation` was granted, while it is served.
+    pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
+        let served = self.published.served();
+        let served = served.as_ref().filter(|served| served.token.generation() == generation)?;
+        served.token.scopes().cloned()
     }
 }

@@ -1,6 +1,6 @@
 //! A renewal, which runs in a task of its own.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -9,9 +9,9 @@ use tracing::Instrument;
 use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
-        refusals::{Admission, SharedRefusals},
+        permission::{AskedClient, Entry, RenewalContext},
         served_token::ServedToken,
-        single_flight::{Joined, Leader, Noted, Waiter},
+        single_flight::{Joined, Leader, Waiter},
     },
     error::Error,
     recursion::Renewing,
@@ -27,15 +27,6 @@ use crate::{
 pub(crate) struct PendingRenewal {
     waiter: Waiter<Renewed>,
     rejected: Option<u64>,
-}
-
-/// What a renewal asks its source with.
-struct RenewalContext {
-    credentials_version: u64,
-    /// Set if these credentials had not been accepted yet, and others wait for the outcome.
-    trial: Option<Leader<()>>,
-    /// When the source was asked last.
-    asked: Instant,
 }
 
 /// How the wait for a renewal ended.
@@ -68,10 +59,18 @@ impl PendingRenewal {
     }
 }
 
-/// Waits for `future` until a second after the renewal's deadline.
+/// Waits for `future` until a second after the renewal's deadline. That time begins again if the renewal was in the queue of its
+/// pool meanwhile.
 async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
     let deadline = core.settings.renewal_deadline.saturating_add(Duration::from_secs(1));
-    timeout(deadline, future).await
+    let mut future = pin!(future);
+    loop {
+        let began = Instant::now();
+        let output = timeout(deadline, future.as_mut()).await;
+        if output.is_some() || !core.flight.look(|state, _| state.was_queued_since(began)) {
+            return output;
+        }
+    }
 }
 
 impl CacheCore {
@@ -86,16 +85,28 @@ impl CacheCore {
         rejected: Option<u64>,
     ) -> Result<PendingRenewal, Error> {
         let (waiter, leader) = match joined {
-            Joined::Waiting(waiter) => return Ok(PendingRenewal { waiter, rejected }),
+            Joined::Waiting(waiter) => {
+                self.is_awaited_now();
+                return Ok(PendingRenewal { waiter, rejected });
+            }
             Joined::Leading(waiter, leader) => (waiter, leader),
         };
+        self.begin(leader)?;
+        Ok(PendingRenewal { waiter, rejected })
+    }
+
+    /// Starts the task of a renewal.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn begin(self: &Arc<Self>, leader: Leader<Renewed>) -> Result<(), Error> {
         let runtime = runtime::current()?;
         let renewal = Renewing::scope(self.id(), Arc::clone(self).renew(leader));
         // Not a child of the request that began it, which may end long before.
-        let span = tracing::debug_span!(parent: None, "renew token");
+        let span = tracing::debug_span!(parent: None, "renew token", identity = self.family.name.as_deref());
         span.follows_from(tracing::Span::current());
         sync::spawn(&runtime, renewal.instrument(span));
-        Ok(PendingRenewal { waiter, rejected })
+        Ok(())
     }
 
     /// Waits for the renewal in progress to end, if there is one.
@@ -106,12 +117,23 @@ impl CacheCore {
     }
 
     async fn renew(self: Arc<Self>, leader: Leader<Renewed>) {
+        match self.enter(&leader).await {
+            Ok(Entry { place: Some(place), client }) => place.drive(self.request(leader, client)).await,
+            Ok(Entry { place: None, client }) => self.request(leader, client).await,
+            Err(refused) => self.not_asked(leader, refused.as_ref()),
+        }
+        if let Some(shared) = &self.family.shared {
+            shared.after_renewal().await;
+        }
+    }
+
+    async fn request(&self, leader: Leader<Renewed>, client: Option<AskedClient>) {
         let reason = self.flight.look(|state, _| state.reason());
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
         let credentials_version = self.credentials_version();
-        let mut context = RenewalContext { credentials_version, trial: None, asked: began };
+        let mut context = RenewalContext { credentials_version, trial: None, client, asked: began };
         let attempt = AssertUnwindSafe(timeout(deadline, async {
             (context.credentials_version, context.trial) = self.admitted().await.map_err(Some)?;
             // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
@@ -135,8 +157,8 @@ impl CacheCore {
     }
 
     /// Asks the source. While requests wait, a failure that may be over soon is tried again a few times, unless the renewal
-    /// before, of this or of a narrowed cache, has failed too: then this is an outage, and the waiting requests learn it at
-    /// once. The deadline counts from `began`.
+    /// before, of this cache or of one that it shares with, has failed too: then this is an [outage](Self::is_outage), and the
+    /// waiting requests learn it at once. The deadline counts from `began`.
     async fn ask(
         &self,
         leader: &Leader<Renewed>,
@@ -145,9 +167,7 @@ impl CacheCore {
         began: Instant,
     ) -> Renewed {
         let ends = began.checked_add(self.settings.renewal_deadline);
-        let is_outage =
-            self.flight.look(|state, _| state.is_failing()) || self.family.look(|shared, _| shared.is_outage());
-        let waits = if is_outage { &[] } else { self.settings.retry_waits() };
+        let waits = if self.is_outage(context) { &[] } else { self.settings.retry_waits() };
         for wait in waits {
             context.asked = Instant::now();
             let error = match self.source.obtain(reason.clone()).await {
@@ -170,70 +190,6 @@ impl CacheCore {
         self.source.obtain(reason).await
     }
 
-    /// Returns whether a renewal may ask once more: its credentials have not changed, and have not been refused to another
-    /// cache meanwhile. New credentials must be [admitted](Self::admitted) first. If another cache tries the credentials now,
-    /// that is enough.
-    fn is_still_admitted(&self, context: &RenewalContext) -> bool {
-        let version = self.credentials_version();
-        let works = self.flight.look(|state, _| state.works_with(version));
-        let is_refused = self.family.look(|shared, _| shared.backing_off(works, version, Instant::now()).is_some());
-        let is_taken_over = context.trial.as_ref().is_some_and(|trial| !self.family.is_wanted(trial));
-        version == context.credentials_version && !is_refused && !is_taken_over
-    }
-
-    /// Waits until this cache may ask the issuer, and returns with which credentials. Credentials that were not accepted yet are tried by one cache at a time:
-    /// it gets a leader, and must [share](Self::share) the outcome. If that takes too long, another one tries. The version of
-    /// the credentials is read when the wait is over, because they may change during it.
-    ///
-    /// # Errors
-    /// When the client or the credentials were refused, maybe during the wait.
-    async fn admitted(&self) -> Result<(u64, Option<Leader<()>>), Error> {
-        let patience = self.settings.renewal_deadline.mul_f64(0.75);
-        loop {
-            let credentials_version = self.credentials_version();
-            let works = self.flight.look(|state, _| state.works_with(credentials_version));
-            let (admission, joined) = self.family.join(|shared, trying| {
-                let admission = shared.admit(works, trying, credentials_version, Instant::now());
-                let joins = matches!(admission, Admission::Try { .. });
-                (admission, joins)
-            });
-            match (admission, joined) {
-                (Admission::Refuse(error), _) => return Err(error),
-                (Admission::Try { began }, Some(Joined::Waiting(mut waiter))) => {
-                    // Nobody may have driven the try until now. So it always has a part of that time.
-                    let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
-                    if timeout(patience, waiter.wait()).await.is_none() {
-                        self.family.abandon(&waiter, |_| {});
-                    }
-                }
-                (_, Some(Joined::Leading(_, trial))) => return Ok((credentials_version, Some(trial))),
-                (_, _) => return Ok((credentials_version, None)),
-            }
-        }
-    }
-
-    /// Tells the other caches of the same source what came out. `worked` says whether this cache's renewal before succeeded
-    /// with the same credentials.
-    ///
-    /// It is called under the lock of this cache, so that a reset comes before both changes or after both. What it returns is
-    /// dropped after that lock is released.
-    ///
-    /// If the credentials have changed since, it says nothing of the new ones, which another cache may have tried already.
-    fn share(
-        &self,
-        context: &mut RenewalContext,
-        current_version: u64,
-        worked: bool,
-        error: Option<&Error>,
-    ) -> Noted<SharedRefusals, ()> {
-        let credentials_version = context.credentials_version;
-        self.family.note(context.trial.take(), |shared| match error {
-            _ if credentials_version != current_version => {}
-            None => shared.succeeded(worked, credentials_version),
-            Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),
-        })
-    }
-
     /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile. Without an
     /// error, the renewal is not wanted any more.
     fn not_asked(&self, leader: Leader<Renewed>, refused: Option<&Error>) {
@@ -252,13 +208,13 @@ impl CacheCore {
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = now.saturating_duration_since(context.asked) > self.settings.renewal_deadline;
         let token = if is_late { token.issued_before(context.asked) } else { token };
-        let issued = ServedToken::new(token, &self.settings, now, wall);
+        let issued = ServedToken::new(token, &self.settings, self.family.shared.is_some(), now, wall);
         let expires_in = issued.expires_in(now, wall);
         let (mut generation, mut shared) = (0, None);
-        let current_version = self.credentials_version();
+        let presents = self.presents();
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
-            shared = Some(self.share(&mut context, current_version, state.works_with(credentials_version), None));
+            shared = Some(self.share(&mut context, presents, state.works_with(credentials_version), None));
             let token = state.issued(&issued, credentials_version, now);
             generation = token.generation();
             Ok(token)
@@ -272,16 +228,16 @@ impl CacheCore {
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, mut context: RenewalContext, took: Duration) {
         // They may have changed after the first question and before they were sent.
-        let current_version = self.credentials_version();
-        if error.credentials_version() == Some(current_version) {
-            context.credentials_version = current_version;
+        let presents = self.presents();
+        if error.credentials_version() == Some(presents.credentials_version) {
+            context.credentials_version = presents.credentials_version;
         }
         let now = Instant::now();
         let (mut wait, mut shared) = (Duration::ZERO, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
             let worked = state.works_with(credentials_version);
-            shared = Some(self.share(&mut context, current_version, worked, Some(error)));
+            shared = Some(self.share(&mut context, presents, worked, Some(error)));
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())

@@ -27,6 +27,8 @@ pub(crate) struct CacheState {
     pub(super) failing: Option<FailureStreak>,
     pub(super) budget: BudgetState,
     renewals: u64,
+    /// When its renewal was seen in the queue of its pool.
+    queued: Option<Instant>,
     /// The version of the credentials that the last renewal succeeded with.
     works_with: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl CacheState {
             failing: None,
             budget: BudgetState::new(settings.rejections),
             renewals: 0,
+            queued: None,
             works_with: None,
         }
     }
@@ -146,6 +149,16 @@ impl CacheState {
         self.failing.insert(streak)
     }
 
+    /// Notes that the renewal waits in the queue of its pool, and is driven.
+    pub(crate) fn note_queued(&mut self, now: Instant) {
+        self.queued = Some(now);
+    }
+
+    /// Returns whether the renewal was in the queue of its pool since then.
+    pub(crate) fn was_queued_since(&self, then: Instant) -> bool {
+        self.queued.is_some_and(|queued| queued >= then)
+    }
+
     /// Serves a rejected token again: its renewal failed, so it is the best one.
     pub(crate) fn keep_rejected(&mut self) {
         if matches!(self.standing, Standing::Doubted | Standing::Rejected) {
@@ -166,6 +179,12 @@ impl CacheState {
     /// Returns whether something would be lost with this cache that protects the issuer: a backoff, or what rejections cost so far.
     pub(crate) fn protects_issuer(&self, now: Instant) -> bool {
         self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
+    }
+
+    /// Returns whether the newest token may still be accepted somewhere, so that there is something to revoke. Only the clock
+    /// that is not a user's is asked.
+    pub(crate) fn holds_live_token(&self, now: Instant) -> bool {
+        self.newest.as_ref().is_some_and(|newest| !newest.is_expired(now, SystemTime::UNIX_EPOCH))
     }
 
     /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so

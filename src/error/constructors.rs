@@ -44,6 +44,11 @@ impl Error {
         Self::build(Kind::MissingScope(missing.to_string()), FailureClass::Terminal)
     }
 
+    /// A layer over a pool found no identity in the request.
+    pub(crate) fn no_identity() -> Self {
+        Self::build(Kind::NoIdentity, FailureClass::Terminal)
+    }
+
     /// There is a list of origins, and the request does not say its own.
     pub(crate) fn unplaced() -> Self {
         Self::config(
@@ -95,6 +100,11 @@ impl Error {
     /// The token source did not finish in time.
     pub(crate) fn source_timeout(after: Duration) -> Self {
         Self::build(Kind::SourceTimeout(after), FailureClass::Transient)
+    }
+
+    /// A renewal could not begin, because too many others came before it.
+    pub(crate) fn queued(after: Duration) -> Self {
+        Self::build(Kind::Queued(after), FailureClass::Transient)
     }
 
     /// The authorization server answered with an error status and no error code.
@@ -151,7 +161,7 @@ impl Error {
     pub(crate) fn provider(source: BoxError) -> Self {
         match source.downcast::<Self>() {
             Ok(own) => own.at(ServerPart::TokenEndpoint),
-            Err(source) => Self::transient(source),
+            Err(source) => Self::build(Kind::Provider, FailureClass::Transient).caused_by(source),
         }
     }
 

@@ -74,13 +74,20 @@ pub enum Presented {
 pub(super) enum Kind {
     Config(String),
     Source,
+    /// A secret or another part of the credentials could not be read.
+    Provider,
     Unreadable(String),
     Connect,
     Unanswered,
     Timeout(Duration),
     SourceTimeout(Duration),
+    Queued(Duration),
     Status(StatusCode),
-    Refused { status: StatusCode, code: String, description: Option<String> },
+    Refused {
+        status: StatusCode,
+        code: String,
+        description: Option<String>,
+    },
     Redirected(String),
     UnusableResponse(Cow<'static, str>),
     UnusableToken(Cow<'static, str>),
@@ -90,7 +97,11 @@ pub(super) enum Kind {
     NoTimers,
     Insecure(String),
     MissingScope(String),
-    BackingOff { last: Error, retry_in: Duration },
+    NoIdentity,
+    BackingOff {
+        last: Error,
+        retry_in: Duration,
+    },
 }
 
 impl Error {
@@ -165,6 +176,13 @@ impl Error {
         matches!(self.failure().kind, Kind::Timeout(_) | Kind::SourceTimeout(_))
     }
 
+    /// Returns whether the renewal did not begin in time, because too many others of its pool came before it. The issuer was not
+    /// asked for this token.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        matches!(self.failure().kind, Kind::Queued(_))
+    }
+
     /// Returns whether the authorization server answered with a redirect. Redirects are not followed, because the
     /// credentials would go to another server.
     #[must_use]
@@ -184,6 +202,13 @@ impl Error {
     #[must_use]
     pub fn is_config(&self) -> bool {
         matches!(self.failure().kind, Kind::Config(_))
+    }
+
+    /// Returns whether the request has no identity: the function that was given to
+    /// [`with_pool`](crate::BearerAuthLayer::with_pool) returned `None` for it. The request was not sent.
+    #[must_use]
+    pub fn is_no_identity(&self) -> bool {
+        matches!(self.failure().kind, Kind::NoIdentity)
     }
 
     /// Returns whether the call came from outside a Tokio runtime, or from one without timers. Renewals need both.
@@ -286,9 +311,53 @@ impl Error {
     pub(crate) fn may_be_over_soon(&self) -> bool {
         let is_from_outside = matches!(
             self.data().kind,
-            Kind::Source | Kind::Unreadable(_) | Kind::Connect | Kind::Status(_) | Kind::Refused { .. }
+            Kind::Source
+                | Kind::Provider
+                | Kind::Unreadable(_)
+                | Kind::Connect
+                | Kind::Status(_)
+                | Kind::Refused { .. }
         );
         is_from_outside && self.class() == FailureClass::Transient
+    }
+
+    /// Returns whether this failure says that the issuer is down, slow or busy. A failure to read the credentials, or a token
+    /// that failed a check, does not.
+    pub(crate) fn is_outage(&self) -> bool {
+        let kind = &self.failure().kind;
+        let is_of_issuer = matches!(
+            kind,
+            Kind::Source
+                | Kind::Connect
+                | Kind::Timeout(_)
+                | Kind::SourceTimeout(_)
+                | Kind::Status(_)
+                | Kind::Refused { .. }
+                | Kind::UnusableResponse(_)
+        );
+        is_of_issuer && self.class() == FailureClass::Transient
+    }
+
+    /// Returns whether the issuer refused the client itself: by a code for that, or where nothing but the client
+    /// was presented.
+    pub(crate) fn refuses_client(&self) -> bool {
+        match self.oauth_code() {
+            _ if self.is_transient() => false,
+            Some("invalid_client" | "unauthorized_client") => true,
+            // Against RFC 6749 §5.2.
+            Some("invalid_grant") => self.failure().presented == Some(Presented::Nothing),
+            _ => false,
+        }
+    }
+
+    /// Returns whether this failure shows that the issuer has authenticated the client.
+    pub(crate) fn shows_authenticated_client(&self) -> bool {
+        match self.oauth_code() {
+            Some("invalid_grant" | "invalid_scope" | "invalid_target" | "access_denied") => {
+                !self.is_transient() && !self.refuses_client()
+            }
+            _ => matches!(self.failure().kind, Kind::UnusableToken(_)),
+        }
     }
 
     pub(crate) fn credentials_version(&self) -> Option<u64> {

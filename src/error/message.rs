@@ -16,7 +16,9 @@ impl fmt::Display for Error {
         let place = Place { part, server: data.server.as_deref() };
         match &data.kind {
             Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
-            Kind::Source => f.write_str("the token source failed; read its own error, the `source()` of this one"),
+            Kind::Source | Kind::Provider => {
+                f.write_str("the token source failed; read its own error, the `source()` of this one")
+            }
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
                 if let Some(cause) = self.network_cause() {
@@ -45,6 +47,11 @@ impl fmt::Display for Error {
                 f,
                 "no answer from the token source within {after:?}; check that the authorization server is up, and the \
                  network"
+            ),
+            Kind::Queued(after) => write!(
+                f,
+                "no token was requested within {after:?}, because too many other renewals of the pool came first; check that the \
+                 authorization server is not slow, or raise `max_renewals`"
             ),
             Kind::Status(status) => {
                 write!(f, "{place} answered {status}")?;
@@ -97,6 +104,10 @@ impl fmt::Display for Error {
                 f,
                 "the request to {to} was not sent, because others could read its token on the way; use https (only http \
                  to loopback is exempt), or allow_plain_http(true) if the network is private by other means"
+            ),
+            Kind::NoIdentity => f.write_str(
+                "the request was not sent, because it has no identity in the pool of tokens; give it what the pool's layer \
+                 selects the identity by, or mark it with SkipBearerAuth to send it without a token",
             ),
             Kind::MissingScope(missing) => write!(
                 f,

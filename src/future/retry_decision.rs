@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    cache::{AfterRejection, TokenCache},
+    cache::{AfterRejection, CacheCore},
     error::Error,
     extensions::{BodyMark, NotRetried},
     future::attempt::{Renewal, Retry},
@@ -30,9 +30,8 @@ pub(super) fn after_answer<S, K, ResB>(
     answer: &Response<ResB>,
     generation: u64,
     retry: Option<Retry<S, K>>,
-    cache: &TokenCache,
+    core: &Arc<CacheCore>,
 ) -> Next<S, K> {
-    let core = &cache.core;
     Next::PassOn(match judgement.verdict {
         Verdict::Rejected => match (core.rejected(generation), retry) {
             // The token is renewed all the same, for the next request.

@@ -203,6 +203,10 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
         self.version(self.flow.version())
     }
 
+    fn client(&self) -> Option<u64> {
+        Some(self.endpoint.client())
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let mut params = self.params.clone();
         params.narrow(to);

@@ -61,6 +61,19 @@ pub trait TokenSource: Send + Sync + 'static {
         0
     }
 
+    /// Returns a number for the client that this source authenticates as. Sources with the same number are the same client
+    /// at the same issuer. Default: `None`, which means that it is not known.
+    ///
+    /// In a pool of many identities, the sources with one number share what is known of their client and its issuer: that the
+    /// client was refused, and that the issuer has an outage. They share nothing else. Include the version of the
+    /// client's secret in the number, so that a new secret ends the refusal of the old one. The number must tell nothing of a
+    /// secret: hash what it is made of with a random key, as [`RandomState`](std::hash::RandomState) does.
+    ///
+    /// It is called as often as [`credentials_version`](Self::credentials_version), and should be as cheap.
+    fn client(&self) -> Option<u64> {
+        None
+    }
+
     /// Returns a source that asks for this scope and these resources instead of its own. Default: `None`, which means
     /// that the source cannot be narrowed.
     ///
@@ -127,6 +140,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 trait DynTokenSource: Send + Sync {
     fn obtain(&self, why: Reason) -> BoxFuture<'_, AccessToken>;
     fn credentials_version(&self) -> u64;
+    fn client(&self) -> Option<u64>;
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
     fn revoke_unused(&self) -> BoxFuture<'_, ()>;
@@ -139,6 +153,10 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn credentials_version(&self) -> u64 {
         TokenSource::credentials_version(self)
+    }
+
+    fn client(&self) -> Option<u64> {
+        TokenSource::client(self)
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
@@ -170,6 +188,10 @@ impl TokenSource for BoxTokenSource {
         self.0.credentials_version()
     }
 
+    fn client(&self) -> Option<u64> {
+        self.0.client()
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         self.0.narrowed(to)
     }
@@ -197,6 +219,10 @@ macro_rules! forward_to_inner {
 
             fn credentials_version(&self) -> u64 {
                 T::credentials_version(self)
+            }
+
+            fn client(&self) -> Option<u64> {
+                T::client(self)
             }
 
             fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {

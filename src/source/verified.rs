@@ -101,6 +101,10 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
         self.source.credentials_version()
     }
 
+    fn client(&self) -> Option<u64> {
+        self.source.client()
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let source = self.source.narrowed(to)?;
         Some(Verified { source, keys: Arc::clone(&self.keys) }.boxed())

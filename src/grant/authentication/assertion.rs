@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -182,6 +183,12 @@ impl Assertion {
 
     pub(crate) fn methods(&self) -> &'static [&'static str] {
         if self.key.is_client_secret() { &["client_secret_jwt"] } else { &["private_key_jwt"] }
+    }
+
+    /// Hashes what identifies the party that it is about.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        (&self.issuer, &self.subject).hash(hash);
+        self.key.hash_identity(hash);
     }
 
     pub(crate) fn version(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Where an assertion comes from: another party, or a key of this program.
 
+use std::hash::Hasher;
+
 #[cfg(feature = "jwt")]
 use crate::grant::authentication::assertion::{Assertion, AssertionUse};
 use crate::{
@@ -53,6 +55,15 @@ impl AssertionSource {
             Self::Given(_) => &["private_key_jwt", "client_secret_jwt"],
             #[cfg(feature = "jwt")]
             Self::Signed(assertion) => assertion.methods(),
+        }
+    }
+
+    /// Hashes what identifies the party that it is about.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        match self {
+            Self::Given(secret) => secret.hash_identity(hash),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.hash_identity(hash),
         }
     }
 

@@ -1,8 +1,11 @@
 //! How the client authenticates at the authorization server.
 
-use std::fmt;
 #[cfg(feature = "jwt")]
 use std::time::Duration;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use http::HeaderValue;
 
@@ -63,7 +66,7 @@ enum Method {
 }
 
 /// Where a client secret is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum SecretPlacement {
     Basic,
     BasicRaw,
@@ -278,6 +281,22 @@ impl ClientAuth {
             names.join(" or "),
             server.displayed_auth_methods()
         )))
+    }
+
+    /// Hashes what identifies the client: its id, how it authenticates, and its secret or where that is kept.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        match &self.method {
+            Method::None { id } => ("none", id).hash(hash),
+            Method::Tls { id } => ("tls", id).hash(hash),
+            Method::Secret { id, secret, placement } => {
+                ("secret", id, placement).hash(hash);
+                secret.hash_identity(hash);
+            }
+            Method::Assertion { id, assertion, kind } => {
+                ("assertion", id, kind).hash(hash);
+                assertion.hash_identity(hash);
+            }
+        }
     }
 
     /// Returns a number that changes when the secret changes.

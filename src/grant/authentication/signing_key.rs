@@ -1,5 +1,7 @@
 //! The key that signs assertions.
 
+use std::hash::{Hash, Hasher};
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Map, Value, json};
 
@@ -90,6 +92,12 @@ impl SigningKey {
 
     pub(crate) fn is_client_secret(&self) -> bool {
         self.is_client_secret
+    }
+
+    /// Hashes what identifies the key.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        self.key_id.hash(hash);
+        self.secret.hash_identity(hash);
     }
 
     pub(crate) fn version(&self) -> u64 {

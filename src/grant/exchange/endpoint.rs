@@ -1,6 +1,10 @@
 //! Requests to one authorization server, as one client.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use http::{
@@ -46,6 +50,20 @@ pub(crate) struct Endpoint<C> {
 pub(crate) struct SecretRequest {
     request: Request<Full<Bytes>>,
     sent: SentSecrets,
+}
+
+/// Hashes what a client is made of, with a key of this process, so that the hash tells nothing of a secret.
+static CLIENT_HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl<C> Endpoint<C> {
+    /// Returns a number that is the same for each use of the same client at the same server; see
+    /// [`TokenSource::client`](crate::TokenSource::client).
+    pub(crate) fn client(&self) -> u64 {
+        let mut hash = CLIENT_HASH.build_hasher();
+        self.server.hash_identity(&mut hash);
+        self.auth.hash_identity(&mut hash);
+        hash.finish()
+    }
 }
 
 impl<C: HttpService> Endpoint<C> {

@@ -1,6 +1,12 @@
 //! A secret, or the place where it is kept.
 
-use std::{env, fmt, path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    env, fmt,
+    hash::{Hash, Hasher},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
 
 use zeroize::Zeroizing;
 
@@ -116,6 +122,18 @@ impl Secret {
             Location::File(file) => file.version(),
             _ => 0,
         }
+    }
+
+    /// Hashes what distinguishes it from other secrets: the secret or where it is kept, and its version. Two functions are not
+    /// distinguished.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        match &self.location {
+            Location::Memory(secret) => ("memory", secret.expose()).hash(hash),
+            Location::Variable(name) => ("variable", name).hash(hash),
+            Location::File(file) => ("file", file.path()).hash(hash),
+            Location::Function(_) => "function".hash(hash),
+        }
+        self.version().hash(hash);
     }
 
     /// Returns the secret if it is in memory, so that it can be checked before it is needed.

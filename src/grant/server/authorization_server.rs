@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -78,6 +79,17 @@ impl AuthorizationServer {
 
     fn new(locator: ServerLocator) -> Self {
         Self { locator, found: Arc::default() }
+    }
+
+    /// Hashes what identifies the server.
+    pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
+        match &self.locator {
+            ServerLocator::TokenUrl(url) => ("token URL", url).hash(hash),
+            ServerLocator::Issuer(issuer) => ("issuer", issuer).hash(hash),
+            ServerLocator::Smart(base) => ("SMART", base).hash(hash),
+            ServerLocator::ProtectedResource(api) => ("API", api).hash(hash),
+            ServerLocator::Metadata(metadata) => ("metadata", metadata.token_endpoint()).hash(hash),
+        }
     }
 
     /// Checks the setting before anything is sent.

@@ -1,0 +1,138 @@
+//! What several caches share: those of one identity, and all of a pool.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError, Weak},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    cache::{
+        client_state::ClientState,
+        clients::{Client, Clients},
+        places::Places,
+        refusals::SharedRefusals,
+        settings::Settings,
+        single_flight::SingleFlight,
+    },
+    sync::Mutex,
+};
+
+/// What the identities of a pool share.
+pub(crate) struct Shared {
+    clients: Clients,
+    pub(crate) places: Arc<Places>,
+    /// The settings of the identities, each that is different once. Nothing is removed, so nothing is dropped under the lock.
+    settings: Mutex<Vec<Arc<Settings>>>,
+    began: Instant,
+    after_renewal: Weak<dyn AfterRenewal>,
+}
+
+/// How many different settings are shared. Further ones are not.
+const MAX_SHARED_SETTINGS: usize = 8;
+
+/// What a pool does when one of its tokens was renewed.
+pub(crate) trait AfterRenewal: Send + Sync {
+    /// Returns what is done in the task of the renewal, if something is due.
+    fn renewed(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+}
+
+/// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet. In a
+/// pool, it is one identity.
+pub(crate) struct Family {
+    pub(crate) refusals: SingleFlight<SharedRefusals, ()>,
+    /// The name of the identity in logs, if it may be shown.
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) shared: Option<Arc<Shared>>,
+    /// The client that it authenticates as, and its number.
+    client: Mutex<Option<NumberedClient>>,
+}
+
+/// A client, and its number at some time. The number changes with the client's secret.
+#[derive(Clone)]
+pub(crate) struct NumberedClient {
+    pub(crate) number: u64,
+    pub(crate) client: Arc<Client>,
+}
+
+impl Shared {
+    /// Creates what the identities of a pool share. At most `max_renewals` of their renewals are in progress at once.
+    pub(crate) fn new(max_renewals: usize, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {
+        Arc::new(Self {
+            clients: Clients::default(),
+            places: Arc::new(Places::new(max_renewals)),
+            settings: Mutex::default(),
+            began: Instant::now(),
+            after_renewal,
+        })
+    }
+
+    /// Returns how long these identities exist, in milliseconds.
+    pub(crate) fn age(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns these settings, shared with the other identities that have the same.
+    pub(crate) fn settings(&self, settings: Settings) -> Arc<Settings> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|known| ***known == settings) {
+            return Arc::clone(same);
+        }
+        let new = Arc::new(settings);
+        if known.len() < MAX_SHARED_SETTINGS {
+            known.push(Arc::clone(&new));
+        }
+        new
+    }
+
+    /// Does what the pool does when one of its tokens was renewed.
+    pub(crate) async fn after_renewal(&self) {
+        if let Some(due) = self.after_renewal.upgrade().and_then(AfterRenewal::renewed) {
+            due.await;
+        }
+    }
+}
+
+impl Family {
+    /// Creates what one identity shares, alone or in a pool.
+    pub(crate) fn new(shared: Option<Arc<Shared>>, name: Option<Box<str>>) -> Arc<Self> {
+        let refusals = SingleFlight::new(SharedRefusals::default());
+        Arc::new(Self { refusals, name, shared, client: Mutex::default() })
+    }
+
+    /// Returns the client with this number, or `None` where nothing is shared.
+    pub(crate) fn client(&self, number: Option<u64>) -> Option<NumberedClient> {
+        let (shared, number) = (self.shared.as_ref()?, number?);
+        let known = self.known_client();
+        if let Some(known) = known.filter(|known| known.number == number) {
+            return Some(known);
+        }
+        let new = NumberedClient { number, client: shared.clients.get(number) };
+        // What it replaces may hold the last of a client, with an error of a user's. It is dropped after the lock is released.
+        let replaced = self.locked_client().replace(new.clone());
+        drop(replaced);
+        Some(new)
+    }
+
+    /// Forgets every refusal, and that the issuer has an outage.
+    pub(crate) fn reset(&self) {
+        self.refusals.supersede(|refusals| *refusals = SharedRefusals::default());
+        if let Some(NumberedClient { client, .. }) = self.known_client() {
+            client.supersede(|client| *client = ClientState::default());
+        }
+    }
+
+    /// Returns a number that no other identity has.
+    pub(crate) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn known_client(&self) -> Option<NumberedClient> {
+        self.locked_client().clone()
+    }
+
+    fn locked_client(&self) -> crate::sync::MutexGuard<'_, Option<NumberedClient>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
