@@ -18,6 +18,8 @@ mod requests;
 mod resent;
 #[path = "gateway/sides.rs"]
 mod sides;
+#[path = "gateway/tenants.rs"]
+mod tenants;
 #[path = "gateway/tls.rs"]
 mod tls;
 #[path = "gateway/usage.rs"]

@@ -14,9 +14,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tower_bearer::{CacheStatus, TokenCache, cache::Age};
+use tower_bearer::{CacheStatus, cache::Age, pool::PoolStatus};
 
-use crate::{counters::Ending, proxy::Proxy, serve};
+use crate::{counters::Ending, proxy::Proxy, serve, token::Tokens};
 
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     let server = serve::builder();
@@ -65,12 +65,31 @@ fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> 
 /// Returns whether a request would now be sent without a wait, and why.
 fn health(proxy: &Proxy) -> (bool, Value) {
     let draining = proxy.is_draining();
-    let Some(cache) = &proxy.cache else {
-        return (!draining, json!({ "ready": !draining, "draining": draining, "token": null }));
+    let cache = match &proxy.tokens {
+        Tokens::One(cache) => cache,
+        Tokens::None => return (!draining, json!({ "ready": !draining, "draining": draining, "token": null })),
+        // A tenant without a token is a problem of that tenant.
+        Tokens::Tenants(tenants) => {
+            return (
+                !draining,
+                json!({ "ready": !draining, "draining": draining, "tenants": all(&tenants.pool.status()) }),
+            );
+        }
     };
     let status = cache.status();
     let ready = status.is_ready() && !draining;
     (ready, json!({ "ready": ready, "draining": draining, "token": token(&status) }))
+}
+
+fn all(status: &PoolStatus) -> Value {
+    json!({
+        "in_use": status.identities,
+        "ready": status.ready,
+        "failing": status.failing,
+        "limited": status.limited,
+        "renewing": status.renewing,
+        "evicted": status.evicted,
+    })
 }
 
 fn token(status: &CacheStatus) -> Value {
@@ -112,7 +131,17 @@ fn metrics(proxy: &Proxy) -> String {
     let retries = number(proxy.counters.count(Ending::Retried));
     family("gateway_retries_total", "counter", "Requests answered at the second attempt.", &[("", retries)]);
 
-    if let Some(status) = proxy.cache.as_ref().map(TokenCache::status) {
+    if let Tokens::Tenants(tenants) = &proxy.tokens {
+        let status = tenants.pool.status();
+        let counts = [status.identities, status.ready, status.failing, status.limited, status.renewing];
+        let labels =
+            ["in_use", "ready", "failing", "limited", "renewing"].map(|state| format!("{{state=\"{state}\"}}"));
+        let counts = counts.map(|count| number(count as u64));
+        let samples: Vec<_> = labels.iter().map(String::as_str).zip(counts).collect();
+        family("gateway_tenants", "gauge", "Tenants by the state of their tokens.", &samples);
+    }
+    if let Tokens::One(cache) = &proxy.tokens {
+        let status = cache.status();
         let left = status.expires_in.filter(|_| status.is_ready()).unwrap_or_default();
         for (name, kind, help, value) in [
             (

@@ -6,13 +6,13 @@ use std::{
 };
 
 use lexopt::Parser;
-use tower_bearer::TokenCache;
 
 use crate::{
     addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
-    config_file, token,
+    config_file,
+    token::{self, Tokens},
     token_rules::{self, LayerRules, TokenRules},
 };
 
@@ -64,9 +64,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub base: Base,
-    /// The gateway's token. `None`: requests are forwarded without one.
-    pub cache: Option<TokenCache>,
-    /// Whether the token is revoked when the gateway ends.
+    pub tokens: Tokens,
+    /// Whether the tokens are revoked when the gateway ends.
     pub revokes: bool,
     pub layer_rules: LayerRules,
     pub addresses: Addresses,
@@ -111,7 +110,7 @@ fn config(options: &Options) -> Result<Config, CliError> {
         listen: options.parsed("listen", "an address with a port, such as 127.0.0.1:8080")?.unwrap_or(ANY_PORT),
         admin: options.parsed("admin", "an address with a port, such as 127.0.0.1:9090")?,
         base,
-        cache: grant.as_ref().map(token::cache).transpose()?,
+        tokens: grant.as_ref().map_or(Ok(Tokens::None), |grant| token::cache(grant).map(Tokens::One))?,
         revokes: grant.is_some_and(|grant| grant.revocation_url.is_some()),
         layer_rules: LayerRules::Options(TokenRules::from_options(options)?),
         addresses: Addresses::from_options(options)?,

@@ -21,6 +21,8 @@ use crate::{
     args::{ANY_PORT, Config},
     base::Base,
     cli::CliError,
+    tenants::Tenants,
+    token::Tokens,
     token_rules::LayerRules,
 };
 
@@ -51,6 +53,17 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   renewal_deadline = "10s"
   [layer]                            # the documentation of LayerConfig has all keys
   reject_on = [403, "/login"]
+
+With [identity], a header names the tenant whose token is sent. It is not passed on. Without it, or with another name, the answer
+is 403, and nothing is sent. Set the header in a proxy that knows its users: the gateway believes it.
+
+  [identity]
+  header = "x-tenant"
+  max = 100000                       # how many tenants have a token at once
+  idle = "1h"                        # how long an unused token is kept
+  [identity.tenants.acme]            # replaces what [token] says
+  username = "acme"
+  password = { env = "ACME_PASSWORD" }
 "#;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
@@ -113,20 +126,26 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         http = http.root_certificates(pem.clone());
     }
     let http = http.build().map_err(|error| wrong("ca_file", &error.to_string()))?;
-    let token = file.token.as_ref().ok_or_else(|| wrong("token", "this section is missing; say how to get a token"))?;
-    let token = token.clone().with_files_in(folder);
-    if let Some(identity) = &file.identity {
-        return Err(identity.unusable(&token, &http, folder));
-    }
-    let source = token.source_with(http).map_err(in_file)?;
-    token.check_secrets().map_err(in_file)?;
+    let token = match file.token {
+        Some(token) => token.with_files_in(folder),
+        // The tenants may have all of it.
+        None if file.identity.is_some() => TokenConfig::default(),
+        None => return Err(wrong("token", "this section is missing; say how to get a token")),
+    };
+    let tokens = if let Some(identity) = file.identity {
+        Tokens::Tenants(identity.tenants(&token, file.cache, http, folder)?)
+    } else {
+        let source = token.source_with(http).map_err(in_file)?;
+        token.check_secrets().map_err(in_file)?;
+        Tokens::One(file.cache.builder(source).build())
+    };
 
     let addresses = Addresses::new(file.forwarded.as_deref(), file.trust_forwarded, file.rewrite_location);
     Ok(Config {
         listen: address("listen", file.listen.as_deref())?.unwrap_or(ANY_PORT),
         admin: address("admin", file.admin.as_deref())?,
         base,
-        cache: Some(file.cache.builder(source).build()),
+        tokens,
         revokes: file.revoke_on_exit,
         layer_rules: LayerRules::File(Box::new(file.layer)),
         addresses: addresses.map_err(|problem| match problem {
@@ -143,39 +162,54 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
 }
 
 impl Identity {
-    /// Returns what is wrong with the section.
-    fn unusable(&self, token: &TokenConfig, http: &HttpClient, folder: &Path) -> CliError {
-        self.check(token, http, folder).err().unwrap_or_else(|| {
-            wrong("identity", "this gateway cannot choose the token by the request yet; remove the section")
-        })
-    }
-
-    fn check(&self, token: &TokenConfig, http: &HttpClient, folder: &Path) -> Result<(), CliError> {
-        if self.subject_token.is_some() {
-            return Err(wrong("identity.subject_token", "this is not supported yet; use `header` with `tenants`"));
-        }
-        let header = self.header.as_deref();
-        let header = header
-            .ok_or_else(|| wrong("identity.header", "this key is missing; give the header with the tenant's name"))?;
-        if header.parse::<HeaderName>().is_err() {
-            return Err(wrong("identity.header", "this is not the name of a header; give one such as \"x-tenant\""));
-        }
+    /// # Errors
+    /// When a setting of the section or of a tenant is wrong.
+    fn tenants(
+        self,
+        token: &TokenConfig,
+        cache: CacheConfig,
+        http: HttpClient,
+        folder: &Path,
+    ) -> Result<Tenants, CliError> {
+        let header = self.header()?;
         if self.max == Some(0) {
             return Err(wrong("identity.max", "this is 0, so no token could be kept; give a larger number"));
         }
-        self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
+        let idle = self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
         if self.tenants.is_empty() {
             return Err(wrong(
                 "identity.tenants",
                 "there are no tenants; add a section for each, such as [identity.tenants.acme]",
             ));
         }
-        for tenant in self.tenants.values() {
-            let tenant = token.replaced_by(&tenant.clone().with_files_in(folder));
+        let mut tokens = BTreeMap::new();
+        for (name, tenant) in self.tenants {
+            let tenant = token.replaced_by(&tenant.with_files_in(folder));
             tenant.source_with(http.clone()).map_err(in_file)?;
             tenant.check_secrets().map_err(in_file)?;
+            tokens.insert(name, tenant);
         }
-        Ok(())
+        let max = self.max;
+        Ok(Tenants::new(header, tokens, cache, http, |mut pool| {
+            if let Some(max) = max {
+                pool = pool.max_identities(max);
+            }
+            if let Some(idle) = idle {
+                pool = pool.idle(idle);
+            }
+            pool
+        }))
+    }
+
+    fn header(&self) -> Result<HeaderName, CliError> {
+        if self.subject_token.is_some() {
+            return Err(wrong("identity.subject_token", "this is not supported yet; use `header` with `tenants`"));
+        }
+        let header = self.header.as_deref();
+        let header = header
+            .ok_or_else(|| wrong("identity.header", "this key is missing; give the header with the tenant's name"))?;
+        let problem = "this is not the name of a header; give one such as \"x-tenant\"";
+        header.parse().map_err(|_| wrong("identity.header", problem))
     }
 }
 

@@ -7,6 +7,8 @@
 //!
 //! Or with all settings in a file: `cargo run --example gateway -- --config gateway.toml`. `--help` shows one.
 //!
+//! With a file, it can have a token for each tenant (`tenants.rs`).
+//!
 //! `upstream.rs` applies the layer, `proxy.rs` forwards a request, `headers.rs` has the header fields that a proxy must
 //! change, and `resend.rs` says which failed requests are sent once more.
 //!
@@ -31,6 +33,7 @@ mod proxy;
 mod resend;
 mod serve;
 mod signals;
+mod tenants;
 mod token;
 mod token_rules;
 mod upload;
@@ -52,7 +55,7 @@ use tokio::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{args::Config, cli::CliError, proxy::Proxy, signals::Signals, upstream::Upstream};
+use crate::{args::Config, cli::CliError, proxy::Proxy, signals::Signals, token::Tokens, upstream::Upstream};
 
 fn main() -> ExitCode {
     match runtime().map_err(|error| CliError::failed(error.to_string())).and_then(|runtime| runtime.block_on(run())) {
@@ -77,9 +80,10 @@ async fn run() -> Result<(), CliError> {
         return Ok(());
     };
     init_logs()?;
-    let Config { listen, admin, base, cache, revokes, layer_rules, addresses, ca, plain_http, timeout, drain } = config;
-    let upstream = Upstream::new(&base, cache.as_ref(), layer_rules, plain_http, ca.as_deref())?;
-    let proxy = Arc::new(Proxy::new(base, upstream, cache.clone(), addresses, timeout));
+    let Config { listen, admin, base, tokens, revokes, layer_rules, addresses, ca, plain_http, timeout, drain } =
+        config;
+    let upstream = Upstream::new(&base, &tokens, layer_rules, plain_http, ca.as_deref())?;
+    let proxy = Arc::new(Proxy::new(base, upstream, tokens.clone(), addresses, timeout));
 
     let mut signals = Signals::listen().map_err(|error| CliError::failed(error.to_string()))?;
     signals::reset_on_hangup(Arc::clone(&proxy)).map_err(|error| CliError::failed(error.to_string()))?;
@@ -93,12 +97,12 @@ async fn run() -> Result<(), CliError> {
         print_line(&format!("admin on http://{}", address(&operators)?));
         tokio::spawn(admin::serve(operators, Arc::clone(&proxy)));
     }
-    if let Some(cache) = cache.clone() {
+    if let Tokens::One(cache) = tokens.clone() {
         tokio::spawn(token::keep_ready(cache));
     }
     serve::until_signal(users, proxy, &mut signals, drain).await;
-    if let Some(cache) = cache.filter(|_| revokes) {
-        token::revoke(&cache).await;
+    if revokes {
+        tokens.revoke().await;
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub enum Problem {
     Tunnel,
     /// `TRACE`. Its response would show what the upstream receives (RFC 9110 §9.3.8).
     Trace,
+    /// The request does not name a tenant, or names one that is not known.
+    Tenant,
     /// Without a token, nothing was sent. The time is until the next token request.
     NoToken(Option<Duration>),
     Unreachable,
@@ -35,6 +37,7 @@ impl Problem {
             Self::Path => (StatusCode::BAD_REQUEST, "The path is outside the base path of the upstream."),
             Self::Tunnel => (StatusCode::NOT_IMPLEMENTED, "The gateway does not support CONNECT."),
             Self::Trace => (StatusCode::METHOD_NOT_ALLOWED, "The gateway does not forward TRACE."),
+            Self::Tenant => (StatusCode::FORBIDDEN, "The request does not name a tenant that the gateway knows."),
             Self::NoToken(Some(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The gateway has no token for the upstream at the moment.")
             }

@@ -12,7 +12,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::Instant;
 use tower::BoxError;
-use tower_bearer::{Error, Outcome, TokenCache};
+use tower_bearer::{Error, Outcome};
 
 use crate::{
     addresses::{Addresses, Asked},
@@ -20,6 +20,8 @@ use crate::{
     counters::{Counters, Ending},
     headers,
     problem::Problem,
+    tenants::Tenant,
+    token::Tokens,
     upload::Upload,
     upstream::Upstream,
 };
@@ -30,7 +32,7 @@ pub type Body = Either<Incoming, Full<Bytes>>;
 pub struct Proxy {
     base: Base,
     upstream: Upstream,
-    pub cache: Option<TokenCache>,
+    pub tokens: Tokens,
     pub counters: Counters,
     addresses: Addresses,
     timeout: Duration,
@@ -38,15 +40,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn new(
-        base: Base,
-        upstream: Upstream,
-        cache: Option<TokenCache>,
-        addresses: Addresses,
-        timeout: Duration,
-    ) -> Self {
+    pub fn new(base: Base, upstream: Upstream, tokens: Tokens, addresses: Addresses, timeout: Duration) -> Self {
         let (counters, draining) = (Counters::default(), AtomicBool::new(false));
-        Self { base, upstream, cache, counters, addresses, timeout, draining }
+        Self { base, upstream, tokens, counters, addresses, timeout, draining }
     }
 
     /// Makes `/healthz` say that no more requests should be sent here.
@@ -58,13 +54,14 @@ impl Proxy {
         self.draining.load(Relaxed)
     }
 
-    /// Forgets the token and all failures, so that no budget and no backoff delays the next token request. Returns whether
-    /// there is a cache.
+    /// Forgets the tokens and all failures, so that no budget and no backoff delays the next token request. Returns whether
+    /// there are any.
     pub fn reset(&self) -> bool {
-        let Some(cache) = &self.cache else { return false };
-        cache.reset();
-        tracing::info!("an operator's reset: the token and all failures are forgotten");
-        true
+        let is_reset = self.tokens.reset();
+        if is_reset {
+            tracing::info!("an operator's reset: the token and all failures are forgotten");
+        }
+        is_reset
     }
 
     pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
@@ -85,7 +82,7 @@ impl Proxy {
             }
             Err(problem) => {
                 in_flight.ending = match problem {
-                    Problem::Path | Problem::Tunnel | Problem::Trace => Ending::Refused,
+                    Problem::Path | Problem::Tunnel | Problem::Trace | Problem::Tenant => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
@@ -100,13 +97,18 @@ impl Proxy {
     }
 
     async fn forward(&self, request: Request<Incoming>, asked: &Asked) -> Result<Response<Incoming>, Problem> {
-        let (request, original) = {
-            let (head, body) = request.into_parts();
+        let (request, original, tenant) = {
+            let (mut head, body) = request.into_parts();
             match head.method {
                 Method::CONNECT => return Err(Problem::Tunnel),
                 Method::TRACE => return Err(Problem::Trace),
                 _ => {}
             }
+            // Before the headers of the connection are removed: it must not name this one as its own.
+            let tenant = match &self.tokens {
+                Tokens::Tenants(tenants) => Some(tenants.take(&mut head.headers).ok_or(Problem::Tenant)?),
+                _ => None,
+            };
             let (upload, original) = Upload::new(body);
             // A new request, because extensions control the layer, and only the gateway may set them.
             let mut request = Request::new(upload);
@@ -116,7 +118,10 @@ impl Proxy {
             headers::prepare_request(request.headers_mut(), head.version);
             self.addresses.prepare_request(request.headers_mut(), asked);
             set_framing(&mut request);
-            (request, original)
+            if let Some(tenant) = tenant.clone() {
+                request.extensions_mut().insert(tenant);
+            }
+            (request, original, tenant)
         };
         let progress = &original.progress;
         match progress.timeout(self.timeout, self.upstream.send(request, &original)).await {
@@ -124,7 +129,7 @@ impl Proxy {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_)) if progress.is_incomplete() => Err(Problem::Incomplete),
-            Ok(Err(error)) => Err(self.explain(&error)),
+            Ok(Err(error)) => Err(self.explain(&error, tenant.as_ref())),
             Err(_) => {
                 tracing::warn!(timeout = ?self.timeout, "the upstream did not respond in time");
                 Err(Problem::Timeout)
@@ -132,7 +137,7 @@ impl Proxy {
         }
     }
 
-    fn explain(&self, error: &BoxError) -> Problem {
+    fn explain(&self, error: &BoxError, tenant: Option<&Tenant>) -> Problem {
         let Some(error) = error.downcast_ref::<Error>() else {
             tracing::warn!(error = chain(error), "the request to the upstream failed");
             return Problem::Unreachable;
@@ -141,7 +146,7 @@ impl Proxy {
         tracing::debug!(%error, "no token");
         // The error of the failed token request does not know the time of the next one; the cache does. If the cache does
         // not back off, an early retry is fine.
-        let retry_in = || self.cache.as_ref().and_then(|cache| cache.status().retry_in);
+        let retry_in = || self.tokens.retry_in(tenant);
         let soon = error.is_transient().then_some(Duration::ZERO);
         Problem::NoToken(error.retry_in().or_else(retry_in).or(soon))
     }

@@ -1,10 +1,66 @@
-//! The gateway's own token.
+//! The gateway's tokens.
 
 use std::time::Duration;
 
-use tower_bearer::TokenCache;
+use tower_bearer::{BearerAuthLayer, TokenCache};
 
-use crate::cli::{CliError, GrantOptions};
+use crate::{
+    cli::{CliError, GrantOptions},
+    tenants::{Tenant, Tenants},
+};
+
+/// The tokens that the gateway has.
+#[derive(Clone)]
+pub enum Tokens {
+    /// Requests are forwarded without one.
+    None,
+    /// One for all requests.
+    One(TokenCache),
+    /// One for each tenant.
+    Tenants(Tenants),
+}
+
+impl Tokens {
+    pub fn layer(&self) -> Option<BearerAuthLayer> {
+        match self {
+            Self::None => None,
+            Self::One(cache) => Some(BearerAuthLayer::with_cache(cache.clone())),
+            Self::Tenants(tenants) => Some(tenants.layer()),
+        }
+    }
+
+    /// Forgets all tokens and failures. Returns whether there are any tokens.
+    pub fn reset(&self) -> bool {
+        match self {
+            Self::None => return false,
+            Self::One(cache) => cache.reset(),
+            Self::Tenants(tenants) => tenants.pool.reset(),
+        }
+        true
+    }
+
+    /// Returns how long no token is requested for a request of this tenant.
+    pub fn retry_in(&self, tenant: Option<&Tenant>) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::One(cache) => cache.status().retry_in,
+            Self::Tenants(tenants) => tenants.retry_in(tenant?),
+        }
+    }
+
+    /// Tells the authorization server that the tokens are not used any more.
+    pub async fn revoke(&self) {
+        let revoked = match self {
+            Self::None => return,
+            Self::One(cache) => cache.revoke().await,
+            Self::Tenants(tenants) => tenants.pool.revoke().await,
+        };
+        match revoked {
+            Ok(()) => tracing::info!("the token is revoked"),
+            Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),
+        }
+    }
+}
 
 /// Returns a cache for the token of the grant.
 ///
@@ -31,12 +87,5 @@ pub async fn keep_ready(cache: TokenCache) {
             }
         };
         tokio::time::sleep(wait).await;
-    }
-}
-
-pub async fn revoke(cache: &TokenCache) {
-    match cache.revoke().await {
-        Ok(()) => tracing::info!("the token is revoked"),
-        Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),
     }
 }

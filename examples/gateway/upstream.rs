@@ -21,7 +21,7 @@ use rustls::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_bearer::{
-    BearerAuth, BearerAuthLayer, TokenCache,
+    BearerAuth,
     replay::{InPlace, ReplayBody, Tee},
 };
 
@@ -31,6 +31,8 @@ use crate::{
     kept_connection::{Connector, Used},
     resend,
     serve::{MAX_FIELDS, MAX_HEAD},
+    tenants::Tenant,
+    token::Tokens,
     token_rules::LayerRules,
     upload::{Original, Upload},
 };
@@ -72,15 +74,15 @@ impl Upstream {
     /// When TLS cannot be set up, the certificates cannot be read, or a rule for tokens is wrong.
     pub fn new(
         base: &Base,
-        cache: Option<&TokenCache>,
+        tokens: &Tokens,
         layer_rules: LayerRules,
         plain_http: bool,
         ca: Option<&[u8]>,
     ) -> Result<Self, CliError> {
         let client = client(ca)?;
-        let Some(cache) = cache else { return Ok(Self::Bare(client)) };
+        let Some(layer) = tokens.layer() else { return Ok(Self::Bare(client)) };
         let layer = layer_rules
-            .apply(BearerAuthLayer::with_cache(cache.clone()))?
+            .apply(layer)?
             // Every request goes there. The list protects the token even if a later change breaks that.
             .origins([base.origin()])
             .map_err(|error| CliError::usage(error.to_string()))?
@@ -98,6 +100,9 @@ impl Upstream {
         request.method().clone_into(copy.method_mut());
         request.uri().clone_into(copy.uri_mut());
         request.headers().clone_into(copy.headers_mut());
+        if let Some(tenant) = request.extensions().get::<Tenant>() {
+            copy.extensions_mut().insert(tenant.clone());
+        }
         let error = match self.send_once(request).await {
             Ok(response) => {
                 original.forget();

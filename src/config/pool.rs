@@ -1,18 +1,18 @@
 //! The settings of a pool of identities.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
-use crate::config::units::Span;
+use crate::{config::units::Span, pool::TokenPoolBuilder};
 
-/// The settings of many identities, each with its own token.
+/// The settings of a [`TokenPool`](crate::TokenPool). What is not set has the default of its method.
 ///
 /// ```toml
-/// max = 100000
+/// max = 10000             # `max_identities`
 /// idle = "1h"
-/// renewals_at_once = 64
+/// renewals_at_once = 64   # `max_renewals`
 /// ```
+///
+/// These are the defaults.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
@@ -22,21 +22,17 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// Returns how many identities are kept at most.
-    #[must_use]
-    pub fn max(&self) -> Option<usize> {
-        self.max
-    }
-
-    /// Returns how long an identity is kept after its last use.
-    #[must_use]
-    pub fn idle(&self) -> Option<Duration> {
-        self.idle.map(|idle| idle.0)
-    }
-
-    /// Returns how many renewals may be in progress at the same time.
-    #[must_use]
-    pub fn renewals_at_once(&self) -> Option<usize> {
-        self.renewals_at_once
+    /// Returns the builder with these settings.
+    pub fn apply<K>(&self, mut pool: TokenPoolBuilder<K>) -> TokenPoolBuilder<K> {
+        if let Some(max) = self.max {
+            pool = pool.max_identities(max);
+        }
+        if let Some(idle) = self.idle {
+            pool = pool.idle(idle.0);
+        }
+        if let Some(max) = self.renewals_at_once {
+            pool = pool.max_renewals(max);
+        }
+        pool
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tower_bearer::{
-    BearerAuthLayer, Error, config,
+    BearerAuthLayer, Error, TokenPool, config,
     replay::CloneBody,
     testing::{ClientAuthentication, Issuer},
 };
@@ -12,7 +12,7 @@ use crate::{
     scripted::Numbered,
     settings::{Settings, ask},
     settings_errors::FORM,
-    support::{MINUTE, scratch},
+    support::scratch,
 };
 
 fn from_vars<const N: usize>(variables: [(&str, &str); N]) -> Result<Settings, Error> {
@@ -38,7 +38,8 @@ async fn variables_with_a_prefix_are_settings() {
         ("APP_LAYER__REJECT_ON", "403, /login"),
         ("APP_LAYER__ORIGINS", "https://a.test, https://b.test"),
         ("APP_POOL__MAX", "100000"),
-        ("APP_POOL__IDLE", "1h"),
+        ("APP_POOL__IDLE", "30m"),
+        ("APP_POOL__RENEWALS_AT_ONCE", "7"),
         ("APP_SIZE", "7"),
         ("OTHER_TOKEN__X", "not a setting"),
         ("APP_", "not a setting"),
@@ -47,8 +48,9 @@ async fn variables_with_a_prefix_are_settings() {
     let issuer = Issuer::builder().client("client1", "s").client_authentication(ClientAuthentication::None).build();
     let request = ask(&issuer, settings.token.as_ref().unwrap()).await;
     assert_eq!((request.param("username"), request.param("tenant")), (Some("user1"), Some("7")));
-    let pool = settings.pool.as_ref().unwrap();
-    assert_eq!((pool.max(), pool.idle(), pool.renewals_at_once()), (Some(100_000), Some(60 * MINUTE), None));
+    let pool = settings.pool.unwrap().apply(TokenPool::builder(|_: &String| Ok(Numbered::default())));
+    let shown = format!("{pool:?}");
+    assert_eq!(shown, "TokenPoolBuilder { max_identities: 100000, idle: 1800s, max_renewals: 7, .. }");
     assert_eq!(settings.size, Some(7));
     let builder = format!("{:?}", settings.cache.builder(Numbered::default()));
     assert!(builder.contains("renewal_deadline: 90s"), "{builder}");

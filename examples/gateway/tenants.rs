@@ -1,0 +1,61 @@
+//! A token for each tenant. A header of the request names the tenant.
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use http::{HeaderMap, HeaderName};
+use tower_bearer::{
+    BearerAuthLayer, Error, TokenPool,
+    config::{CacheConfig, TokenConfig},
+    grant::HttpClient,
+    pool::TokenPoolBuilder,
+};
+
+#[derive(Clone)]
+pub struct Tenants {
+    pub pool: TokenPool<String>,
+    header: HeaderName,
+    names: Vec<String>,
+}
+
+/// The tenant of a request: one of those in the file. The layer finds it in the request's extensions.
+#[derive(Clone)]
+pub struct Tenant(String);
+
+impl Tenants {
+    /// `bounded` sets the bounds of the pool. The settings of each tenant must be known to be right.
+    pub fn new(
+        header: HeaderName,
+        tokens: BTreeMap<String, TokenConfig>,
+        cache: CacheConfig,
+        http: HttpClient,
+        bounded: impl FnOnce(TokenPoolBuilder<String>) -> TokenPoolBuilder<String>,
+    ) -> Self {
+        let names = tokens.keys().cloned().collect();
+        let pool = TokenPool::builder(move |name: &String| {
+            let token = tokens.get(name).ok_or_else(|| Error::terminal("this tenant is not in the file"))?;
+            Ok(cache.builder(token.source_with(http.clone())?))
+        });
+        Self { pool: bounded(pool).build(), header, names }
+    }
+
+    /// Takes the header out of a request. Returns `None` if it is missing or given twice, or if the tenant is not known.
+    pub fn take(&self, headers: &mut HeaderMap) -> Option<Tenant> {
+        let mut given = headers.get_all(&self.header).iter();
+        let (first, second) = (given.next()?, given.next());
+        let name = first.to_str().ok().filter(|name| second.is_none() && self.names.iter().any(|known| known == name));
+        let tenant = name.map(|name| Tenant(name.to_owned()));
+        headers.remove(&self.header);
+        tenant
+    }
+
+    pub fn layer(&self) -> BearerAuthLayer {
+        BearerAuthLayer::with_pool(self.pool.clone(), |head| {
+            head.extensions().get().map(|Tenant(name)| Cow::Borrowed(name.as_str()))
+        })
+    }
+
+    /// Returns how long no token is requested for the tenant.
+    pub fn retry_in(&self, Tenant(name): &Tenant) -> Option<Duration> {
+        self.pool.get(name.as_str())?.status().retry_in
+    }
+}
