@@ -285,7 +285,7 @@ async fn the_file_that_help_shows_is_right() {
     let output = command().arg("--help").output().await.unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let shown = help.split("Paths are relative to the file.").nth(1).unwrap().replace("...", "");
-    let shown: String = shown.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n")).collect();
+    let shown = shown.lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n");
     let folder = Folder::new();
     // The certificates are not there. That is the last thing that is wrong with it.
     assert!(folder.complaint(&shown).await.starts_with("ca_file: the file FOLDER/ca.pem cannot be read"));
