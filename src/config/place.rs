@@ -53,7 +53,8 @@ impl Place {
 
     /// Returns an error about the value here. `problem` says what is wrong; and after a semicolon, what to do.
     pub(super) fn error(&self, problem: impl Display) -> Error {
-        let path = self.path();
+        // A key may be any text, and an error is one line.
+        let path = self.path().replace(char::is_control, "?");
         Error::config(if path.is_empty() { problem.to_string() } else { format!("{path}: {problem}") })
     }
 

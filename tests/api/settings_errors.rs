@@ -56,6 +56,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
     check([
         (with("clinet_id = \"x\""), "token.clinet_id: unknown key; did you mean `client_id`?"),
         (with("pasword = { env = \"X\" }"), "token.pasword: unknown key; did you mean `password`?"),
+        (wrong("\"a\\nb\\u001b\" = 1"), "a?b?: unknown key; use one of `token`, `cache`, `layer`, `pool`, `size`"),
         (wrong("[tokne]\n"), "tokne: unknown key; did you mean `token`?"),
         (
             wrong("[layer]\nq = 1"),
