@@ -49,6 +49,10 @@ mod origins;
 mod outside_runtimes;
 #[path = "api/pieces.rs"]
 mod pieces;
+#[path = "api/pool.rs"]
+mod pool;
+#[path = "api/pool_model.rs"]
+mod pool_model;
 #[path = "api/protected_resource.rs"]
 mod protected_resource;
 #[path = "api/public_api.rs"]
