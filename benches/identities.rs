@@ -165,11 +165,12 @@ where
     S: tower::Service<http::Request<peers::Body>, Response = http::Response<peers::Body>> + 'static,
 {
     let names: Vec<_> = names.iter().map(|name| http::HeaderValue::from_str(name).expect("a value")).collect();
-    let mut names = names.into_iter().cycle();
+    let mut next = 0;
     Box::new(move |times, headers| {
         for _ in 0..times {
             let mut request = request(headers);
-            request.headers_mut().insert("x-tenant", names.next().expect("a name"));
+            request.headers_mut().insert("x-tenant", names[next % names.len()].clone());
+            next += 1;
             send(&mut service, request);
         }
     })
