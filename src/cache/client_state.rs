@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn what_may_be_a_wrong_password_is_not_an_outage() {
-        let closed = || Error::request_failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset)).of_credentials();
+        let closed =
+            || Error::request_failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset)).of_credentials();
         let unread = || Error::provider("no such user in the vault".into());
         for error in [closed(), unread(), Error::unexplained("no"), Error::unusable_token("it is old"), refused("x")] {
             let mut played = Played::accepted();

@@ -12,9 +12,9 @@ mod client_state; // what the identities of a pool know together of a client and
 mod clients; // the clients of a pool, by number
 mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on
 mod failure_streak; // failures in a row, and the wait that follows
+mod family; // what several caches share
 #[cfg(all(test, shuttle))]
 mod interleavings; // tests of concurrency
-mod family; // what several caches share
 mod lookup; // a request's way to a token: the hot path, and the wait
 mod narrowed; // a bounded map of narrowed caches
 mod permission; // when a renewal may ask, and what its outcome tells the others

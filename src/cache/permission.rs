@@ -80,11 +80,7 @@ impl CacheCore {
         entered.unwrap_or_else(|| Err(Some(Error::queued(LONGEST_WAIT))))
     }
 
-    async fn enter_pool(
-        &self,
-        shared: &Arc<Shared>,
-        leader: &Leader<Renewed>,
-    ) -> Result<Entry, Option<Error>> {
+    async fn enter_pool(&self, shared: &Arc<Shared>, leader: &Leader<Renewed>) -> Result<Entry, Option<Error>> {
         loop {
             let place = self.place(shared, leader).await?;
             let Some(numbered) = self.family.client(self.client()) else { return Ok(Entry { place, client: None }) };
@@ -114,11 +110,7 @@ impl CacheCore {
     }
 
     /// Waits for a place. One that is part of another renewal gets none: that one has a place, and waits for it.
-    async fn place(
-        &self,
-        shared: &Arc<Shared>,
-        leader: &Leader<Renewed>,
-    ) -> Result<Option<Place>, Option<Error>> {
+    async fn place(&self, shared: &Arc<Shared>, leader: &Leader<Renewed>) -> Result<Option<Place>, Option<Error>> {
         if Renewing::is_nested() {
             return Ok(None);
         }

@@ -6,11 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     cache::{
-        cache_core::CacheCore,
-        family::Family,
-        lookup::Lookup,
-        narrowed::NarrowedCaches,
-        settings::Settings,
+        cache_core::CacheCore, family::Family, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
         status::CacheStatus,
     },
     error::Error,
@@ -92,7 +88,9 @@ impl TokenCache {
         let source = source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), |cache| cache.core.must_stay()))
+        Ok(self.narrowed.add(to, &Self::with_settings(source, settings.clone(), Arc::clone(family)), |cache| {
+            cache.core.must_stay()
+        }))
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.

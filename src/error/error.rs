@@ -83,7 +83,11 @@ pub(super) enum Kind {
     SourceTimeout(Duration),
     Queued(Duration),
     Status(StatusCode),
-    Refused { status: StatusCode, code: String, description: Option<String> },
+    Refused {
+        status: StatusCode,
+        code: String,
+        description: Option<String>,
+    },
     Redirected(String),
     UnusableResponse(Cow<'static, str>),
     UnusableToken(Cow<'static, str>),
@@ -93,7 +97,10 @@ pub(super) enum Kind {
     NoTimers,
     Insecure(String),
     MissingScope(String),
-    BackingOff { last: Error, retry_in: Duration },
+    BackingOff {
+        last: Error,
+        retry_in: Duration,
+    },
 }
 
 impl Error {
@@ -296,7 +303,12 @@ impl Error {
     pub(crate) fn may_be_over_soon(&self) -> bool {
         let is_from_outside = matches!(
             self.data().kind,
-            Kind::Source | Kind::Provider | Kind::Unreadable(_) | Kind::Connect | Kind::Status(_) | Kind::Refused { .. }
+            Kind::Source
+                | Kind::Provider
+                | Kind::Unreadable(_)
+                | Kind::Connect
+                | Kind::Status(_)
+                | Kind::Refused { .. }
         );
         is_from_outside && self.class() == FailureClass::Transient
     }

@@ -16,7 +16,9 @@ impl fmt::Display for Error {
         let place = Place { part, server: data.server.as_deref() };
         match &data.kind {
             Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
-            Kind::Source | Kind::Provider => f.write_str("the token source failed; read its own error, the `source()` of this one"),
+            Kind::Source | Kind::Provider => {
+                f.write_str("the token source failed; read its own error, the `source()` of this one")
+            }
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
                 if let Some(cause) = self.network_cause() {
