@@ -8,6 +8,8 @@ mod support;
 mod assertions;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
+#[path = "api/client_numbers.rs"]
+mod client_numbers;
 #[path = "api/connection.rs"]
 mod connection;
 #[path = "api/grant.rs"]

@@ -82,6 +82,8 @@ pub(crate) struct Place {
     /// What calls the one that waits. `None` once it was called.
     called: Option<oneshot::Receiver<()>>,
     is_foreground: bool,
+    /// When it looks next whether others are driven.
+    next_look: Instant,
 }
 
 impl Places {
@@ -100,7 +102,8 @@ impl Places {
     pub(crate) fn line_up(self: &Arc<Self>, is_foreground: bool) -> Place {
         let sign = Arc::new(AtomicU64::new(self.millis()));
         let (number, called) = self.add_ticket(&sign, is_foreground);
-        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground }
+        let next_look = Instant::now() + STALLED;
+        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground, next_look }
     }
 
     fn add_ticket(&self, sign: &Sign, is_foreground: bool) -> (u64, oneshot::Receiver<()>) {
@@ -189,7 +192,8 @@ impl Place {
     pub(crate) async fn wait(&mut self) -> bool {
         self.give_sign();
         let Some(called) = &mut self.called else { return true };
-        let is_called = match select(called, pin!(sleep(STALLED))).await {
+        let until_look = self.next_look.saturating_duration_since(Instant::now());
+        let is_called = match select(called, pin!(sleep(until_look))).await {
             Either::Left((called, _)) => Some(called.is_ok()),
             Either::Right(_) => None,
         };
@@ -201,6 +205,7 @@ impl Place {
             }
             Some(_) => self.line_up_again(),
             None => {
+                self.next_look = Instant::now() + STALLED;
                 let stalled = self.places.stalled();
                 if !stalled.is_empty() {
                     sleep(GRACE).await;
@@ -213,7 +218,8 @@ impl Place {
 
     /// Goes to the end of the foreground, because somebody waits for it now.
     pub(crate) fn move_up(&mut self) {
-        if !self.is_foreground && self.called.is_some() {
+        let has_place = self.called.is_none() || self.places.is_lent(self.number);
+        if !self.is_foreground && !has_place {
             self.is_foreground = true;
             self.line_up_again();
         }
