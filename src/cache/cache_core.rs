@@ -16,8 +16,7 @@ use crate::{
     cache::{
         client_state::ClientState,
         decision::{ClientConditions, Conditions, Decision},
-        family::{Family, NumberedClient},
-        permission::Presents,
+        family::{Family, NumberedClient, Presents},
         published::Published,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},

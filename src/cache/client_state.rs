@@ -253,7 +253,9 @@ mod tests {
             let mut played = Played::new();
             assert_eq!(played.admit(false), "try");
             assert_eq!(played.admit(true), "try", "others wait");
-            answers.iter().for_each(|answer| played.fail(1, answer, true));
+            for answer in &answers {
+                played.fail(1, answer, true);
+            }
             assert_eq!(played.admit(false), then, "{answers:?}");
         }
     }
@@ -302,7 +304,7 @@ mod tests {
         let mut played = Played::outage();
         for wait in [1, 2, 4, 8, 16, 30, 30] {
             assert_eq!(played.admit(false), "refuse");
-            played.now += SECOND * wait - Duration::from_millis(1);
+            played.now += Duration::from_millis(1000 * wait - 1);
             assert_eq!(played.admit(false), "refuse", "{wait}");
             played.now += Duration::from_millis(1);
             assert_eq!(played.admit(false), "try", "{wait}");

@@ -12,7 +12,7 @@ use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
         client_state::{ClientState, Failed},
-        family::{NumberedClient, Shared},
+        family::{NumberedClient, Presents, Shared},
         places::Place,
         refusals::{Admission, SharedRefusals},
         single_flight::{Joined, Leader, Noted},
@@ -58,14 +58,6 @@ pub(crate) struct RenewalContext {
 pub(crate) struct SharedOutcome {
     _refusals: Noted<SharedRefusals, ()>,
     _client: Option<Noted<ClientState, ()>>,
-}
-
-/// The version of the credentials and the number of the client, as they are now. User code tells them, so they are read before a
-/// lock is taken.
-#[derive(Clone, Copy)]
-pub(crate) struct Presents {
-    pub(crate) credentials_version: u64,
-    pub(crate) client: Option<u64>,
 }
 
 impl CacheCore {
