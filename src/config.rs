@@ -1,20 +1,22 @@
 //! The settings of a layer, which its services and their requests share.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use crate::{
-    cache::TokenCache,
+    cache::{CacheCore, TokenCache},
     destination::Destinations,
-    error::Error,
     per_core::{CachePadded, PerCore},
-    source::Narrowing,
+    pool::ChooseCache,
     token_header::TokenHeader,
     verdict::VerdictRule,
 };
 
 /// What the services of a layer and their requests need to know.
 pub(crate) struct LayerConfig<R> {
-    pub(crate) cache: TokenCache,
+    /// The cache of the requests that do not have their own. Requests get it from their [`RequestContext`].
+    cache: TokenCache,
+    /// Chooses the cache of each request. `None` means that all have the cache of the layer.
+    pub(crate) identities: Option<Arc<dyn ChooseCache>>,
     pub(crate) replay: R,
     pub(crate) rule: VerdictRule,
     pub(crate) keep_existing: bool,
@@ -27,6 +29,15 @@ pub(crate) struct LayerConfig<R> {
 /// The copy of the settings that a request holds. Each core has its own.
 pub(crate) type SharedConfig<R> = Arc<CachePadded<LayerConfig<R>>>;
 
+/// What a request holds: the settings, and the cache of its token.
+///
+/// The cache is that of the layer, unless the request has its own. So a usual request changes only the reference count of its
+/// core's copy of the settings.
+pub(crate) struct RequestContext<R> {
+    config: SharedConfig<R>,
+    own_cache: Option<Arc<CacheCore>>,
+}
+
 /// The copies of the settings for all cores.
 pub(crate) type PerCoreConfig<R> = Arc<PerCore<SharedConfig<R>>>;
 
@@ -34,28 +45,56 @@ impl<R> LayerConfig<R> {
     /// Returns the default settings, over `cache`.
     pub(crate) fn new(cache: TokenCache, replay: R) -> Self {
         let (rule, destinations) = (VerdictRule::Standard, Destinations::default());
-        Self { cache, replay, rule, keep_existing: false, destinations, check_scopes: false, own_header: None }
+        Self {
+            cache,
+            identities: None,
+            replay,
+            rule,
+            keep_existing: false,
+            destinations,
+            check_scopes: false,
+            own_header: None,
+        }
+    }
+
+    /// Returns the cache of the layer. A request may have another one.
+    pub(crate) fn layer_cache(&self) -> &TokenCache {
+        &self.cache
     }
 
     /// Returns the same settings with another way to keep bodies.
     pub(crate) fn with_replay<N>(self, replay: N) -> LayerConfig<N> {
-        let Self { cache, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
-        LayerConfig { cache, replay, rule, keep_existing, destinations, check_scopes, own_header }
+        let Self { cache, identities, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
+        LayerConfig { cache, identities, replay, rule, keep_existing, destinations, check_scopes, own_header }
     }
 }
 
 impl<R: Clone> LayerConfig<R> {
-    /// Returns the same settings for a request that asks for a narrowed token, with the cache of that token.
-    ///
-    /// # Errors
-    /// When the source cannot be narrowed.
-    pub(crate) fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
-        Ok(Self { cache: self.cache.narrowed(to)?, ..self.clone() })
-    }
-
     /// Copies the settings, one copy for each core.
     pub(crate) fn per_core(&self) -> PerCoreConfig<R> {
         Arc::new(PerCore::new(|| Arc::new(CachePadded(self.clone()))))
+    }
+}
+
+impl<R> RequestContext<R> {
+    #[inline]
+    pub(crate) fn new(config: SharedConfig<R>, own_cache: Option<Arc<CacheCore>>) -> Self {
+        Self { config, own_cache }
+    }
+
+    /// Returns the cache of the request's token.
+    #[inline]
+    pub(crate) fn core(&self) -> &Arc<CacheCore> {
+        self.own_cache.as_ref().unwrap_or(&self.config.cache.core)
+    }
+}
+
+impl<R> Deref for RequestContext<R> {
+    type Target = LayerConfig<R>;
+
+    #[inline]
+    fn deref(&self) -> &LayerConfig<R> {
+        &self.config
     }
 }
 
@@ -63,6 +102,7 @@ impl<R: Clone> Clone for LayerConfig<R> {
     fn clone(&self) -> Self {
         Self {
             cache: self.cache.clone(),
+            identities: self.identities.clone(),
             replay: self.replay.clone(),
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
@@ -77,6 +117,7 @@ impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LayerConfig")
             .field("cache", &self.cache)
+            .field("has_pool", &self.identities.is_some())
             .field("replay", &self.replay)
             .field("rule", &self.rule)
             .field("keep_existing", &self.keep_existing)

@@ -1,7 +1,9 @@
 //! The layer: the settings that all its services share.
 
 use std::{
+    borrow::{Borrow, Cow},
     fmt,
+    hash::Hash,
     sync::{Arc, OnceLock},
 };
 
@@ -15,10 +17,11 @@ use crate::{
     error::Error,
     inner_service::CloneableService,
     origin::Origin,
+    pool::{RequestHead, Selection, TokenPool},
     rejection::Rejection,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
-    source::TokenSource,
+    source::{TokenSource, from_fn},
     token_header::TokenHeader,
     verdict::Verdict,
 };
@@ -40,8 +43,8 @@ use crate::{
 /// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
-/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by) and [`reject_on`](Self::reject_on)
-///    change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The
+/// 5. An answer that rejects the token ([`Verdict::standard`]; [`judge_by`](Self::judge_by), [`reject_on`](Self::reject_on)
+///    and [`judge_body`](Self::judge_body) change that) causes a renewal, if the token is still the newest. The request is then sent again with the new token. The
 ///    second answer is final.
 /// 6. Where that is not possible, the caller gets the original answer unchanged. An [`Outcome`](crate::Outcome) in its
 ///    extensions says why. One exception: an answer with a body is held for 100 ms of its renewal, or 2.5 s if it is small, and
@@ -83,6 +86,42 @@ impl BearerAuthLayer {
     #[must_use]
     pub fn with_cache(cache: TokenCache) -> Self {
         Self { config: LayerConfig::new(cache, CloneBody), per_core: OnceLock::new() }
+    }
+
+    /// Creates a layer over a pool. Each request gets the token of its identity, which `select` chooses by the request's head.
+    ///
+    /// `select` returns the key of the identity. A key that is borrowed from the head costs no allocation while there is a cache
+    /// for it. If `select` returns `None`, the request gets an [error](crate::Error::is_no_identity) and is not sent: it never
+    /// has a default token or that of another identity. Its second attempt has the token of the same identity.
+    ///
+    /// `select` is called for each request that is to carry a token, so it should be fast. What it reads is passed on: if the
+    /// API must not see the header with the identity, remove it in a layer below, or put the identity into the
+    /// [extensions](RequestHead::extensions).
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken, TokenPool};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// let pool = TokenPool::new(|tenant: &String| FixedToken::new(tenant.clone()));
+    /// let layer = BearerAuthLayer::with_pool(pool, |head| {
+    ///     head.extensions().get().map(|Tenant(name)| Cow::Borrowed(name.as_str()))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_pool<K, Q>(
+        pool: TokenPool<K>,
+        select: impl for<'a> Fn(RequestHead<'a>) -> Option<Cow<'a, Q>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Borrow<Q> + Clone + Eq + Hash + Send + Sync + 'static,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized + 'static,
+    {
+        // It has no token, so a request that is not given the cache of its identity carries none.
+        let nobody = TokenCache::new(from_fn(async |_| Err(Error::no_identity())));
+        Self::with_cache(nobody).with(|config| config.identities = Some(Arc::new(Selection::new(pool, select))))
     }
 }
 
@@ -264,10 +303,16 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.rule = config.rule.rejecting_on(rejection))
     }
 
-    /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
+    /// Sets that the service below marks the answers whose body it judged.
+    pub(crate) fn judging_bodies(self) -> Self {
+        self.with(|config| config.rule = config.rule.judging_bodies())
+    }
+
+    /// Returns the cache, to share it or to read its [`status`](TokenCache::status). The cache of a layer over a
+    /// [pool](Self::with_pool) never has a token: ask the pool for the cache of an identity.
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
-        &self.config.cache
+        self.config.layer_cache()
     }
 
     fn with_header(self, change: impl FnOnce(&mut TokenHeader)) -> Self {

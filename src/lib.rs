@@ -15,9 +15,11 @@ mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
 mod inner_service; // bounds that make the compiler say what to do
+pub mod judge_body; // rejections in the body of an answer
 mod layer; // `BearerAuthLayer`: what users set
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
+pub mod pool; // a cache for each of many identities
 mod recursion; // which renewals the running task is part of
 mod rejection; // answers other than 401 that reject the token
 pub mod replay; // how a body is kept for the second attempt
@@ -25,7 +27,7 @@ mod runtime; // the Tokio runtime that renewals need
 mod saved_head; // a request's head, saved for the second attempt
 pub mod scope; // what a token may be used for; SMART scopes
 mod secret_string; // secret text, wiped on drop
-pub mod servers; // what real APIs need; only documentation
+pub mod servers; // what real APIs and authorization servers need; only documentation
 mod service; // `BearerAuth`: a request before its first attempt
 pub mod source; // the `TokenSource` trait, and sources without an authorization server
 mod sync; // locks and cells, replaced in tests of interleavings
@@ -49,6 +51,7 @@ pub use extensions::{
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
+pub use pool::{RequestHead, TokenPool};
 pub use rejection::Rejection;
 pub use scope::{Scopes, SmartScope};
 pub use secret_string::SecretString;

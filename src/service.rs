@@ -10,14 +10,13 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    admission::{Admission, admit, check_scopes},
+    admission::{Admission, admit, check_scopes, own_cache},
     cache::Lookup,
-    config::{PerCoreConfig, SharedConfig},
+    config::{PerCoreConfig, RequestContext},
     error::{BoxError, Error},
     extensions::RequestMarkers,
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
     inner_service::{CloneableService, ResponseBody},
-    per_core::CachePadded,
     recursion::Renewing,
     replay::{CloneBody, Replay},
 };
@@ -98,12 +97,12 @@ where
             Admission::Refuse(error) => return self.refuse(error),
         }
         let required = markers.as_ref().and_then(|markers| markers.required).cloned();
-        let config = match markers.and_then(|markers| markers.narrowing).map(|narrowing| config.narrowed(narrowing)) {
-            None => Arc::clone(config),
-            Some(Ok(narrowed)) => Arc::new(CachePadded(narrowed)),
-            Some(Err(error)) => return self.refuse(error),
+        let own_cache = match own_cache(config, &request, markers.as_ref()) {
+            Ok(own_cache) => own_cache,
+            Err(error) => return self.refuse(error),
         };
-        let core = &config.cache.core;
+        let context = RequestContext::new(Arc::clone(config), own_cache);
+        let core = context.core();
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
@@ -113,22 +112,22 @@ where
                     // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
                     // token's own request may need it.
                     drop(self.take_ready());
-                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, config);
+                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, context);
                     return ResponseFuture::waiting(wait);
                 }
                 Err(error) => return self.refuse(error),
             },
         };
-        if let Err(error) = check_scopes(&config, required.as_ref(), &served.token) {
+        if let Err(error) = check_scopes(&context, required.as_ref(), &served.token) {
             return self.refuse(error);
         }
-        let attached = attach(&mut request, config.own_header.as_ref(), &served.token, || served.authorization());
+        let attached = attach(&mut request, context.own_header.as_ref(), &served.token, || served.authorization());
         if let Err(error) = attached {
             return self.refuse(error);
         }
         let generation = served.token.generation();
         drop(served);
-        self.send(request, Attempt { generation, waited: false, required }, config)
+        self.send(request, Attempt { generation, waited: false, required }, context)
     }
 }
 
@@ -138,22 +137,22 @@ impl<S: Clone, R> BearerAuth<S, R> {
         &mut self,
         request: Request<B>,
         attempt: Attempt,
-        config: SharedConfig<R>,
+        context: RequestContext<R>,
     ) -> ResponseFuture<S, B, ResB, R>
     where
         S: Service<Request<B>>,
         R: Replay<B>,
     {
-        let (request, saved) = save(&*config, request);
+        let (request, saved) = save(&context, request);
         let Some((head, body)) = saved else {
             let response = self.inner.call(request);
-            return ResponseFuture::first(response, Sent { attempt, retry: None, config });
+            return ResponseFuture::first(response, Sent { attempt, retry: None, context });
         };
         // The instance that was polled ready is the one that is called, and called again for the retry:
         // <https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services>
         let mut service = self.take_ready();
         let response = service.call(request);
-        ResponseFuture::first(response, Sent { attempt, retry: Some(Retry { service, head, body }), config })
+        ResponseFuture::first(response, Sent { attempt, retry: Some(Retry { service, head, body }), context })
     }
 
     /// Fails a request. The inner service is not called, so what it reserved is given back. Otherwise this service would hold a

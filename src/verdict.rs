@@ -133,6 +133,8 @@ pub(crate) struct CustomRule {
     judge: Option<Arc<Judge>>,
     /// They apply to what `judge` accepts.
     rejections: Vec<Rejection>,
+    /// Whether the body of an answer may reject as well.
+    judges_body: bool,
 }
 
 pub(crate) type Judge = dyn Fn(StatusCode, &HeaderMap) -> Verdict + Send + Sync;
@@ -153,6 +155,15 @@ impl VerdictRule {
             Self::Standard => CustomRule::default(),
             Self::Custom(rule) => CustomRule::clone(rule),
         }
+    }
+
+    pub(crate) fn judging_bodies(&self) -> Self {
+        Self::Custom(Arc::new(CustomRule { judges_body: true, ..self.custom() }))
+    }
+
+    /// Returns whether the body of an answer may reject as well.
+    pub(crate) fn judges_body(&self) -> bool {
+        matches!(self, Self::Custom(rule) if rule.judges_body)
     }
 
     /// Returns whether the rule accepts every answer with this status, without reading its headers.

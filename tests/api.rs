@@ -25,6 +25,10 @@ mod http_client;
 mod import_graph;
 #[path = "api/imports.rs"]
 mod imports;
+#[path = "api/judge_body.rs"]
+mod judge_body;
+#[path = "api/judge_body_servers.rs"]
+mod judge_body_servers;
 #[path = "api/judging.rs"]
 mod judging;
 #[path = "api/liveness.rs"]
@@ -45,6 +49,10 @@ mod order_bodies;
 mod origins;
 #[path = "api/outside_runtimes.rs"]
 mod outside_runtimes;
+#[path = "api/pieces.rs"]
+mod pieces;
+#[path = "api/pool_renewals.rs"]
+mod pool_renewals;
 #[path = "api/protected_resource.rs"]
 mod protected_resource;
 #[path = "api/public_api.rs"]

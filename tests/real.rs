@@ -1,5 +1,5 @@
 //! Tests against real servers: glewlwyd with Apache's `mod_auth_openidc` and `mod_oauth2`, oidc-provider with express, and the
-//! APIs of `docs/servers.md`.
+//! APIs and authorization servers of `docs/servers.md`.
 //!
 //! `tests/real/run.sh` installs the servers, starts them and sets their addresses. Without it, these tests are reported as
 //! ignored:
@@ -16,6 +16,8 @@ mod apis;
 mod etcd;
 #[path = "real/grants.rs"]
 mod grants;
+#[path = "real/issuers.rs"]
+mod issuers;
 #[path = "real/uploads.rs"]
 mod uploads;
 

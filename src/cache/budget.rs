@@ -203,7 +203,8 @@ impl BudgetState {
         true
     }
 
-    /// Notes whether a retry with the newest token was accepted.
+    /// Notes whether a retry with the newest token was accepted. A renewal that brought the rejected token again counts as a
+    /// retry that was not.
     pub(crate) fn retried(&mut self, accepted: bool, now: Instant) {
         if accepted {
             self.newest.proof = Proof::Retried;

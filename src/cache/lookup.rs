@@ -16,6 +16,7 @@ use crate::{
         state::CacheState,
     },
     error::Error,
+    scope::Scopes,
     token::AccessToken,
 };
 
@@ -72,6 +73,7 @@ impl CacheCore {
     /// Leases a fresh token. Otherwise decides under the lock, and starts a renewal where one is due.
     #[cold]
     pub(crate) fn lookup_under_lock(self: &Arc<Self>) -> Result<Lookup, Error> {
+        self.note_use();
         let is_renewed_here = self.is_renewed_here();
         if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();
@@ -150,5 +152,12 @@ impl CacheCore {
             Some(served) if served.token.generation() > waited_for.generation() => served.token.clone(),
             _ => waited_for,
         }
+    }
+
+    /// Returns the scopes that the token of `generation` was granted, while it is served.
+    pub(crate) fn scopes_of(&self, generation: u64) -> Option<Scopes> {
+        let served = self.published.served();
+        let served = served.as_ref().filter(|served| served.token.generation() == generation)?;
+        served.token.scopes().cloned()
     }
 }

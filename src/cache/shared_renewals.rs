@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -18,8 +18,7 @@ use tokio::{
 
 use crate::{
     cache::{
-        family::{Family, Shared},
-        settings::Settings,
+        family::{AfterRenewal, Shared},
         token_cache::TokenCache,
     },
     error::Error,
@@ -79,6 +78,15 @@ impl TokenSource for Source {
     }
 }
 
+/// Identities that share need no pool.
+struct NoPool;
+
+impl AfterRenewal for NoPool {
+    fn renewed(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+}
+
 /// Identities that share.
 struct Pool {
     issuer: Arc<Issuer>,
@@ -101,7 +109,7 @@ impl Pool {
             takes: Mutex::new(50 * MILLI),
             client: AtomicU64::new(1),
         });
-        let shared = Shared::new(max_renewals);
+        let shared = Shared::new(max_renewals, Weak::<NoPool>::new());
         let caches = (0..identities).map(|identity| cache(&issuer, &shared, identity)).collect();
         Self { issuer, shared, caches }
     }
@@ -133,8 +141,7 @@ impl Pool {
 
 fn cache(issuer: &Arc<Issuer>, shared: &Arc<Shared>, identity: usize) -> TokenCache {
     let source = Source { issuer: Arc::clone(issuer), identity };
-    let settings = Settings { stale_jitter: 0.0, ..Settings::default() };
-    TokenCache::with_settings(source.boxed(), settings, Family::new(Some(Arc::clone(shared))))
+    TokenCache::from_core(TokenCache::builder(source).stale_jitter(0.0).build_in(shared, None))
 }
 
 fn refused(code: &str) -> Error {
@@ -495,9 +502,8 @@ async fn a_renewal_that_needs_another_one_of_the_pool_does_not_wait_for_its_plac
     let pool = Pool::with(3, 1);
     let chained = |first: &TokenCache, identity| {
         let second = Source { issuer: Arc::clone(&pool.issuer), identity };
-        let family = Family::new(Some(Arc::clone(&pool.shared)));
         let source = Chained { first: first.clone(), second };
-        TokenCache::with_settings(source.boxed(), Settings::default(), family)
+        TokenCache::from_core(TokenCache::builder(source).build_in(&pool.shared, None))
     };
     let (starts_it, finds_it_queued) = (chained(&pool.caches[0], 10), chained(&pool.caches[1], 11));
     let (found, began) = (finds_it_queued.clone(), Instant::now());

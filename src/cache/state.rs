@@ -121,6 +121,10 @@ impl CacheState {
         let issued = issued.clone().with_generation(self.generation() + u64::from(!is_same));
         let token = issued.token.clone();
         self.budget.issued(self.is_rejected(), now);
+        if is_same && self.is_rejected() {
+            // Nothing is sent a second time with it.
+            self.budget.retried(false, now);
+        }
         self.newest = Some(Arc::new(issued));
         self.standing = Standing::Good;
         self.failing = None;
@@ -175,6 +179,12 @@ impl CacheState {
     /// Returns whether something would be lost with this cache that protects the issuer: a backoff, or what rejections cost so far.
     pub(crate) fn protects_issuer(&self, now: Instant) -> bool {
         self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
+    }
+
+    /// Returns whether the newest token may still be accepted somewhere, so that there is something to revoke. Only the clock
+    /// that is not a user's is asked.
+    pub(crate) fn holds_live_token(&self, now: Instant) -> bool {
+        self.newest.as_ref().is_some_and(|newest| !newest.is_expired(now, SystemTime::UNIX_EPOCH))
     }
 
     /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so

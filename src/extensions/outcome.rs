@@ -38,8 +38,9 @@ pub enum NotRetried {
     InsufficientUserAuthentication,
     /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,
-    /// The answer is a server error (5xx), so the request may have been carried out, and its method is not idempotent (RFC 9110
-    /// §9.2.2). The token is renewed for the next request, within the budget.
+    /// The answer is a server error (5xx) or a [rejection in part](crate::judge_body::BodyVerdict::RejectedInPart), so the request
+    /// may have been carried out, and its method is not idempotent (RFC 9110 §9.2.2). The token is renewed for the next request,
+    /// within the budget.
     NotIdempotent,
     /// Too many new tokens were rejected, so the issuer is not asked for a while.
     BudgetSpent,

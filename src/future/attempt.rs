@@ -5,7 +5,7 @@ use std::pin::Pin;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
-    config::{LayerConfig, SharedConfig},
+    config::{LayerConfig, RequestContext},
     error::Error,
     extensions::{NotRetried, Outcome, RequiredScopes},
     replay::Replay,
@@ -36,7 +36,7 @@ pub(crate) struct Retry<S, K> {
 pub(crate) struct Sent<S, K, R> {
     pub(crate) attempt: Attempt,
     pub(crate) retry: Option<Retry<S, K>>,
-    pub(crate) config: SharedConfig<R>,
+    pub(crate) context: RequestContext<R>,
 }
 
 /// Puts the token on a request: as its `authorization`, or in the layer's own header. It replaces any header of that name.
@@ -87,7 +87,7 @@ impl<S, K, R> Sent<S, K, R> {
     /// Returns whether an answer with this status ends a hit: it is accepted by its status alone, and gets no [`Outcome`].
     #[inline]
     pub(super) fn is_hit(&self, status: StatusCode) -> bool {
-        !self.attempt.waited && self.config.rule.accepts_by_status(status)
+        !self.attempt.waited && self.context.rule.accepts_by_status(status)
     }
 }
 

@@ -3,10 +3,10 @@
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::{
-    cache::TokenCache,
+    cache::CacheCore,
     challenge::Challenge,
-    config::LayerConfig,
-    extensions::{InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    config::RequestContext,
+    extensions::{BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
     scope::Scopes,
     verdict::{Judgement, Verdict},
 };
@@ -16,14 +16,17 @@ use crate::{
 /// Some servers send the same answer for a token that is not valid and for one that lacks a scope. If its challenge names the
 /// scope, and the token is known to lack it, then a new token would not help.
 pub(super) fn judge<B, R>(
-    config: &LayerConfig<R>,
+    context: &RequestContext<R>,
     answer: &mut Response<B>,
     generation: u64,
     required: Option<&RequiredScopes>,
 ) -> Judgement {
-    let mut verdict = config.rule.judge(answer.status(), answer.headers());
+    let mut verdict = context.rule.judge(answer.status(), answer.headers());
+    if verdict == Verdict::Accepted && context.rule.judges_body() && BodyMark::rejects(answer.extensions()) {
+        verdict = Verdict::Rejected;
+    }
     let rejected = verdict == Verdict::Rejected;
-    let lacking = rejected.then(|| lacking_scope(&config.cache, answer.headers(), generation)).flatten();
+    let lacking = rejected.then(|| lacking_scope(context.core(), answer.headers(), generation)).flatten();
     if lacking.is_some() {
         verdict = Verdict::InsufficientScope;
     }
@@ -35,22 +38,22 @@ pub(super) fn judge<B, R>(
     let forbidden = required.is_some() && answer.status() == StatusCode::FORBIDDEN;
     if forbidden || !matches!(verdict, Verdict::Accepted | Verdict::Rejected) {
         let declared = required.map(RequiredScopes::scopes);
-        explain(config, verdict, answer, generation, lacking.as_ref().or(declared));
+        explain(context, verdict, answer, generation, lacking.as_ref().or(declared));
     }
     Judgement { verdict, is_inferred: lacking.is_some() }
 }
 
 /// Returns the scope that a challenge names, if the token is known to lack it.
-fn lacking_scope(cache: &TokenCache, headers: &HeaderMap, generation: u64) -> Option<Scopes> {
+fn lacking_scope(core: &CacheCore, headers: &HeaderMap, generation: u64) -> Option<Scopes> {
     let named: Scopes = Challenge::unexplained_scope(headers)?.parse().ok()?;
-    let granted = cache.scopes_of(generation)?;
+    let granted = core.scopes_of(generation)?;
     (!granted.is_empty() && !granted.covers(&named)).then_some(named)
 }
 
 /// Puts what the API says is missing into an answer's extensions. It may leave out the scope.
 #[cold]
 fn explain<B, R>(
-    config: &LayerConfig<R>,
+    context: &RequestContext<R>,
     verdict: Verdict,
     answer: &mut Response<B>,
     generation: u64,
@@ -60,7 +63,7 @@ fn explain<B, R>(
         let missing = InsufficientUserAuthentication::read(answer.headers());
         answer.extensions_mut().insert(missing);
     } else {
-        let granted = config.cache.scopes_of(generation);
+        let granted = context.core().scopes_of(generation);
         let missing = InsufficientScope::read(answer.headers(), required, granted);
         answer.extensions_mut().insert(missing);
     }

@@ -93,7 +93,7 @@ where
                 this.response.set(None);
                 let Some(sent) = this.sent else { return Poll::Ready(Ok(answer)) };
                 if sent.is_hit(answer.status()) {
-                    sent.config.cache.core.accepted(sent.attempt.generation, Judgement::ACCEPTED, &answer);
+                    sent.context.core().accepted(sent.attempt.generation, Judgement::ACCEPTED, &answer);
                     // Drops the saved request.
                     sent.retry = None;
                     return Poll::Ready(Ok(answer));
@@ -134,11 +134,11 @@ where
     R: Replay<B>,
     ResB: Body,
 {
-    let Sent { attempt, config, .. } = &sent;
-    let judgement = judge(config, &mut answer, attempt.generation, attempt.required.as_ref());
+    let Sent { attempt, context, .. } = &sent;
+    let judgement = judge(context, &mut answer, attempt.generation, attempt.required.as_ref());
     match judgement.verdict {
         Verdict::Accepted => {
-            config.cache.core.accepted(attempt.generation, judgement, &answer);
+            context.core().accepted(attempt.generation, judgement, &answer);
             Err(if attempt.waited { attempt.accepted_after_wait(answer) } else { answer })
         }
         _ => SecondAttempt::after(judgement, answer, sent),

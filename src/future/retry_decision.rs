@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    cache::{AfterRejection, TokenCache},
+    cache::{AfterRejection, CacheCore},
     error::Error,
-    extensions::NotRetried,
+    extensions::{BodyMark, NotRetried},
     future::attempt::{Renewal, Retry},
     token::AccessToken,
     verdict::{Judgement, Verdict},
@@ -30,16 +30,13 @@ pub(super) fn after_answer<S, K, ResB>(
     answer: &Response<ResB>,
     generation: u64,
     retry: Option<Retry<S, K>>,
-    cache: &TokenCache,
+    core: &Arc<CacheCore>,
 ) -> Next<S, K> {
-    let core = &cache.core;
     Next::PassOn(match judgement.verdict {
         Verdict::Rejected => match (core.rejected(generation), retry) {
             // The token is renewed all the same, for the next request.
             (_, None) => NotRetried::NotReplayable,
-            (_, Some(retry)) if answer.status().is_server_error() && !retry.head.is_idempotent() => {
-                NotRetried::NotIdempotent
-            }
+            (_, Some(retry)) if may_be_carried_out(answer) && !retry.head.is_idempotent() => NotRetried::NotIdempotent,
             (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
             (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
             (AfterRejection::Newer(token), Some(retry)) => return Next::Resend(retry, token),
@@ -56,6 +53,11 @@ pub(super) fn after_answer<S, K, ResB>(
             }
         }
     })
+}
+
+/// Returns whether the API may have carried out a request that it rejected, or a part of it.
+fn may_be_carried_out<ResB>(answer: &Response<ResB>) -> bool {
+    answer.status().is_server_error() || BodyMark::is_in_part(answer.extensions())
 }
 
 /// Decides whether the renewal brought a token to send the request again with. `rejected` is the generation that was

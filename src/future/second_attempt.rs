@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    config::{LayerConfig, SharedConfig},
+    config::{LayerConfig, RequestContext},
     drain::Drain,
     error::{BoxError, Error},
     extensions::{NotRetried, Outcome},
@@ -53,7 +53,7 @@ pin_project! {
         #[pin]
         step: StepOf<S, B, ResB, R>,
         first: Attempt,
-        config: SharedConfig<R>,
+        context: RequestContext<R>,
         // Why there is no new token, if the renewal failed after the first answer was given up.
         renewal_failed: Option<Error>,
     }
@@ -107,17 +107,17 @@ where
         answer: Response<ResB>,
         sent: Sent<S, R::Kept, R>,
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
-        let Sent { attempt: first, retry, config } = sent;
-        let step = match after_answer(judgement, &answer, first.generation, retry, &config.cache) {
+        let Sent { attempt: first, retry, context } = sent;
+        let step = match after_answer(judgement, &answer, first.generation, retry, context.core()) {
             Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
-            Next::Resend(retry, token) => release(&*config, retry, NextToken::Here(token), answer, &first)?,
+            Next::Resend(retry, token) => release(&context, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
-                config.replay.pause(&mut retry.body);
+                context.replay.pause(&mut retry.body);
                 let hold = hold(answer.body()).map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
-        Ok(Box::pin(Self { step, first, config, renewal_failed: None }))
+        Ok(Box::pin(Self { step, first, context, renewal_failed: None }))
     }
 }
 
@@ -151,7 +151,7 @@ where
                     };
                     let second = match second {
                         Err(why_not) => Err(this.first.pass_on(rejected, why_not)),
-                        Ok(token) => release(&*this.config, retry, token, rejected, this.first),
+                        Ok(token) => release(this.context, retry, token, rejected, this.first),
                     };
                     match second {
                         Ok(second) => second,
@@ -169,7 +169,7 @@ where
                         *token = NextToken::Here(match ready!(renewal.as_mut().poll(task)) {
                             Ok(token) => token,
                             Err(error) => {
-                                let served = this.config.cache.core.usable_despite(error.clone(), None)?;
+                                let served = this.context.core().usable_despite(error.clone(), None)?;
                                 // A newer one is a new token all the same.
                                 let is_same = served.generation() == this.first.generation;
                                 *this.renewal_failed = is_same.then_some(error);
@@ -195,7 +195,7 @@ where
                     };
                     let Unsent { mut service, mut request } = unsent;
                     // The token may have expired while the service became ready.
-                    let core = &this.config.cache.core;
+                    let core = this.context.core();
                     let failed = this.renewal_failed.take();
                     let token = match &failed {
                         // It may have been forgotten as well.
@@ -203,16 +203,16 @@ where
                         None => core.newest(token),
                     };
                     let why_same = why_same_token(token.generation(), this.first.generation, failed);
-                    attach_again(&mut request, this.config.own_header.as_ref(), &token);
+                    attach_again(&mut request, this.context.own_header.as_ref(), &token);
                     let response = service.call(request);
                     Step::Sending { response, generation: token.generation(), why_same }
                 }
 
                 StepProj::Sending { response, generation, why_same } => {
                     let mut answer = ready!(response.poll(task)).map_err(Into::into)?;
-                    let (generation, core) = (*generation, &this.config.cache.core);
+                    let (generation, core) = (*generation, this.context.core());
                     // This answer is final, whatever the verdict.
-                    let judgement = judge(this.config, &mut answer, generation, this.first.required.as_ref());
+                    let judgement = judge(this.context, &mut answer, generation, this.first.required.as_ref());
                     let why_same = why_same.take();
                     match why_same {
                         None => core.retried(generation, judgement, &answer),

@@ -11,7 +11,7 @@ use tower_service::Service;
 use crate::{
     admission::check_scopes,
     cache::PendingRenewal,
-    config::SharedConfig,
+    config::RequestContext,
     error::BoxError,
     extensions::RequiredScopes,
     future::attempt::{Attempt, Renewal, Retry, Sent, attach, save},
@@ -29,7 +29,7 @@ pub(crate) struct WaitForToken<S, B, R> {
     service: S,
     request: Request<B>,
     required: Option<RequiredScopes>,
-    config: SharedConfig<R>,
+    context: RequestContext<R>,
 }
 
 impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
@@ -38,10 +38,10 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
         service: S,
         request: Request<B>,
         required: Option<RequiredScopes>,
-        config: SharedConfig<R>,
+        context: RequestContext<R>,
     ) -> Self {
-        let renewal = Box::pin(Arc::clone(&config.cache.core).wait(pending));
-        Self { renewal, token: None, service, request, required, config }
+        let renewal = Box::pin(Arc::clone(context.core()).wait(pending));
+        Self { renewal, token: None, service, request, required, context }
     }
 
     /// Returns the token once the service is ready as well.
@@ -62,15 +62,15 @@ impl<S: Service<Request<B>>, B, R: Replay<B>> WaitForToken<S, B, R> {
 
     /// Sends the first attempt.
     pub(super) fn send(self, token: AccessToken) -> Result<First<S, B, R>, BoxError> {
-        let Self { mut service, mut request, required, config, .. } = self;
+        let Self { mut service, mut request, required, context, .. } = self;
         // The token may have expired while the service became ready.
-        let token = config.cache.core.newest(token);
-        check_scopes(&config, required.as_ref(), &token)?;
-        attach(&mut request, config.own_header.as_ref(), &token, || token.header_value())?;
+        let token = context.core().newest(token);
+        check_scopes(&context, required.as_ref(), &token)?;
+        attach(&mut request, context.own_header.as_ref(), &token, || token.header_value())?;
         let attempt = Attempt { generation: token.generation(), waited: true, required };
-        let (request, saved) = save(&*config, request);
+        let (request, saved) = save(&context, request);
         let response = service.call(request);
         let retry = saved.map(|(head, body)| Retry { service, head, body });
-        Ok((response, Sent { attempt, retry, config }))
+        Ok((response, Sent { attempt, retry, context }))
     }
 }

@@ -13,12 +13,15 @@ const LAYERS: &[&[&str]] = &[
     &["verdict"],
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
+    &["judge_body"],
     &["cache", "grant"],
+    &["pool"],
     &["config"],
     &["admission"],
     &["future"],
     &["service"],
     &["layer"],
+    &["judge_body/layer"],
     &["testing", "servers", "lib"],
 ];
 

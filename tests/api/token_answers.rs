@@ -495,45 +495,124 @@ async fn a_foreign_clients_error_says_whether_the_request_was_sent_or_stays_tran
     }
 }
 
+/// Calls ten times a second for half a minute. Returns how often the password was sent in the first 4 s, and in 30 s.
+async fn sent_at_ten_calls_a_second<F>(answer: F) -> (usize, usize)
+where
+    F: Fn(usize) -> Result<Reply, BoxError> + Clone + Send + Sync + 'static,
+{
+    let (http, received) = server(answer);
+    let cache = TokenCache::new(password().build_with(http).unwrap());
+    let started = Instant::now();
+    let mut in_4_seconds = 0;
+    while started.elapsed() < Duration::from_secs(30) {
+        cache.token().await.unwrap_err();
+        if started.elapsed() < Duration::from_secs(4) {
+            in_4_seconds = received.count();
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    (in_4_seconds, received.count())
+}
+
+/// What token endpoints and the proxies before them say that their content is.
+const CONTENT_TYPES: [&str; 10] = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/problem+json",
+    "text/plain",
+    "text/html; charset=iso-8859-1",
+    "text/javascript",
+    "application/x-www-form-urlencoded",
+    "application/octet-stream",
+    "not a content type",
+    "",
+];
+
 /// Otherwise the account is locked.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_sent_once_in_any_dress() {
-    let json = "application/json";
     let refused = r#"{"error":"invalid_grant"}"#;
-    for (name, answer, in_30_seconds) in [
-        ("with a code", Some(reply(400, json, refused)), 1),
-        ("as text", Some(reply(400, "text/plain", refused)), 1),
-        ("with 200", Some(reply(200, json, refused)), 1),
-        (
-            "with 200 and Latin-1",
-            Some(reply(200, json, b"{\"error\":\"invalid_grant\",\"error_description\":\"\xdf\"}".to_vec())),
-            1,
-        ),
-        ("beside an empty token", Some(reply(200, json, r#"{"access_token":"","error":"invalid_grant"}"#)), 1),
-        ("as a request that is not valid", Some(reply(400, json, r#"{"error":"invalid_request"}"#)), 1),
-        ("as 401", Some(reply(401, json, r#"{"detail":"Incorrect"}"#)), 3),
-        ("as 403", Some(reply(403, "", "")), 3),
-        ("as 422", Some(reply(422, json, r#"{"detail":[]}"#)), 3),
-        ("as a lock", Some(reply(500, json, r#"{"error":"server_error"}"#)), 3),
-        ("as a redirect", Some(reply(302, "", "").with("location", "/login")), 3),
-        ("as a page", Some(reply(200, "text/html", "<html>")), 3),
-        ("as JSON without a token", Some(reply(200, json, r#"{"ok":false}"#)), 3),
-        ("without an answer", None, 3),
+    let latin1 = b"{\"error\":\"invalid_grant\",\"error_description\":\"\xdf\"}".to_vec();
+    let page = "<html>Sign in</html>";
+    for (name, status, body, in_30_seconds) in [
+        ("with a code", 400, refused.into(), 1),
+        ("with a code and a byte order mark", 400, format!("\u{feff}{refused}").into_bytes(), 1),
+        ("with a code and Latin-1", 400, latin1.clone(), 1),
+        ("with a code in a form", 400, "error=invalid_grant".into(), 1),
+        ("with a code in an object", 400, r#"{"error":{"code":"invalid_grant"}}"#.into(), 1),
+        ("as 401 with a code", 401, refused.into(), 1),
+        ("as 403 with a code", 403, refused.into(), 1),
+        ("as 404 with a code", 404, refused.into(), 1),
+        ("with 200", 200, refused.into(), 1),
+        ("with 200 and Latin-1", 200, latin1, 1),
+        ("beside an empty token", 200, r#"{"access_token":"","error":"invalid_grant"}"#.into(), 1),
+        ("as a request that is not valid", 400, r#"{"error":"invalid_request"}"#.into(), 1),
+        ("as an empty 400", 400, vec![], 3),
+        ("as a page with 400", 400, page.into(), 3),
+        ("as 401", 401, r#"{"detail":"Incorrect"}"#.into(), 3),
+        ("as an empty 401", 401, vec![], 3),
+        ("as a page with 401", 401, page.into(), 3),
+        ("as an empty 403", 403, vec![], 3),
+        ("as 403 with a message", 403, r#"{"message":"Forbidden"}"#.into(), 3),
+        ("as a page with 404", 404, page.into(), 3),
+        ("as 422", 422, r#"{"detail":[]}"#.into(), 3),
+        ("as 423", 423, "locked".into(), 3),
+        ("as a lock", 500, r#"{"error":"server_error"}"#.into(), 3),
+        ("as 500 with a code", 500, refused.into(), 3),
+        ("as 501 with a code", 501, r#"{"error":"unsupported_grant_type"}"#.into(), 3),
+        ("as a page", 200, page.into(), 3),
+        ("as nothing", 200, vec![], 3),
+        ("as JSON without a token", 200, r#"{"ok":false}"#.into(), 3),
+        ("as no content", 204, vec![], 3),
+        ("as a redirect", 302, vec![], 3),
+        ("as a redirect with a page", 303, page.into(), 3),
+        ("as a redirect with a code", 307, refused.into(), 3),
     ] {
-        let (http, received) = server(move |_| match &answer {
-            Some(reply) => Ok(reply.clone()),
-            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        });
-        let cache = TokenCache::new(password().build_with(http).unwrap());
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(30) {
-            cache.token().await.unwrap_err();
-            if started.elapsed() < Duration::from_secs(4) {
-                assert_eq!(received.count(), 1, "{name} after {:?}", started.elapsed());
+        for content_type in CONTENT_TYPES {
+            let mut answer = reply(status, content_type, body.clone());
+            if matches!(status, 300..400) {
+                answer = answer.with("location", "/login");
             }
-            sleep(Duration::from_millis(100)).await;
+            let (in_4, in_30) = sent_at_ten_calls_a_second(move |_| Ok(answer.clone())).await;
+            assert_eq!(in_4, 1, "{name}, {content_type:?}");
+            assert!(in_30 <= in_30_seconds, "{name}, {content_type:?}: {in_30} token requests");
         }
-        assert!(received.count() <= in_30_seconds, "{name}: {} token requests", received.count());
+    }
+    let challenge = reply(401, "", "").with("www-authenticate", r#"Bearer error="invalid_grant""#);
+    assert_eq!(sent_at_ten_calls_a_second(move |_| Ok(challenge.clone())).await, (1, 1), "a code in the challenge");
+    for ended in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+        let (in_4, in_30) = sent_at_ten_calls_a_second(move |_| Err(io::Error::from(ended).into())).await;
+        assert!(in_4 == 1 && in_30 <= 3, "{ended:?}: {in_4}, {in_30} token requests");
+    }
+}
+
+/// These do not speak of the password, whatever they hold. A request that waits for a token tries again, and an outage costs no more
+/// than its backoff allows.
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_an_issuer_in_trouble_is_tried_again_in_any_dress() {
+    let bodies =
+        ["", "<html>", r#"{"error":"invalid_grant"}"#, r#"{"error":"server_error"}"#, r#"{"message":"later"}"#];
+    for status in [408, 425, 429, 502, 503, 504] {
+        for body in bodies {
+            for content_type in CONTENT_TYPES {
+                let answer = reply(status, content_type, body);
+                let good = json_reply(&json!({ "access_token": "abc", "token_type": "Bearer" }));
+                let (http, received) = replies(&[answer.clone(), answer, good]);
+                let cache = TokenCache::new(password().build_with(http).unwrap());
+                cache.token().await.unwrap_or_else(|error| panic!("{status} {body} {content_type:?}: {error:?}"));
+                assert_eq!(received.count(), 3, "{status} {body} {content_type:?}");
+            }
+        }
+    }
+    let failures: [fn() -> Result<Reply, BoxError>; 3] = [
+        || Ok(reply(503, "", "")),
+        || Ok(reply(500, "text/html", "<html>")),
+        || Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
+    ];
+    for (number, failure) in failures.into_iter().enumerate() {
+        let (in_4, in_30) = sent_at_ten_calls_a_second(move |_| failure()).await;
+        assert!(in_4 >= 4 && in_30 > 4, "{number}: {in_4} in 4 s, {in_30} in 30 s");
+        assert!(in_30 <= 40, "{number}: {in_30} in 30 s");
     }
 }
 

@@ -8,7 +8,7 @@
 # TOWER_BEARER_REAL_PORT   the first of 40 ports (the first 40 in a row that are free)
 # TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (8)
 source "$(dirname "$0")/process.sh"
-servers="glewlwyd apache oidc-provider express api-keys python-apis node-apis envoy docker-registry etcd"
+servers="glewlwyd apache oidc-provider express api-keys python-apis node-apis envoy docker-registry etcd node-oauth2-server node-red python-issuers ejabberd"
 # 0 to 7 are of these servers, 10 to 24 of APIs, 25 to 39 of authorization servers.
 ports=40
 
@@ -84,6 +84,11 @@ ETCD_URL=http://127.0.0.1:$(($1 + 16))
 APOLLO_URL=http://127.0.0.1:$(($1 + 18))
 APOLLO_RESOLVER_URL=http://127.0.0.1:$(($1 + 19))
 PASSPORT_URL=http://127.0.0.1:$(($1 + 20))
+NODE_OAUTH2_SERVER_URL=http://127.0.0.1:$(($1 + 25))
+NODE_RED_URL=http://127.0.0.1:$(($1 + 26))
+AUTHLIB_URL=http://127.0.0.1:$(($1 + 27))
+DJANGO_OAUTH_TOOLKIT_URL=http://127.0.0.1:$(($1 + 28))
+EJABBERD_URL=http://127.0.0.1:$(($1 + 29))
 ENV
 }
 

@@ -1,0 +1,183 @@
+//! Rejections in the body, as known servers send them, and answers of theirs that look alike.
+
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt};
+use tower_bearer::{BearerAuthLayer, NotRetried, Outcome, judge_body::BodyRule};
+
+use crate::{
+    pieces::{Boxed, Piece, PiecesApi, json},
+    scripted::Numbered,
+};
+
+/// What the layer does after an answer.
+#[derive(Debug, PartialEq)]
+enum Done {
+    Nothing,
+    SentAgain,
+    /// The token is renewed, and the request is not sent again.
+    Renewed,
+}
+
+async fn done(rule: BodyRule, method: Method, text: &'static str) -> Done {
+    let (api, source) = (PiecesApi::answering([json([Piece::Data(text)])]), Numbered::default());
+    let judging = BearerAuthLayer::new(source.clone()).judge_body(16 * 1024, rule).body(Boxed::new);
+    let service = judging.layer(api);
+    let request =
+        || Request::builder().method(&method).uri("https://api.test/").body(Full::<bytes::Bytes>::default()).unwrap();
+    judging.cache().token().await.unwrap();
+    let answer = service.clone().oneshot(request()).await.unwrap();
+    let done = match answer.extensions().get::<Outcome>() {
+        None => Done::Nothing,
+        Some(outcome) if outcome.retried() => Done::SentAgain,
+        Some(outcome) => match outcome.not_retried() {
+            Some(NotRetried::NotIdempotent) => Done::Renewed,
+            why => panic!("{why:?}: {text}"),
+        },
+    };
+    let expected = if done == Done::SentAgain { r#"{"ok":true}"# } else { text };
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), expected);
+    service.oneshot(request()).await.unwrap();
+    assert_eq!(source.asked(), if done == Done::Nothing { 1 } else { 2 }, "{text}");
+    done
+}
+
+fn graphql() -> BodyRule {
+    BodyRule::graphql("UNAUTHENTICATED")
+}
+
+#[tokio::test]
+async fn graphql_that_refuses_the_whole_operation_is_retried() {
+    for text in [
+        // Apollo Server 5.5.1, a resolver throws.
+        r#"{"errors":[{"message":"User is not authenticated","locations":[{"line":1,"column":2}],"path":["ok"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":{"ok":null}}"#,
+        // The field must not be null.
+        r#"{"errors":[{"path":["me"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":null}"#,
+        // Before the operation, without a path.
+        r#"{"errors":[{"message":"no","extensions":{"code":"UNAUTHENTICATED"}}]}"#,
+        r#"{"data":{"a":null,"b":null},"errors":[{"path":["b"],"extensions":{"code":"UNAUTHENTICATED"}},{"path":["a"],"extensions":{"code":"UNAUTHENTICATED"}}]}"#,
+        r#" [{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]},{"data":null,"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]}]"#,
+    ] {
+        for method in [Method::POST, Method::GET] {
+            assert_eq!(done(graphql(), method, text).await, Done::SentAgain, "{text}");
+        }
+    }
+    let hasura =
+        r#"{"errors":[{"extensions":{"path":"$","code":"invalid-jwt"},"message":"Could not verify JWT: JWTExpired"}]}"#;
+    assert_eq!(done(BodyRule::graphql("invalid-jwt"), Method::POST, hasura).await, Done::SentAgain);
+    assert_eq!(done(graphql(), Method::POST, hasura).await, Done::Nothing, "another code");
+}
+
+/// A mutation may have been carried out beside the field that was refused.
+#[tokio::test]
+async fn graphql_that_gives_partial_data_is_renewed_and_retried_only_for_a_get() {
+    for text in [
+        r#"{"errors":[{"path":["me"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":{"version":"1","me":null}}"#,
+        // `log` has no result, and no error either.
+        r#"{"errors":[{"path":["me"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":{"log":null,"me":null}}"#,
+        // `create` was carried out. A field of its result was refused.
+        r#"{"errors":[{"path":["create","secret"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":{"create":null}}"#,
+        r#"{"errors":[{"path":["create","secret"],"extensions":{"code":"UNAUTHENTICATED"}}],"data":null}"#,
+        r#"[{"data":{"a":1}},{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]}]"#,
+    ] {
+        assert_eq!(done(graphql(), Method::POST, text).await, Done::Renewed, "{text}");
+        assert_eq!(done(graphql(), Method::GET, text).await, Done::SentAgain, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn graphql_that_only_contains_the_word_is_accepted() {
+    for text in [
+        r#"{"errors":[{"message":"no","path":["scoped"],"extensions":{"code":"FORBIDDEN"}}],"data":{"scoped":null}}"#,
+        r#"{"data":{"code":"UNAUTHENTICATED"}}"#,
+        r#"{"data":{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]}}"#,
+        r#"{"errors":[{"message":"UNAUTHENTICATED","code":"UNAUTHENTICATED","extensions":{"detail":{"code":"UNAUTHENTICATED"}}}]}"#,
+        r#"{"errors":[{"extensions":{"code":"unauthenticated"}}]}"#,
+        r#"{"errors":{"extensions":{"code":"UNAUTHENTICATED"}}}"#,
+        r#"{"errors":"UNAUTHENTICATED","data":null}"#,
+        r#"{"extensions":{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]},"data":{}}"#,
+        r#""{\"errors\":[{\"extensions\":{\"code\":\"UNAUTHENTICATED\"}}]}""#,
+        r#"{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}"#,
+        "UNAUTHENTICATED",
+        "",
+        "[]",
+        "null",
+    ] {
+        assert_eq!(done(graphql(), Method::POST, text).await, Done::Nothing, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn marketo_says_601_or_602() {
+    for text in [
+        r#"{"requestId":"18a8","success":false,"errors":[{"code":"601","message":"Access token invalid"}]}"#,
+        r#"{"requestId":"18a8","success":false,"errors":[{"code":"602","message":"Access token expired"}]}"#,
+    ] {
+        assert_eq!(done(BodyRule::marketo(), Method::POST, text).await, Done::SentAgain, "{text}");
+    }
+    for text in [
+        r#"{"requestId":"18a8","success":false,"errors":[{"code":"606","message":"Max rate limit exceeded"}]}"#,
+        r#"{"requestId":"18a8","success":true,"result":[{"status":"skipped","errors":[{"code":"601"}]}]}"#,
+        r#"{"success":true,"errors":[{"code":"601"}]}"#,
+        r#"{"errors":[{"code":"601"}]}"#,
+    ] {
+        assert_eq!(done(BodyRule::marketo(), Method::POST, text).await, Done::Nothing, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn slack_says_which_error_it_is() {
+    for text in [
+        r#"{"ok":false,"error":"invalid_auth"}"#,
+        r#"{"ok":false,"error":"token_expired","warning":"x"}"#,
+        r#"{"error":"token_revoked","ok":false}"#,
+    ] {
+        assert_eq!(done(BodyRule::slack(), Method::POST, text).await, Done::SentAgain, "{text}");
+    }
+    for text in [
+        r#"{"ok":false,"error":"missing_scope","needed":"chat:write","provided":"identify"}"#,
+        r#"{"ok":false,"error":"account_inactive"}"#,
+        r#"{"ok":true,"error":"invalid_auth"}"#,
+        r#"{"ok":true,"messages":[{"ok":false,"error":"invalid_auth"}]}"#,
+    ] {
+        assert_eq!(done(BodyRule::slack(), Method::POST, text).await, Done::Nothing, "{text}");
+    }
+}
+
+/// As etcd 3.4.23 sends them, in one line each.
+#[tokio::test]
+async fn a_watch_of_etcd_is_retried_if_it_was_canceled_because_of_the_token() {
+    for text in [
+        r#"{"result":{"header":{"revision":"2"},"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"}}
+"#,
+        r#"{"result":{"header":{"revision":"2"},"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"}}
+"#,
+        r#"{"error":{"grpc_code":16,"http_code":401,"message":"etcdserver: invalid auth token","http_status":"Unauthorized"}}"#,
+        r#"{"error":{"code":16,"message":"etcdserver: invalid auth token","details":[]}}"#,
+    ] {
+        assert_eq!(done(BodyRule::etcd_watch(), Method::POST, text).await, Done::SentAgain, "{text}");
+    }
+    for text in [
+        r#"{"result":{"header":{"revision":"2"},"created":true}}
+{"result":{"canceled":true,"cancel_reason":"rpc error: code = Unauthenticated desc = later"}}
+"#,
+        r#"{"result":{"header":{"revision":"2"},"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"rpc error: code = PermissionDenied desc = etcdserver: permission denied"}}
+"#,
+        r#"{"result":{"created":true,"events":[{"kv":{"value":"code = Unauthenticated"}}]}}"#,
+        r#"{"error":{"grpc_code":7,"http_code":403}}"#,
+    ] {
+        assert_eq!(done(BodyRule::etcd_watch(), Method::POST, text).await, Done::Nothing, "{text}");
+    }
+}
+
+/// The rules read a whole JSON text, so one that is longer than the limit is not judged.
+#[tokio::test]
+async fn an_answer_that_is_longer_than_the_limit_is_accepted() {
+    const TEXT: &str = r#"{"ok":false,"error":"invalid_auth"}"#;
+    for (limit, is_retried) in [(TEXT.len(), true), (TEXT.len() - 1, false), (1, false)] {
+        let api = PiecesApi::answering([json([Piece::Data(TEXT)])]);
+        let service = BearerAuthLayer::new(Numbered::default()).judge_body(limit, BodyRule::slack()).layer(api);
+        let answer: Response<_> = service.oneshot(crate::scripted::get("https://api.test/")).await.unwrap();
+        assert_eq!(answer.extensions().get().is_some_and(Outcome::retried), is_retried, "{limit}");
+    }
+}
