@@ -9,7 +9,9 @@ use crate::{
     config::LayerConfig,
     error::Error,
     extensions::{RequestMarkers, RequiredScopes},
-    pool::RequestHead,
+    pool::{ChooseCache, RequestHead},
+    recursion::Renewing,
+    source::Narrowing,
     token::AccessToken,
 };
 
@@ -68,32 +70,31 @@ pub(crate) fn own_cache<B, R>(
     request: &Request<B>,
     markers: Option<&RequestMarkers<'_>>,
 ) -> Result<Option<Arc<CacheCore>>, Error> {
-    let has_narrowing = markers.is_some_and(|markers| markers.narrowing.is_some());
-    if config.identities.is_none() && !has_narrowing {
-        return Ok(None);
+    match (&config.identities, markers) {
+        (None, None) => Ok(None),
+        (None, Some(markers)) => markers.narrowing.map(|to| config.layer_cache().core.narrowed(to)).transpose(),
+        (Some(identities), None) => identities.choose(RequestHead::of(request)).map(Some),
+        (Some(identities), Some(&RequestMarkers { narrowing, renewing, .. })) => {
+            own_cache_of_identity(&**identities, RequestHead::of(request), narrowing, renewing).map(Some)
+        }
     }
-    choose_cache(config, RequestHead::of(request), markers).map(Some)
 }
 
-fn choose_cache<R>(
-    config: &LayerConfig<R>,
+/// Returns the cache of the identity of a request that has a narrowing or belongs to a renewal.
+#[cold]
+fn own_cache_of_identity(
+    identities: &dyn ChooseCache,
     head: RequestHead<'_>,
-    markers: Option<&RequestMarkers<'_>>,
+    narrowing: Option<&Narrowing>,
+    renewing: Option<&Renewing>,
 ) -> Result<Arc<CacheCore>, Error> {
-    let chosen;
-    let core = match &config.identities {
-        None => &config.layer_cache().core,
-        Some(identities) => {
-            chosen = identities.choose(head)?;
-            if markers.and_then(|markers| markers.renewing).is_some_and(|renewing| renewing.contains(chosen.id())) {
-                return Err(Error::recursion());
-            }
-            &chosen
-        }
-    };
-    match markers.and_then(|markers| markers.narrowing) {
-        None => Ok(Arc::clone(core)),
-        Some(to) => core.narrowed(to),
+    let chosen = identities.choose(head)?;
+    if renewing.is_some_and(|renewing| renewing.contains(chosen.id())) {
+        return Err(Error::recursion());
+    }
+    match narrowing {
+        None => Ok(chosen),
+        Some(to) => chosen.narrowed(to),
     }
 }
 

@@ -51,6 +51,10 @@ mod origins;
 mod outside_runtimes;
 #[path = "api/pieces.rs"]
 mod pieces;
+#[path = "api/pool.rs"]
+mod pool;
+#[path = "api/pool_model.rs"]
+mod pool_model;
 #[path = "api/pool_renewals.rs"]
 mod pool_renewals;
 #[path = "api/protected_resource.rs"]

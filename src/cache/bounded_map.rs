@@ -23,6 +23,10 @@ use crate::{per_core::copies, sync::Mutex};
 /// How many times its bound the map grows while no entry may be evicted.
 const GROWTH: usize = 16;
 
+/// The share of the map that entries which are used often may fill. The others leave in the order in which they came. By default
+/// the share is 0.97, which leaves a new entry in a full map no time to be used a second time.
+const FOR_FREQUENT: f64 = 0.5;
+
 /// The fewest entries for which the map has several parts, each with its own lock. Each part has a bound, so with few entries
 /// the bound of all would be far from the sum.
 const ENTRIES_A_PART: usize = 1024;
@@ -66,6 +70,7 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
             .shards(parts)
             .estimated_items_capacity(max)
             .weight_capacity((max + room) as u64)
+            .hot_allocation(FOR_FREQUENT)
             .build()
             .expect("all that it needs is set");
         let entries = Cache::with_options(options, UnitWeighter, RandomState::new(), eviction);

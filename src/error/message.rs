@@ -68,12 +68,9 @@ impl fmt::Display for Error {
             }
             Kind::Redirected(to) => {
                 write!(f, "{place} redirects ({to}), and redirects are not followed; use the URL that it points to")?;
-                match data.presented {
-                    Some(presented) => {
-                        write!(f, " or, if that is a page to sign in, check {}", presented.credentials())
-                    }
-                    None => Ok(()),
-                }
+                data.presented.map_or(Ok(()), |presented| {
+                    write!(f, " or, if that is a page to sign in, check {}", presented.credentials())
+                })
             }
             Kind::UnusableResponse(why) => {
                 f.write_str(part.response())?;

@@ -166,11 +166,13 @@ where
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     {
-        match self.pool.identities.get(key) {
-            Some(core) if !core.is_idle(self.pool.idle) => Ok(core),
-            Some(_) => self.replace_idle(key),
-            None => self.make(key),
+        let Some(core) = self.pool.identities.get(key) else { return self.make(key) };
+        if core.is_idle(self.pool.idle) {
+            // A reference here would keep it.
+            drop(core);
+            return self.replace_idle(key);
         }
+        Ok(core)
     }
 
     #[cold]
