@@ -316,7 +316,7 @@ mod tests {
         for (answer, then) in [("invalid_grant", "ask"), ("invalid_client", "refuse")] {
             let mut played = Played::outage();
             played.fail(1, &refused(answer), true);
-            assert!(!played.state.outage.is_some());
+            assert!(played.state.outage.is_none());
             assert_eq!(played.admit(false), then);
         }
     }
