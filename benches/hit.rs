@@ -1,13 +1,16 @@
 //! The cost of a hit: nanoseconds by criterion, instructions and allocations by valgrind. See `README.md`.
 
+mod valgrind;
+
 use std::{
     env,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use criterion::Criterion;
 use peers::{ADD_AUTHORIZATION, BARE, RETRY, Requests, SERVICES, WITH_RETRY, WITHOUT_RETRY};
+
+use crate::valgrind::{Counts, count};
 
 /// The numbers of headers of a request: a minimal request, an SDK's and a gateway's. One more header does not make any
 /// of the maps grow. Growth is expensive, its cost depends on the state of the heap, and it says nothing about a
@@ -19,18 +22,6 @@ const USUAL: usize = SIZES[1];
 const TIMES: u64 = 1_000;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-const CALLGRIND: &[&str] =
-    &["--tool=callgrind", "--collect-bus=yes", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_requests*"];
-const MEMCHECK: &[&str] = &["--tool=memcheck", "--leak-check=no"];
-
-/// The cost of one request, without its time.
-struct Counts {
-    instructions: f64,
-    /// The number of these instructions that lock a cache line, shared or not.
-    locked: f64,
-    allocations: f64,
-}
 
 fn main() {
     let args: Vec<_> = env::args().skip(1).collect();
@@ -53,7 +44,7 @@ fn print_services(timed: bool) {
         .collect();
     println!("{:<28} {:>8} {:>14} {:>8} {:>13}", "a hit", "ns", "instructions", "locked", "allocations");
     for ((service, _), nanoseconds) in SERVICES.iter().zip(nanoseconds) {
-        let Counts { instructions, locked, allocations } = count(service, USUAL);
+        let Counts { instructions, locked, allocations } = count(service, TIMES, USUAL);
         println!("{service:<28} {nanoseconds:>8} {instructions:>14.0} {locked:>8.1} {allocations:>13.1}");
     }
 }
@@ -66,23 +57,12 @@ fn print_ratios() {
             println!("{what:<64} {headers:>7} {is:>5.2} {:>8} {verdict}", format!("≤ {target:.2}"));
         };
         let [bare, add, without, with, retry] =
-            [BARE, ADD_AUTHORIZATION, WITHOUT_RETRY, WITH_RETRY, RETRY].map(|service| count(service, headers));
+            [BARE, ADD_AUTHORIZATION, WITHOUT_RETRY, WITH_RETRY, RETRY].map(|service| count(service, TIMES, headers));
         let added = |counts: &Counts| counts.instructions - bare.instructions;
         line("instructions: ours without retry ÷ AddAuthorization", without.instructions / add.instructions, 1.05);
         line("allocations: ours without retry ÷ AddAuthorization", without.allocations / add.allocations, 1.0);
         line("instructions added: ours with retry ÷ Retry + AddAuthorization", added(&with) / added(&retry), 0.8);
     }
-}
-
-fn count(service: &str, headers: usize) -> Counts {
-    let [instructions, locked] = valgrind(service, TIMES, headers, CALLGRIND, "Collected");
-    let allocations = |times| valgrind::<1>(service, times, headers, MEMCHECK, "total heap usage")[0];
-    // The allocations at the start and at the end are in both numbers.
-    let allocations = allocations(TIMES) - allocations(0);
-    #[expect(clippy::cast_precision_loss, reason = "far from 2^52")]
-    let each = |count: u64| count as f64 / TIMES as f64;
-    let [instructions, locked, allocations] = [instructions, locked, allocations].map(each);
-    Counts { instructions, locked, allocations }
 }
 
 /// Returns the median of criterion's samples.
@@ -100,26 +80,6 @@ fn nanoseconds(service: &str, mut requests: Requests) -> f64 {
     });
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
-}
-
-/// Runs this program again for this service alone, and reads the numbers after a word in valgrind's report.
-fn valgrind<const NUMBERS: usize>(
-    service: &str,
-    times: u64,
-    headers: usize,
-    options: &[&str],
-    word: &str,
-) -> [u64; NUMBERS] {
-    let output = Command::new("valgrind")
-        .args(options)
-        .arg(env::current_exe().expect("a path"))
-        .args(["--under-valgrind", service, &times.to_string(), &headers.to_string()])
-        .output()
-        .expect("valgrind is installed");
-    let report = String::from_utf8_lossy(&output.stderr);
-    let (_, line) = report.split_once(word).unwrap_or_else(|| panic!("valgrind failed:\n{report}"));
-    let mut numbers = line.split_whitespace().filter_map(|number| number.replace(',', "").parse().ok());
-    std::array::from_fn(|_| numbers.next().expect("a number"))
 }
 
 fn under_valgrind(service: &str, times: u64, headers: usize) {

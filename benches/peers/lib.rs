@@ -3,6 +3,7 @@
 mod bare;
 mod issuer;
 mod kube;
+mod narrowed;
 mod retry;
 mod toolkit;
 
@@ -20,6 +21,7 @@ use tower_http::auth::AddAuthorizationLayer;
 
 pub use bare::{Bare, Body};
 pub use issuer::{grant, issuer};
+pub use narrowed::NarrowedCaches;
 
 const TOKEN: &str = "mF_9.B5f-4.1JqM";
 
