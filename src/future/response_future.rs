@@ -40,8 +40,7 @@ pin_project! {
         response: Option<S::Future>,
         // `None` beside a response means that the request carries no token of ours.
         sent: Option<Sent<S, R::Kept, R>>,
-        // One pointer, because each move of the future moves it.
-        rest: Option<Box<Rest<S, B, ResB, R>>>,
+        rest: Option<Rest<S, B, ResB, R>>,
     }
 }
 
@@ -53,7 +52,7 @@ where
     S: Service<Request<B>>,
     R: Replay<B>,
 {
-    Waiting(WaitForToken<S, B, R>),
+    Waiting(Box<WaitForToken<S, B, R>>),
     Second(Second<S, B, ResB, R>),
     Failed(Error),
 }
@@ -64,11 +63,11 @@ impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> ResponseFuture<S, B, ResB, R
     }
 
     pub(crate) fn failed(error: Error) -> Self {
-        Self { response: None, sent: None, rest: Some(Box::new(Rest::Failed(error))) }
+        Self { response: None, sent: None, rest: Some(Rest::Failed(error)) }
     }
 
     pub(crate) fn waiting(wait: WaitForToken<S, B, R>) -> Self {
-        Self { response: None, sent: None, rest: Some(Box::new(Rest::Waiting(wait))) }
+        Self { response: None, sent: None, rest: Some(Rest::Waiting(Box::new(wait))) }
     }
 
     pub(crate) fn first(response: S::Future, sent: Sent<S, R::Kept, R>) -> Self {
@@ -100,17 +99,15 @@ where
                     return Poll::Ready(Ok(answer));
                 }
                 match this.sent.take().map(|sent| judged(sent, answer)) {
-                    Some(Ok(second)) => *this.rest = Some(Box::new(Rest::Second(second))),
+                    Some(Ok(second)) => *this.rest = Some(Rest::Second(second)),
                     Some(Err(answer)) => return Poll::Ready(Ok(answer)),
                     None => unreachable!("it was just seen"),
                 }
             }
-            match this.rest.as_deref_mut() {
+            match this.rest {
                 Some(Rest::Waiting(wait)) => {
                     let token = ready!(wait.poll(task))?;
-                    let Some(Rest::Waiting(wait)) = this.rest.take().map(|rest| *rest) else {
-                        unreachable!("it was just seen")
-                    };
+                    let Some(Rest::Waiting(wait)) = this.rest.take() else { unreachable!("it was just seen") };
                     let (response, sent) = wait.send(token)?;
                     this.response.set(Some(response));
                     *this.sent = Some(sent);
@@ -150,7 +147,7 @@ where
 
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFuture<S, B, ResB, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.rest.as_deref(), &self.sent, &self.response) {
+        let state = match (&self.rest, &self.sent, &self.response) {
             (Some(Rest::Waiting(_)), ..) => "waiting for a token",
             (Some(Rest::Second(_)), ..) => "second attempt",
             (Some(Rest::Failed(_)), ..) => "failed",
