@@ -157,8 +157,6 @@ impl<S: Clone, R> BearerAuth<S, R> {
 
     /// Fails a request. The inner service is not called, so what it reserved is given back. Otherwise this service would hold a
     /// shared permit while it is idle.
-    #[cold]
-    #[inline(never)]
     fn refuse<B, ResB>(&mut self, error: Error) -> ResponseFuture<S, B, ResB, R>
     where
         S: Service<Request<B>>,
