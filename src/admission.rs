@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     extensions::{RequestMarkers, RequiredScopes},
     layer_config::LayerConfig,
-    pool::{ChooseCache, RequestHead},
+    pool::RequestHead,
     recursion::Renewing,
     source::Narrowing,
     token::AccessToken,
@@ -70,31 +70,31 @@ pub(crate) fn own_cache<B, R>(
     request: &Request<B>,
     markers: Option<&RequestMarkers<'_>>,
 ) -> Result<Option<Arc<CacheCore>>, Error> {
-    match (&config.identities, markers) {
-        (None, None) => Ok(None),
-        (None, Some(markers)) => markers.narrowing.map(|to| config.layer_cache().core.narrowed(to)).transpose(),
-        (Some(identities), None) => identities.choose(RequestHead::of(request)).map(Some),
-        (Some(identities), Some(&RequestMarkers { narrowing, renewing, .. })) => {
-            own_cache_of_identity(&**identities, RequestHead::of(request), narrowing, renewing).map(Some)
-        }
+    // Most requests end here. The rest is not inlined, and gets its parts by value, so that these stay in registers here.
+    if config.identities.is_none() && markers.is_none() {
+        return Ok(None);
     }
+    let (narrowing, renewing) = markers.map_or((None, None), |markers| (markers.narrowing, markers.renewing));
+    choose_cache(config, request, narrowing, renewing)
 }
 
-/// Returns the cache of the identity of a request that has a narrowing or belongs to a renewal.
-#[cold]
-fn own_cache_of_identity(
-    identities: &dyn ChooseCache,
-    head: RequestHead<'_>,
+#[inline(never)]
+fn choose_cache<B, R>(
+    config: &LayerConfig<R>,
+    request: &Request<B>,
     narrowing: Option<&Narrowing>,
     renewing: Option<&Renewing>,
-) -> Result<Arc<CacheCore>, Error> {
-    let chosen = identities.choose(head)?;
+) -> Result<Option<Arc<CacheCore>>, Error> {
+    let Some(identities) = &config.identities else {
+        return narrowing.map(|to| config.layer_cache().core.narrowed(to)).transpose();
+    };
+    let chosen = identities.choose(RequestHead::of(request))?;
     if renewing.is_some_and(|renewing| renewing.contains(chosen.id())) {
         return Err(Error::recursion());
     }
     match narrowing {
-        None => Ok(chosen),
-        Some(to) => chosen.narrowed(to),
+        None => Ok(Some(chosen)),
+        Some(to) => chosen.narrowed(to).map(Some),
     }
 }
 

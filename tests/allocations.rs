@@ -1,6 +1,7 @@
 //! Counts the allocations of a hit. This test is a separate binary because it replaces the allocator.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     future::{Ready, ready},
     task::{Context, Waker},
@@ -10,7 +11,7 @@ use futures::FutureExt;
 use http::{Extensions, HeaderValue, Request, Response, header::USER_AGENT};
 use tower::{Layer, Service, service_fn};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, BoxTokenSource, Error, FixedToken, Reason, TokenSource, source::Narrowing,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, FixedToken, Reason, TokenPool, TokenSource, source::Narrowing,
 };
 
 type Answer = Ready<Result<Response<String>, Infallible>>;
@@ -70,18 +71,28 @@ async fn a_hit_allocates_only_to_keep_the_request() {
 }
 
 #[tokio::test]
-async fn a_hit_with_a_narrowed_token_allocates_its_settings_besides() {
+async fn a_hit_with_a_narrowed_token_allocates_nothing_besides() {
     let layer = BearerAuthLayer::new(Narrowable);
     let narrowing = Narrowing::new().with_scope("user/Patient.rs").unwrap();
     layer.cache().narrowed(&narrowing).unwrap().token().await.unwrap();
     let mut extensions = Extensions::new();
     extensions.insert(narrowing);
-    assert_eq!(of_a_hit_with(layer.clone().without_retry().layer(service_fn(api)), &extensions), 1);
+    assert_eq!(of_a_hit_with(layer.clone().without_retry().layer(service_fn(api)), &extensions), 0);
     let saved_extensions = {
         let extensions = extensions.clone();
         allocation_counter::measure(|| drop(extensions.clone())).count_total
     };
-    assert_eq!(of_a_hit_with(layer.layer(service_fn(api)), &extensions), 2 + saved_extensions);
+    assert_eq!(of_a_hit_with(layer.layer(service_fn(api)), &extensions), 1 + saved_extensions);
+}
+
+#[tokio::test]
+async fn a_hit_of_an_identity_allocates_nothing_besides() {
+    let pool = TokenPool::new(|_: &String| FixedToken::new("t"));
+    // The name of each request's agent.
+    pool.cache("sdk/1.0").unwrap().token().await.unwrap();
+    let layer = BearerAuthLayer::with_pool(pool, |head| Some(Cow::Borrowed(head.headers()[USER_AGENT].to_str().ok()?)));
+    assert_eq!(of_a_hit(layer.clone().without_retry().layer(service_fn(api))), 0);
+    assert_eq!(of_a_hit(layer.layer(service_fn(api))), 1, "the kept headers");
 }
 
 #[tokio::test]

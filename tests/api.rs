@@ -8,6 +8,8 @@ mod support;
 mod assertions;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
+#[path = "api/client_numbers.rs"]
+mod client_numbers;
 #[path = "api/connection.rs"]
 mod connection;
 #[path = "api/grant.rs"]
@@ -53,6 +55,8 @@ mod pieces;
 mod pool;
 #[path = "api/pool_model.rs"]
 mod pool_model;
+#[path = "api/pool_renewals.rs"]
+mod pool_renewals;
 #[path = "api/protected_resource.rs"]
 mod protected_resource;
 #[path = "api/public_api.rs"]

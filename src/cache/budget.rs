@@ -23,7 +23,7 @@
 //!
 //! This module does not know tokens: it takes instants, and returns whether a renewal is allowed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -87,7 +87,7 @@ impl RejectionBudget {
 /// What the budget has seen.
 #[derive(Clone, Debug)]
 pub(crate) struct BudgetState {
-    budget: RejectionBudget,
+    budget: Arc<RejectionBudget>,
     newest: NewestToken,
     /// Whether the newest token was accepted, as far as acceptances are watched.
     accepted: bool,
@@ -138,9 +138,13 @@ struct RejectionRun {
 }
 
 impl BudgetState {
-    pub(crate) fn new(mut budget: RejectionBudget) -> Self {
-        budget.first = budget.first.min(LONGEST);
-        budget.max = budget.max.min(LONGEST);
+    pub(crate) fn new(budget: impl Into<Arc<RejectionBudget>>) -> Self {
+        let mut budget = budget.into();
+        if budget.first.max(budget.max) > LONGEST {
+            let budget = Arc::make_mut(&mut budget);
+            budget.first = budget.first.min(LONGEST);
+            budget.max = budget.max.min(LONGEST);
+        }
         Self {
             budget,
             newest: NewestToken::default(),
@@ -276,7 +280,12 @@ impl BudgetState {
             // Much slower, because an early renewal costs no wait: a job of a few seconds each five minutes must not get them
             // again each time.
             let early = EARLY.min(self.early.saturating_add(unused / QUIET_FOR_EARLY));
-            *self = Self { strikes, early, newest: std::mem::take(&mut self.newest), ..Self::new(self.budget) };
+            *self = Self {
+                strikes,
+                early,
+                newest: std::mem::take(&mut self.newest),
+                ..Self::new(Arc::clone(&self.budget))
+            };
         }
     }
 

@@ -112,7 +112,7 @@ impl TokenCacheBuilder {
 
     /// Sets the bound on renewals that rejections cause. Default: [`RejectionBudget::default`].
     pub fn rejection_budget(mut self, budget: RejectionBudget) -> Self {
-        self.settings.rejections = budget;
+        self.settings.rejections = Arc::new(budget);
         self
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{failure_streak::FailureStreak, refusals::Admission, settings::Settings},
+    cache::{backoff::LONGEST, failure_streak::FailureStreak, refusals::Admission, settings::Settings},
     error::Error,
 };
 
@@ -69,7 +69,8 @@ impl ClientState {
             return refused.backing_off(now, 0);
         }
         let outage = self.outage.as_ref()?;
-        let is_probed = is_trying && self.try_began.is_some_and(|began| now < began + patience);
+        let is_probed =
+            is_trying && self.try_began.is_some_and(|began| now.saturating_duration_since(began) < patience);
         let wait = match outage.until.saturating_duration_since(now) {
             Duration::ZERO if is_probed => PROBING,
             Duration::ZERO => return None,
@@ -130,12 +131,6 @@ impl ClientState {
         }
     }
 
-    /// Returns whether something would be lost that protects the issuer.
-    #[cfg(test)]
-    pub(crate) fn is_outage(&self) -> bool {
-        self.outage.is_some()
-    }
-
     fn unreachable(&mut self, failed: &Failed<'_>, now: Instant, settings: &Settings) {
         if let Some(outage) = &mut self.outage {
             // Those that were in progress when the outage became known say nothing new.
@@ -174,7 +169,7 @@ impl Outage {
         }
         self.probes = self.probes.saturating_add(1);
         let requested = settings.requested_wait(&self.error).min(settings.transient.longest());
-        self.until = now + settings.transient.wait(self.probes).max(requested);
+        self.until = now + settings.transient.wait(self.probes).max(requested).min(LONGEST);
     }
 }
 
@@ -219,7 +214,7 @@ mod tests {
         fn outage() -> Self {
             let mut played = Self::accepted();
             (0..3).for_each(|identity| played.fail(identity, &busy(), false));
-            assert!(played.state.is_outage());
+            assert!(played.state.outage.is_some());
             played
         }
 
@@ -253,7 +248,9 @@ mod tests {
             let mut played = Played::new();
             assert_eq!(played.admit(false), "try");
             assert_eq!(played.admit(true), "try", "others wait");
-            answers.iter().for_each(|answer| played.fail(1, answer, true));
+            for answer in &answers {
+                played.fail(1, answer, true);
+            }
             assert_eq!(played.admit(false), then, "{answers:?}");
         }
     }
@@ -302,7 +299,7 @@ mod tests {
         let mut played = Played::outage();
         for wait in [1, 2, 4, 8, 16, 30, 30] {
             assert_eq!(played.admit(false), "refuse");
-            played.now += SECOND * wait - Duration::from_millis(1);
+            played.now += Duration::from_millis(1000 * wait - 1);
             assert_eq!(played.admit(false), "refuse", "{wait}");
             played.now += Duration::from_millis(1);
             assert_eq!(played.admit(false), "try", "{wait}");
@@ -319,7 +316,7 @@ mod tests {
         for (answer, then) in [("invalid_grant", "ask"), ("invalid_client", "refuse")] {
             let mut played = Played::outage();
             played.fail(1, &refused(answer), true);
-            assert!(!played.state.is_outage());
+            assert!(played.state.outage.is_none());
             assert_eq!(played.admit(false), then);
         }
     }
@@ -331,6 +328,14 @@ mod tests {
         assert_eq!(played.admit(false), "try");
         played.now += PATIENCE;
         assert_eq!(played.admit(true), "try");
+    }
+
+    #[test]
+    fn a_deadline_without_end_is_no_deadline_for_a_probe() {
+        let mut played = Played::outage();
+        played.now += SECOND;
+        assert_eq!(played.admit(false), "try");
+        assert!(played.state.backing_off(true, Duration::MAX, played.now).is_some());
     }
 
     #[test]

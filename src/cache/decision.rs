@@ -187,7 +187,7 @@ mod tests {
 
         fn issue(&mut self, token: &str) -> u64 {
             let token = AccessToken::new(token).unwrap().with_expires_in(HOUR);
-            let served = ServedToken::new(token, &self.settings, self.at.now, self.at.wall);
+            let served = ServedToken::new(token, &self.settings, false, self.at.now, self.at.wall);
             self.state.issued(&served, self.at.credentials_version, self.at.now).generation()
         }
 

@@ -1,6 +1,6 @@
 //! Failures in a row, and how long the source is not asked because of them.
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,9 +16,12 @@ const RECENT: Duration = Duration::from_secs(600);
 /// the lock lasts for as long as the client goes on asking.
 const LONG_SERIES: u32 = 24;
 
-/// Failures in a row, up to the last one.
+/// Failures in a row, up to the last one. One pointer, because most caches have none.
 #[derive(Clone, Debug)]
-pub(crate) struct FailureStreak {
+pub(crate) struct FailureStreak(Arc<Streak>);
+
+#[derive(Debug)]
+pub(crate) struct Streak {
     pub(crate) error: Error,
     counts: FailureCounts,
     noted: Instant,
@@ -34,6 +37,14 @@ struct FailureCounts {
     answered: u32,
     unexplained: u32,
     terminal: u32,
+}
+
+impl Deref for FailureStreak {
+    type Target = Streak;
+
+    fn deref(&self) -> &Streak {
+        &self.0
+    }
 }
 
 impl FailureStreak {
@@ -56,7 +67,7 @@ impl FailureStreak {
             _ => settings.backoff(error.class()).wait(failures),
         };
         let wait = wait.max(settings.requested_wait(error)).min(LONGEST);
-        Self { error: error.clone(), counts, noted: now, until: now + wait, credentials_version }
+        Self(Arc::new(Streak { error: error.clone(), counts, noted: now, until: now + wait, credentials_version }))
     }
 
     /// Returns the error for a caller that comes during the wait.

@@ -56,6 +56,14 @@ pub(crate) struct NumberedClient {
     pub(crate) client: Arc<Client>,
 }
 
+/// The version of the credentials and the number of the client, as they are now. User code tells them, so they are read before a
+/// lock is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Presents {
+    pub(crate) credentials_version: u64,
+    pub(crate) client: Option<u64>,
+}
+
 impl Shared {
     /// Creates what the identities of a pool share. At most `max_renewals` of their renewals are in progress at once.
     pub(crate) fn new(max_renewals: usize, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {

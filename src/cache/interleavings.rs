@@ -27,7 +27,10 @@ use shuttle::{
 use tokio::time::advance;
 
 use crate::{
-    cache::{budget::RejectionBudget, rejection::AfterRejection, served_token::LEASE, token_cache::TokenCache},
+    cache::{
+        budget::RejectionBudget, places::Places, rejection::AfterRejection, served_token::LEASE,
+        token_cache::TokenCache,
+    },
     error::Error,
     source::{Reason, TokenSource},
     token::AccessToken,
@@ -225,4 +228,40 @@ fn what_is_published_agrees_with_the_state_while_the_budget_is_limited() {
 #[test]
 fn nobody_waits_for_a_renewal_that_failed_or_was_dropped() {
     explore(|| run(&Subject::new(NEVER_LIMITED, 2), &[accepted, rejected, dropped, dropped, Subject::reset]));
+}
+
+/// Waits for a place, has it for a moment, and gives it back.
+fn has_place(places: &Arc<Places>, in_use: &AtomicU64, is_foreground: bool, moves_up: bool) {
+    let mut place = places.line_up(is_foreground);
+    if moves_up {
+        place.move_up();
+    }
+    block_on(async { while !place.wait().await {} });
+    assert!(in_use.fetch_add(1, SeqCst) < 2, "more places are in use than there are");
+    thread::yield_now();
+    in_use.fetch_sub(1, SeqCst);
+}
+
+#[test]
+fn each_place_is_given_to_the_next_who_waits_and_no_more_are_in_use_than_there_are() {
+    explore(|| {
+        let (places, in_use) = (Arc::new(Places::new(2)), Arc::new(AtomicU64::new(0)));
+        let acts: [fn(&Arc<Places>, &AtomicU64); 6] = [
+            |places, in_use| has_place(places, in_use, true, false),
+            |places, in_use| has_place(places, in_use, true, false),
+            |places, in_use| has_place(places, in_use, false, false),
+            |places, in_use| has_place(places, in_use, false, true),
+            |places, _| drop(places.line_up(true)),
+            |places, _| {
+                let _ = places.line_up(false).wait().now_or_never();
+            },
+        ];
+        let spawn = |act: fn(&Arc<Places>, &AtomicU64)| {
+            let (places, in_use) = (Arc::clone(&places), Arc::clone(&in_use));
+            thread::spawn(move || act(&places, &in_use))
+        };
+        acts.map(spawn).into_iter().for_each(|thread| thread.join().unwrap());
+        let mut both = [places.line_up(true), places.line_up(false)];
+        assert!(both.iter_mut().all(|place| place.wait().now_or_never() == Some(true)), "a place was lost");
+    });
 }

@@ -26,6 +26,8 @@ mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token
 mod served_token; // the token that requests are sent with, its lease and its ages
 mod settings; // the settings as plain data; lifetimes to ages
+#[cfg(test)]
+mod shared_renewals; // tests of many identities that share
 mod single_flight; // one task at a time, and everyone who waits for it
 mod state; // what a cache remembers, and how events change it
 mod status; // a snapshot for health probes

@@ -23,8 +23,8 @@ impl CacheCore {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
         let made = Arc::new(Self::new(source, Arc::clone(&self.settings), Arc::clone(&self.family)));
-        let make = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::must_stay_narrowed));
-        Ok(self.narrowed.get_or_init(make).add(to.clone(), made))
+        let caches = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::must_stay_narrowed));
+        Ok(self.narrowed.get_or_init(caches).add(to.clone(), made))
     }
 
     /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.

@@ -12,7 +12,8 @@ use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
         client_state::{ClientState, Failed},
-        family::{NumberedClient, Shared},
+        clients::Client,
+        family::{NumberedClient, Presents, Shared},
         places::Place,
         refusals::{Admission, SharedRefusals},
         single_flight::{Joined, Leader, Noted},
@@ -57,15 +58,7 @@ pub(crate) struct RenewalContext {
 #[must_use = "dropping it under a lock runs user code there"]
 pub(crate) struct SharedOutcome {
     _refusals: Noted<SharedRefusals, ()>,
-    _client: Option<Noted<ClientState, ()>>,
-}
-
-/// The version of the credentials and the number of the client, as they are now. User code tells them, so they are read before a
-/// lock is taken.
-#[derive(Clone, Copy)]
-pub(crate) struct Presents {
-    pub(crate) credentials_version: u64,
-    pub(crate) client: Option<u64>,
+    _client: Option<(Noted<ClientState, ()>, Arc<Client>)>,
 }
 
 impl CacheCore {
@@ -172,14 +165,14 @@ impl CacheCore {
     pub(crate) fn is_still_admitted(&self, context: &RenewalContext) -> bool {
         let Presents { credentials_version: version, client } = self.presents();
         let works = self.flight.look(|state, _| state.works_with(version));
-        let refusals = &self.family.refusals;
+        let (refusals, patience) = (&self.family.refusals, self.patience_with_tries());
         let is_refused = refusals.look(|shared, _| shared.backing_off(works, version, Instant::now()).is_some());
         let is_taken_over = context.trial.as_ref().is_some_and(|trial| !refusals.is_wanted(trial));
         let is_client_admitted = context.client.as_ref().is_none_or(|asked| {
             let AskedClient { numbered: NumberedClient { number, client: known }, trial } = asked;
             let is_admitted = match trial {
                 Some(trial) => known.is_wanted(trial),
-                None => known.look(|state, _| state.backing_off(true, Duration::MAX, Instant::now())).is_none(),
+                None => known.look(|state, _| state.backing_off(true, patience, Instant::now())).is_none(),
             };
             client == Some(*number) && is_admitted
         });
@@ -241,14 +234,16 @@ impl CacheCore {
         });
         let client = context.client.take().map(|AskedClient { numbered: NumberedClient { number, client }, trial }| {
             let (is_try, identity) = (trial.is_some(), self.family.id());
-            client.note(trial, |state| match error {
+            let noted = client.note(trial, |state| match error {
                 _ if now.client != Some(number) => {}
                 None => state.succeeded(Instant::now()),
                 Some(error) => {
                     let failed = Failed { error, identity, asked, is_try };
                     state.failed(&failed, Instant::now(), &self.settings);
                 }
-            })
+            });
+            // This may be the last of a client whose number has changed.
+            (noted, client)
         });
         SharedOutcome { _refusals: refusals, _client: client }
     }

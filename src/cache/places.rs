@@ -10,7 +10,7 @@
 //! calls the next one. If that one has gone meanwhile, the call fails, and the caller takes the next.
 //!
 //! A runtime may stop without being dropped, as after a `block_on` that has returned. Then nothing gives the place back. So
-//! whoever waits or has a place shows that it is driven, at least every [`STALLED`]. One that waits and has not is not called. A
+//! whoever waits or has a place shows that it is driven, more often than every [`STALLED`]. One that waits and has not is not called. A
 //! place whose holder has not is taken back by those who wait.
 //!
 //! # Why no user code runs under the lock
@@ -39,7 +39,10 @@ use crate::{
 /// How often the holder of a place shows that it is driven.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// How long the holder of a place may be without a sign. Who waits gives one this often.
+/// How often one that waits shows that it is driven, and looks whether those that have a place are.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long one may be without a sign.
 const STALLED: Duration = Duration::from_secs(2);
 
 /// How long a stalled holder has to give a sign after somebody noticed. A runtime that did not run for some time may run both
@@ -82,6 +85,8 @@ pub(crate) struct Place {
     /// What calls the one that waits. `None` once it was called.
     called: Option<oneshot::Receiver<()>>,
     is_foreground: bool,
+    /// When it looks next whether others are driven.
+    next_look: Instant,
 }
 
 impl Places {
@@ -100,7 +105,8 @@ impl Places {
     pub(crate) fn line_up(self: &Arc<Self>, is_foreground: bool) -> Place {
         let sign = Arc::new(AtomicU64::new(self.millis()));
         let (number, called) = self.add_ticket(&sign, is_foreground);
-        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground }
+        let next_look = Instant::now() + LOOK;
+        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground, next_look }
     }
 
     fn add_ticket(&self, sign: &Sign, is_foreground: bool) -> (u64, oneshot::Receiver<()>) {
@@ -125,7 +131,7 @@ impl Places {
             }
             let next = queue.foreground.pop_front();
             let Some(Ticket { number, sign, call }) = next.or_else(|| queue.background.pop_front()) else { return };
-            let is_driven = now.saturating_sub(sign.load(Relaxed)) <= millis(STALLED * 2 + GRACE);
+            let is_driven = now.saturating_sub(sign.load(Relaxed)) <= millis(STALLED);
             if is_driven {
                 sign.store(now, Relaxed);
                 queue.lent.push(Lent { number, sign });
@@ -189,7 +195,8 @@ impl Place {
     pub(crate) async fn wait(&mut self) -> bool {
         self.give_sign();
         let Some(called) = &mut self.called else { return true };
-        let is_called = match select(called, pin!(sleep(STALLED))).await {
+        let until_look = self.next_look.saturating_duration_since(Instant::now());
+        let is_called = match select(called, pin!(sleep(until_look))).await {
             Either::Left((called, _)) => Some(called.is_ok()),
             Either::Right(_) => None,
         };
@@ -201,6 +208,7 @@ impl Place {
             }
             Some(_) => self.line_up_again(),
             None => {
+                self.next_look = Instant::now() + LOOK;
                 let stalled = self.places.stalled();
                 if !stalled.is_empty() {
                     sleep(GRACE).await;
@@ -213,7 +221,8 @@ impl Place {
 
     /// Goes to the end of the foreground, because somebody waits for it now.
     pub(crate) fn move_up(&mut self) {
-        if !self.is_foreground && self.called.is_some() {
+        let has_place = self.called.is_none() || self.places.is_lent(self.number);
+        if !self.is_foreground && !has_place {
             self.is_foreground = true;
             self.line_up_again();
         }

@@ -1,6 +1,6 @@
 //! The settings of a cache, and the ages that follow from them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     cache::{backoff::Backoff, budget::RejectionBudget},
@@ -47,7 +47,7 @@ pub(crate) struct Settings {
     pub(crate) unexplained: Backoff,
     pub(crate) terminal: Backoff,
     pub(crate) max_retry_after: Duration,
-    pub(crate) rejections: RejectionBudget,
+    pub(crate) rejections: Arc<RejectionBudget>,
     pub(crate) wall_clock: WallClock,
     pub(crate) max_narrowed: usize,
 }
@@ -65,7 +65,7 @@ impl Default for Settings {
             unexplained: Backoff::new(5 * SECOND, 10 * MINUTE),
             terminal: Backoff::new(MINUTE, 10 * MINUTE),
             max_retry_after: 10 * MINUTE,
-            rejections: RejectionBudget::default(),
+            rejections: Arc::default(),
             wall_clock: WallClock::System,
             max_narrowed: 64,
         }

@@ -55,7 +55,7 @@ impl CacheState {
             newest: None,
             standing: Standing::Good,
             failing: None,
-            budget: BudgetState::new(settings.rejections),
+            budget: BudgetState::new(Arc::clone(&settings.rejections)),
             renewals: 0,
             queued: None,
             works_with: None,

@@ -21,16 +21,12 @@ impl fmt::Display for Error {
             }
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
-                if let Some(cause) = self.network_cause() {
-                    write!(f, " ({cause})")?;
-                }
+                self.write_network_cause(f)?;
                 write!(f, "; check {} and the network", part.url())
             }
             Kind::Unanswered => {
                 write!(f, "{place} closed the connection after the request was sent, without an answer")?;
-                if let Some(cause) = self.network_cause() {
-                    write!(f, " ({cause})")?;
-                }
+                self.write_network_cause(f)?;
                 match data.presented {
                     None => f.write_str("; check that the server is up, and the network"),
                     Some(presented) => write!(
@@ -72,12 +68,9 @@ impl fmt::Display for Error {
             }
             Kind::Redirected(to) => {
                 write!(f, "{place} redirects ({to}), and redirects are not followed; use the URL that it points to")?;
-                match data.presented {
-                    Some(presented) => {
-                        write!(f, " or, if that is a page to sign in, check {}", presented.credentials())
-                    }
-                    None => Ok(()),
-                }
+                data.presented.map_or(Ok(()), |presented| {
+                    write!(f, " or, if that is a page to sign in, check {}", presented.credentials())
+                })
             }
             Kind::UnusableResponse(why) => {
                 f.write_str(part.response())?;
@@ -147,6 +140,10 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    fn write_network_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.network_cause().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+    }
+
     /// Returns what the operating system or TLS says about a failed exchange. Nothing else of the chain is shown: a
     /// custom HTTP client may put URLs, or even secrets, into its errors.
     fn network_cause(&self) -> Option<String> {
@@ -365,6 +362,11 @@ mod tests {
             (
                 Error::refused(StatusCode::BAD_REQUEST, "invalid_scope".into(), Some("no such scope".into())),
                 "the token endpoint refused the request with invalid_scope (no such scope); check the scope",
+            ),
+            (
+                Error::queued(Duration::from_secs(60)),
+                "no token was requested within 60s, because too many other renewals of the pool came first; check that the \
+                 authorization server is not slow, or raise `max_renewals`",
             ),
             (Error::no_timers(), "this Tokio runtime has no timers: call `enable_time` or `enable_all` on its builder"),
             (

@@ -7,7 +7,7 @@ use crate::{cache::TokenCacheBuilder, error::Error, pool::shown::Shown};
 /// Returns the source and the settings of an identity.
 pub(super) type Make<K> = Box<dyn Fn(&K) -> Result<TokenCacheBuilder, Error> + Send + Sync>;
 
-/// The settings of a [`TokenPool`]. Each method states its default.
+/// The settings of a [`TokenPool`](crate::TokenPool). Each method states its default.
 #[must_use = "call `build`"]
 pub struct TokenPoolBuilder<K> {
     pub(super) make: Make<K>,
@@ -52,7 +52,7 @@ impl<K> TokenPoolBuilder<K> {
 impl<K: fmt::Display> TokenPoolBuilder<Shown<K>> {
     /// Names the identity in the span of each renewal. Default: no key is shown anywhere.
     pub fn show_keys(mut self) -> Self {
-        self.name = Some(|key| key.to_string());
+        self.name = Some(ToString::to_string);
         self
     }
 }

@@ -133,7 +133,7 @@ where
     /// [`TokenCache::invalidate`]. Outside a Tokio runtime it changes nothing.
     pub fn invalidate(&self) {
         for (_, cache) in self.caches() {
-            cache.core.with_narrowed().iter().for_each(|core| core.invalidate_newest());
+            cache.core.with_narrowed().iter().for_each(CacheCore::invalidate_newest);
         }
     }
 

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use proptest::{collection::vec, prelude::*};
 use tokio::time::{advance, sleep};
 use tower::{Layer, service_fn};
-use tower_bearer::{BearerAuthLayer, BoxError, Error, source::Narrowing};
+use tower_bearer::{BearerAuthLayer, BoxError, Error, TokenCache, source::Narrowing};
 
 use crate::{
     pool::{Log, ask, by_header},
@@ -97,7 +97,7 @@ async fn play(events: Vec<Event>) {
             Err(error) => {
                 let error = error.downcast::<Error>().expect("an error of the layer");
                 assert!(error.is_terminal() && !error.is_no_identity(), "{error}");
-                let is_refused = fails || log.failing.lock().unwrap().len() > 0 || error.retry_in().is_some();
+                let is_refused = fails || !log.failing.lock().unwrap().is_empty() || error.retry_in().is_some();
                 assert!(is_refused, "{error}");
             }
         }
@@ -121,7 +121,7 @@ async fn play(events: Vec<Event>) {
             Event::Pass(seconds) => advance(SECOND * u32::try_from(seconds).unwrap()).await,
             Event::Reset(None) => pool.reset(),
             Event::Reset(Some(identity)) => {
-                pool.get(&name(identity)).inspect(|cache| cache.reset());
+                pool.get(&name(identity)).inspect(TokenCache::reset);
             }
             Event::Revoke(None) => pool.revoke().await.unwrap(),
             Event::Revoke(Some(identity)) => {
