@@ -84,7 +84,7 @@ impl<B: Body> FirstBytes<B> {
         if let Some(data) = frame.data_ref() {
             let mut parts = [IoSlice::new(&[]); 16];
             let shown = data.chunks_vectored(&mut parts);
-            for part in &parts[..shown] {
+            for part in parts.iter().take(shown) {
                 let seen = &part[..part.len().min(room)];
                 self.seen.extend_from_slice(seen);
                 room -= seen.len();
