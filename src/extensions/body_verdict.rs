@@ -19,9 +19,14 @@ pub enum BodyVerdict {
     Undecided,
 }
 
-/// What the rule says of an answer, in the answer's extensions.
+/// What is known of the body of an answer, in the answer's extensions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyMark(pub(crate) BodyVerdict);
+pub(crate) struct BodyMark {
+    /// What the rule says.
+    pub(crate) verdict: BodyVerdict,
+    /// Whether the body was read to its end, so that it holds no connection.
+    pub(crate) is_whole: bool,
+}
 
 impl BodyMark {
     /// Returns whether an answer with these extensions rejects the token.
@@ -34,7 +39,12 @@ impl BodyMark {
         Self::of(extensions) == Some(BodyVerdict::RejectedInPart)
     }
 
+    /// Returns whether the whole body was read.
+    pub(crate) fn is_whole(extensions: &Extensions) -> bool {
+        extensions.get().is_some_and(|mark: &Self| mark.is_whole)
+    }
+
     fn of(extensions: &Extensions) -> Option<BodyVerdict> {
-        extensions.get().map(|&Self(verdict)| verdict)
+        extensions.get().map(|mark: &Self| mark.verdict)
     }
 }

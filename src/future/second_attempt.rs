@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::{
     drain::Drain,
     error::{BoxError, Error},
-    extensions::{NotRetried, Outcome},
+    extensions::{BodyMark, NotRetried, Outcome},
     future::{
         attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
@@ -113,7 +113,7 @@ where
             Next::Resend(retry, token) => release(&context, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
                 context.replay.pause(&mut retry.body);
-                let hold = hold(answer.body()).map(|time| Box::pin(sleep(time)) as Sleep);
+                let hold = hold(&answer).map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
@@ -230,10 +230,13 @@ where
     }
 }
 
-/// Returns how long an answer with this body is held. An answer without a body holds nothing, so there is no limit.
-fn hold(body: &impl Body) -> Option<Duration> {
+/// Returns how long an answer is held. One without a body, or whose body was read to its end, holds nothing, so there is no
+/// limit.
+fn hold(answer: &Response<impl Body>) -> Option<Duration> {
+    let body = answer.body();
+    let holds_connection = !body.is_end_stream() && !BodyMark::is_whole(answer.extensions());
     let is_small = body.size_hint().upper().is_some_and(|most| most <= SMALL);
-    (!body.is_end_stream()).then_some(if is_small { HOLD_SMALL } else { HOLD })
+    holds_connection.then_some(if is_small { HOLD_SMALL } else { HOLD })
 }
 
 /// Prepares the second attempt: the same request as the first, but for the token. Gives up the first answer.

@@ -99,6 +99,12 @@ impl<B: Body> FirstBytes<B> {
         self.left = room.min(self.left - 1);
     }
 
+    /// Returns whether the body was read to its end, or to an error.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_over = |last: &Read<B>| !matches!(last.polled, Some(Ok(_)));
+        self.body.is_end_stream() || self.read.back().is_some_and(is_over)
+    }
+
     /// Returns the body, and what was read of it.
     pub(super) fn into_parts(self) -> (Pin<Box<B>>, VecDeque<Read<B>>) {
         (self.body, self.read)

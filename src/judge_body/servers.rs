@@ -69,9 +69,16 @@ pub(super) fn etcd_watch(bytes: &[u8]) -> BodyVerdict {
     })
 }
 
-/// Judges the first JSON text of a body. Anything else is accepted.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Judges the first JSON text of a body. Anything else is accepted. A byte order mark and text that is not UTF-8 do not matter:
+/// the words of a rejection are ASCII.
 fn by_first_json(bytes: &[u8], judge: impl FnOnce(&Value) -> BodyVerdict) -> BodyVerdict {
-    match serde_json::Deserializer::from_slice(bytes).into_iter::<Value>().next() {
+    if BYTE_ORDER_MARK.starts_with(bytes) {
+        return BodyVerdict::Undecided;
+    }
+    let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes));
+    match serde_json::Deserializer::from_str(&text).into_iter::<Value>().next() {
         Some(Ok(value)) => judge(&value),
         Some(Err(error)) if error.classify() != Category::Eof => BodyVerdict::Accepted,
         Some(Err(_)) | None => BodyVerdict::Undecided,
@@ -84,4 +91,30 @@ fn errors(reply: &Value) -> impl Iterator<Item = &Value> {
 
 fn rejected_if(is_rejected: bool) -> BodyVerdict {
     if is_rejected { BodyVerdict::Rejected } else { BodyVerdict::Accepted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: &[u8] = br#"{"ok":false,"error":"token_expired"}"#;
+
+    #[test]
+    fn json_with_a_byte_order_mark_is_read_wherever_it_is_split() {
+        let text = [b"\xEF\xBB\xBF", REFUSED].concat();
+        assert_eq!(slack(&text), BodyVerdict::Rejected);
+        for end in 0..text.len() {
+            assert_eq!(slack(&text[..end]), BodyVerdict::Undecided, "{end}");
+        }
+    }
+
+    #[test]
+    fn json_with_text_that_is_not_utf_8_is_read() {
+        let text = b"{\"ok\":false,\"warning\":\"m\xFCde\",\"error\":\"token_expired\"}";
+        assert_eq!(slack(text), BodyVerdict::Rejected);
+        for end in 0..text.len() {
+            assert_eq!(slack(&text[..end]), BodyVerdict::Undecided, "{end}");
+        }
+        assert_eq!(slack(b"\xFF\xFE"), BodyVerdict::Accepted, "it is not JSON");
+    }
 }

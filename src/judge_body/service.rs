@@ -131,7 +131,7 @@ where
         let (_, first_bytes) = answer.as_mut().expect("`JudgeBodyFuture` polled after completion");
         let verdict = ready!(first_bytes.poll(rule, task));
         let Some((mut head, first_bytes)) = answer.take() else { unreachable!("it was just seen") };
-        head.extensions.insert(BodyMark(verdict));
+        head.extensions.insert(BodyMark { verdict, is_whole: first_bytes.is_whole() });
         Poll::Ready(Ok(Response::from_parts(head, make.judged(JudgedBody::read(first_bytes)))))
     }
 }

@@ -123,6 +123,31 @@ async fn an_answer_that_is_rejected_again_reaches_the_caller_as_it_is() {
     assert_eq!(frames(answer.into_body()).await, frames(Pieces::new(&pieces, false)).await);
 }
 
+/// It holds no connection, so the request need not be sent with the rejected token again.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_read_to_its_end_is_passed_on_however_late_the_renewal_fails() {
+    let large: &'static str = format!(r#"{{"dead":true}}{}"#, " ".repeat(2000)).leak();
+    for (pieces, has_length, sent) in [
+        (vec![DEAD], false, 1),
+        (vec![Data(large)], true, 1),
+        (vec![DEAD, Fails], false, 1),
+        (vec![DEAD, Never], false, 2),
+    ] {
+        let api = PiecesApi::answering([json(pieces.clone()), json(pieces.clone())]).with_length(has_length);
+        let (source, _) = scripted(async |n| {
+            tokio::time::sleep(4 * SECOND).await;
+            if n == 1 { Ok(token(n)) } else { Err(tower_bearer::Error::transient("the issuer is down")) }
+        });
+        let service = BearerAuthLayer::new(source).judge_body(4096, rule()).layer(api.clone());
+        let answer = service.oneshot(get("https://api.test/")).await.unwrap();
+        assert!(matches!(outcome(&answer).not_retried(), Some(NotRetried::RenewalFailed { .. })), "{pieces:?}");
+        assert_eq!(api.take_authorizations().len(), sent, "{pieces:?}");
+        if sent == 1 {
+            assert_eq!(frames(answer.into_body()).await, frames(Pieces::new(&pieces, has_length)).await);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_retried_reaches_the_caller_as_it_is() {
     let api = PiecesApi::answering([json([DEAD, Trailers])]);

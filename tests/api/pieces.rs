@@ -116,6 +116,12 @@ impl PiecesApi {
         Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Self::default() }
     }
 
+    /// Sets whether its answers state their length.
+    pub(crate) fn with_length(mut self, has_length: bool) -> Self {
+        self.has_length = has_length;
+        self
+    }
+
     /// Returns how often the bodies of its answers were polled.
     pub(crate) fn polls(&self) -> usize {
         self.polls.load(SeqCst)
