@@ -44,6 +44,12 @@ impl Error {
         Self::build(Kind::MissingScope(missing.to_string()), FailureClass::Terminal)
     }
 
+    /// The user's own token has expired.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn subject_expired() -> Self {
+        Self::build(Kind::SubjectExpired, FailureClass::Terminal)
+    }
+
     /// There is a list of origins, and the request does not say its own.
     pub(crate) fn unplaced() -> Self {
         Self::config(

@@ -49,6 +49,8 @@ mod authentication; // how the client authenticates; assertions and keys
 mod builder; // what users set
 mod exchange; // one HTTP request, and what its response holds
 pub mod flow; // what each grant alone sends: a new grant goes here
+#[cfg(feature = "on-behalf-of")]
+mod on_behalf_of; // tokens for users, each in exchange for the token of a request
 mod refresh_state; // the refresh token that a grant holds
 mod saver; // saves refresh tokens, without delaying anything
 mod secrets; // where secrets are kept: text, files, variables, functions
@@ -71,6 +73,8 @@ pub use flow::jwt_bearer::{JwtBearer, JwtBearerBuilder};
 pub use flow::password::{PasswordGrant, PasswordGrantBuilder};
 pub use flow::refresh_token::{RefreshToken, RefreshTokenBuilder};
 pub use flow::token_exchange::{TokenExchange, TokenExchangeBuilder, token_type};
+#[cfg(feature = "on-behalf-of")]
+pub use on_behalf_of::{subject::Subject, subject_key::SubjectKey, users::OnBehalfOf};
 pub use secrets::{
     credentials::{Credentials, CredentialsProvider},
     secret::Secret,
