@@ -1,11 +1,15 @@
 //! What the layer does with a request: attach a token, pass it on unchanged, or refuse it.
 
+use std::sync::Arc;
+
 use http::{Method, Request, header::AUTHORIZATION};
 
 use crate::{
+    cache::CacheCore,
     config::LayerConfig,
     error::Error,
     extensions::{RequestMarkers, RequiredScopes},
+    pool::RequestHead,
     token::AccessToken,
 };
 
@@ -52,6 +56,45 @@ pub(crate) fn admit<B, R>(
 #[cold]
 fn has_own_token<B, R>(config: &LayerConfig<R>, request: &Request<B>) -> bool {
     request.headers().contains_key(config.own_header.as_ref().map_or(&AUTHORIZATION, |own| &own.name))
+}
+
+/// Returns the cache of a request's identity or narrowing. `None` means that it has the cache of the layer.
+///
+/// # Errors
+/// When the request has no identity, its cache cannot be made, or its source cannot be narrowed.
+#[inline]
+pub(crate) fn own_cache<B, R>(
+    config: &LayerConfig<R>,
+    request: &Request<B>,
+    markers: Option<&RequestMarkers<'_>>,
+) -> Result<Option<Arc<CacheCore>>, Error> {
+    let has_narrowing = markers.is_some_and(|markers| markers.narrowing.is_some());
+    if config.identities.is_none() && !has_narrowing {
+        return Ok(None);
+    }
+    choose_cache(config, RequestHead::of(request), markers).map(Some)
+}
+
+fn choose_cache<R>(
+    config: &LayerConfig<R>,
+    head: RequestHead<'_>,
+    markers: Option<&RequestMarkers<'_>>,
+) -> Result<Arc<CacheCore>, Error> {
+    let chosen;
+    let core = match &config.identities {
+        None => &config.layer_cache().core,
+        Some(identities) => {
+            chosen = identities.choose(head)?;
+            if markers.and_then(|markers| markers.renewing).is_some_and(|renewing| renewing.contains(chosen.id())) {
+                return Err(Error::recursion());
+            }
+            &chosen
+        }
+    };
+    match markers.and_then(|markers| markers.narrowing) {
+        None => Ok(Arc::clone(core)),
+        Some(to) => core.narrowed(to),
+    }
 }
 
 /// Checks that a request may be sent with this token, by the scopes that the request declares.

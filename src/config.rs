@@ -6,6 +6,7 @@ use crate::{
     cache::{CacheCore, TokenCache},
     destination::Destinations,
     per_core::{CachePadded, PerCore},
+    pool::ChooseCache,
     token_header::TokenHeader,
     verdict::VerdictRule,
 };
@@ -14,6 +15,8 @@ use crate::{
 pub(crate) struct LayerConfig<R> {
     /// The cache of the requests that do not have their own. Requests get it from their [`RequestContext`].
     cache: TokenCache,
+    /// Chooses the cache of each request. `None` means that all have the cache of the layer.
+    pub(crate) identities: Option<Arc<dyn ChooseCache>>,
     pub(crate) replay: R,
     pub(crate) rule: VerdictRule,
     pub(crate) keep_existing: bool,
@@ -42,7 +45,16 @@ impl<R> LayerConfig<R> {
     /// Returns the default settings, over `cache`.
     pub(crate) fn new(cache: TokenCache, replay: R) -> Self {
         let (rule, destinations) = (VerdictRule::Standard, Destinations::default());
-        Self { cache, replay, rule, keep_existing: false, destinations, check_scopes: false, own_header: None }
+        Self {
+            cache,
+            identities: None,
+            replay,
+            rule,
+            keep_existing: false,
+            destinations,
+            check_scopes: false,
+            own_header: None,
+        }
     }
 
     /// Returns the cache of the layer. A request may have another one.
@@ -52,8 +64,8 @@ impl<R> LayerConfig<R> {
 
     /// Returns the same settings with another way to keep bodies.
     pub(crate) fn with_replay<N>(self, replay: N) -> LayerConfig<N> {
-        let Self { cache, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
-        LayerConfig { cache, replay, rule, keep_existing, destinations, check_scopes, own_header }
+        let Self { cache, identities, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
+        LayerConfig { cache, identities, replay, rule, keep_existing, destinations, check_scopes, own_header }
     }
 }
 
@@ -90,6 +102,7 @@ impl<R: Clone> Clone for LayerConfig<R> {
     fn clone(&self) -> Self {
         Self {
             cache: self.cache.clone(),
+            identities: self.identities.clone(),
             replay: self.replay.clone(),
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
@@ -104,6 +117,7 @@ impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LayerConfig")
             .field("cache", &self.cache)
+            .field("has_pool", &self.identities.is_some())
             .field("replay", &self.replay)
             .field("rule", &self.rule)
             .field("keep_existing", &self.keep_existing)

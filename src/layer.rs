@@ -1,7 +1,9 @@
 //! The layer: the settings that all its services share.
 
 use std::{
+    borrow::{Borrow, Cow},
     fmt,
+    hash::Hash,
     sync::{Arc, OnceLock},
 };
 
@@ -15,10 +17,11 @@ use crate::{
     error::Error,
     inner_service::CloneableService,
     origin::Origin,
+    pool::{RequestHead, Selection, TokenPool},
     rejection::Rejection,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
-    source::TokenSource,
+    source::{TokenSource, from_fn},
     token_header::TokenHeader,
     verdict::Verdict,
 };
@@ -83,6 +86,42 @@ impl BearerAuthLayer {
     #[must_use]
     pub fn with_cache(cache: TokenCache) -> Self {
         Self { config: LayerConfig::new(cache, CloneBody), per_core: OnceLock::new() }
+    }
+
+    /// Creates a layer over a pool. Each request gets the token of its identity, which `select` chooses by the request's head.
+    ///
+    /// `select` returns the key of the identity. A key that is borrowed from the head costs no allocation while there is a cache
+    /// for it. If `select` returns `None`, the request gets an [error](crate::Error::is_no_identity) and is not sent: it never
+    /// has a default token or that of another identity. Its second attempt has the token of the same identity.
+    ///
+    /// `select` is called for each request that is to carry a token, so it should be fast. What it reads is passed on: if the
+    /// API must not see the header with the identity, remove it in a layer below, or put the identity into the
+    /// [extensions](RequestHead::extensions).
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken, TokenPool};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// let pool = TokenPool::new(|tenant: &String| FixedToken::new(tenant.clone()));
+    /// let layer = BearerAuthLayer::with_pool(pool, |head| {
+    ///     head.extensions().get().map(|Tenant(name)| Cow::Borrowed(name.as_str()))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_pool<K, Q>(
+        pool: TokenPool<K>,
+        select: impl for<'a> Fn(RequestHead<'a>) -> Option<Cow<'a, Q>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Borrow<Q> + Clone + Eq + Hash + Send + Sync + 'static,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized + 'static,
+    {
+        // It has no token, so a request that is not given the cache of its identity carries none.
+        let nobody = TokenCache::new(from_fn(async |_| Err(Error::no_identity())));
+        Self::with_cache(nobody).with(|config| config.identities = Some(Arc::new(Selection::new(pool, select))))
     }
 }
 
@@ -269,7 +308,8 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| config.rule = config.rule.judging_bodies())
     }
 
-    /// Returns the cache, to share it or to read its [`status`](TokenCache::status).
+    /// Returns the cache, to share it or to read its [`status`](TokenCache::status). The cache of a layer over a
+    /// [pool](Self::with_pool) never has a token: ask the pool for the cache of an identity.
     #[must_use]
     pub fn cache(&self) -> &TokenCache {
         self.config.layer_cache()

@@ -19,6 +19,7 @@ pub mod judge_body; // rejections in the body of an answer
 mod layer; // `BearerAuthLayer`: what users set
 mod origin; // scheme, host and port, compared
 mod per_core; // copies of a shared value, one for each core
+pub mod pool; // a cache for each of many identities
 mod recursion; // which renewals the running task is part of
 mod rejection; // answers other than 401 that reject the token
 pub mod replay; // how a body is kept for the second attempt
@@ -50,6 +51,7 @@ pub use extensions::{
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
 pub use layer::BearerAuthLayer;
+pub use pool::{RequestHead, TokenPool};
 pub use rejection::Rejection;
 pub use scope::{Scopes, SmartScope};
 pub use secret_string::SecretString;

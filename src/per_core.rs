@@ -13,9 +13,11 @@ use std::{
 /// The most copies. More would cost each token more memory than they save time.
 const MAX_COPIES: usize = 64;
 
-/// The number of copies, a power of two.
-static COPIES: LazyLock<usize> =
-    LazyLock::new(|| available_parallelism().map_or(1, usize::from).next_power_of_two().min(MAX_COPIES));
+/// The number of copies, a power of two. A build with `--cfg many_cores` pretends that there are as many cores as copies.
+static COPIES: LazyLock<usize> = LazyLock::new(|| {
+    let cores = if cfg!(many_cores) { MAX_COPIES } else { available_parallelism().map_or(1, usize::from) };
+    cores.next_power_of_two().min(MAX_COPIES)
+});
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -27,7 +29,17 @@ thread_local! {
 /// Equal values that share no reference count, one for each core.
 pub(crate) struct PerCore<T>(Box<[T]>);
 
+/// Returns the number of copies.
+pub(crate) fn copies() -> usize {
+    *COPIES
+}
+
 impl<T> PerCore<T> {
+    /// Returns one copy for all cores. It is for values of which there are many.
+    pub(crate) fn one(value: T) -> Self {
+        Self(Box::new([value]))
+    }
+
     pub(crate) fn new(copy: impl FnMut() -> T) -> Self {
         Self(std::iter::repeat_with(copy).take(*COPIES).collect())
     }

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    admission::{Admission, admit, check_scopes},
+    admission::{Admission, admit, check_scopes, own_cache},
     cache::Lookup,
     config::{PerCoreConfig, RequestContext},
     error::{BoxError, Error},
@@ -97,12 +97,9 @@ where
             Admission::Refuse(error) => return self.refuse(error),
         }
         let required = markers.as_ref().and_then(|markers| markers.required).cloned();
-        let own_cache = match markers.and_then(|markers| markers.narrowing) {
-            None => None,
-            Some(narrowing) => match config.layer_cache().narrowed(narrowing) {
-                Ok(narrowed) => Some(narrowed.core),
-                Err(error) => return self.refuse(error),
-            },
+        let own_cache = match own_cache(config, &request, markers.as_ref()) {
+            Ok(own_cache) => own_cache,
+            Err(error) => return self.refuse(error),
         };
         let context = RequestContext::new(Arc::clone(config), own_cache);
         let core = context.core();

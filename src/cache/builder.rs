@@ -10,7 +10,8 @@ use crate::{
     cache::{
         backoff::Backoff,
         budget::RejectionBudget,
-        family::Family,
+        cache_core::CacheCore,
+        family::{Family, Shared},
         settings::{Margin, Settings, share_within_bounds},
         token_cache::TokenCache,
     },
@@ -126,9 +127,10 @@ impl TokenCacheBuilder {
 
     /// Sets how many [narrowed](TokenCache::narrowed) caches are kept at most. Default: 64.
     ///
-    /// When there are more, the least recently used one is dropped. A cache that is being renewed, or had a failure or
-    /// a rejection recently, is kept, so that its backoff and its budget are not forgotten. For such caches, the limit
-    /// is sixteen times this number.
+    /// When there are more, one that was not used recently is dropped. A cache is kept while it is in use, is being renewed, or
+    /// had a failure or a rejection recently, so that its backoff and its budget are not forgotten. It is also kept while its
+    /// token has not expired, so that [`revoke`](TokenCache::revoke) reaches it. For such caches, the limit is sixteen times
+    /// this number.
     pub fn max_narrowed(mut self, max: usize) -> Self {
         self.settings.max_narrowed = max;
         self
@@ -137,7 +139,22 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache::with_settings(self.source, Arc::new(self.settings), Family::new(None))
+        TokenCache { core: Arc::new(CacheCore::new(self.source, Arc::new(self.settings), Family::new(None, None))) }
+    }
+}
+
+impl TokenCacheBuilder {
+    /// Creates the cache of one of several identities. `name` is what logs may show of it.
+    pub(crate) fn build_in(self, shared: &Arc<Shared>, name: Option<Box<str>>) -> Arc<CacheCore> {
+        let family = Family::new(Some(Arc::clone(shared)), name);
+        Arc::new(CacheCore::new(self.source, shared.settings(self.settings), family))
+    }
+}
+
+/// The default settings, over this source.
+impl<S: TokenSource> From<S> for TokenCacheBuilder {
+    fn from(source: S) -> Self {
+        TokenCache::builder(source)
     }
 }
 

@@ -4,16 +4,17 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cache::{
+        bounded_map::BoundedMap,
         client_state::ClientState,
         decision::{ClientConditions, Conditions, Decision},
         family::{Family, NumberedClient},
@@ -25,7 +26,7 @@ use crate::{
     },
     error::Error,
     recursion::{self, Renewing},
-    source::{BoxTokenSource, TokenSource},
+    source::{BoxTokenSource, Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -39,6 +40,10 @@ pub(crate) struct CacheCore {
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
     pub(crate) family: Arc<Family>,
+    /// The caches of narrowed tokens, made with the first of them.
+    pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
+    /// The last use in a pool, in milliseconds of the pool's life. Each lease of a token is noted, so a hit is not.
+    last_use: AtomicU64,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
     /// Whether another renewal waits for that one.
@@ -48,15 +53,31 @@ pub(crate) struct CacheCore {
 impl CacheCore {
     pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
+        let last_use = family.shared.as_ref().map_or(0, |shared| shared.age());
         Self {
             source,
             settings,
             published: Published::default(),
             flight,
             family,
+            narrowed: OnceLock::new(),
+            last_use: AtomicU64::new(last_use),
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
+    }
+
+    /// Notes a use of this cache, as far as it is in a pool.
+    pub(crate) fn note_use(&self) {
+        if let Some(shared) = &self.family.shared {
+            self.last_use.store(shared.age(), Relaxed);
+        }
+    }
+
+    /// Returns whether this cache is in a pool and was not used for so long.
+    pub(crate) fn is_idle(&self, idle: Duration) -> bool {
+        let unused = self.family.shared.as_ref().map(|shared| shared.age().saturating_sub(self.last_use.load(Relaxed)));
+        unused.is_some_and(|unused| u128::from(unused) >= idle.as_millis())
     }
 
     /// Changes the state, and publishes it.
@@ -141,12 +162,6 @@ impl CacheCore {
     /// Returns what the source presents to its issuer now.
     pub(crate) fn presents(&self) -> Presents {
         Presents { credentials_version: self.credentials_version(), client: self.client() }
-    }
-
-    /// Returns whether this cache must not make room for another one: it is being renewed or waits for that, or what would be
-    /// lost with it protects the issuer.
-    pub(crate) fn must_stay(&self) -> bool {
-        self.flight.look(|state, renewing| renewing || state.protects_issuer(Instant::now()))
     }
 
     /// Tells a renewal that waits in the pool's queue that somebody waits for it.

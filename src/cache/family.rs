@@ -1,6 +1,11 @@
 //! What several caches share: those of one identity, and all of a pool.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError, Weak},
+};
+
+use tokio::time::Instant;
 
 use crate::{
     cache::{
@@ -8,6 +13,7 @@ use crate::{
         clients::{Client, Clients},
         places::Places,
         refusals::SharedRefusals,
+        settings::Settings,
         single_flight::SingleFlight,
     },
     sync::Mutex,
@@ -17,12 +23,27 @@ use crate::{
 pub(crate) struct Shared {
     clients: Clients,
     pub(crate) places: Arc<Places>,
+    /// The settings of the identities, each that is different once. Nothing is removed, so nothing is dropped under the lock.
+    settings: Mutex<Vec<Arc<Settings>>>,
+    began: Instant,
+    after_renewal: Weak<dyn AfterRenewal>,
+}
+
+/// How many different settings are shared. Further ones are not.
+const MAX_SHARED_SETTINGS: usize = 8;
+
+/// What a pool does when one of its tokens was renewed.
+pub(crate) trait AfterRenewal: Send + Sync {
+    /// Returns what is done in the task of the renewal, if something is due.
+    fn renewed(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 }
 
 /// What a cache and its narrowed caches share: refusals, and the one that tries credentials which were not accepted yet. In a
 /// pool, it is one identity.
 pub(crate) struct Family {
     pub(crate) refusals: SingleFlight<SharedRefusals, ()>,
+    /// The name of the identity in logs, if it may be shown.
+    pub(crate) name: Option<Box<str>>,
     pub(crate) shared: Option<Arc<Shared>>,
     /// The client that it authenticates as, and its number.
     client: Mutex<Option<NumberedClient>>,
@@ -37,17 +58,47 @@ pub(crate) struct NumberedClient {
 
 impl Shared {
     /// Creates what the identities of a pool share. At most `max_renewals` of their renewals are in progress at once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "pools are not public yet"))]
-    pub(crate) fn new(max_renewals: usize) -> Arc<Self> {
-        Arc::new(Self { clients: Clients::default(), places: Arc::new(Places::new(max_renewals)) })
+    pub(crate) fn new(max_renewals: usize, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {
+        Arc::new(Self {
+            clients: Clients::default(),
+            places: Arc::new(Places::new(max_renewals)),
+            settings: Mutex::default(),
+            began: Instant::now(),
+            after_renewal,
+        })
+    }
+
+    /// Returns how long these identities exist, in milliseconds.
+    pub(crate) fn age(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns these settings, shared with the other identities that have the same.
+    pub(crate) fn settings(&self, settings: Settings) -> Arc<Settings> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = known.iter().find(|known| ***known == settings) {
+            return Arc::clone(same);
+        }
+        let new = Arc::new(settings);
+        if known.len() < MAX_SHARED_SETTINGS {
+            known.push(Arc::clone(&new));
+        }
+        new
+    }
+
+    /// Does what the pool does when one of its tokens was renewed.
+    pub(crate) async fn after_renewal(&self) {
+        if let Some(due) = self.after_renewal.upgrade().and_then(AfterRenewal::renewed) {
+            due.await;
+        }
     }
 }
 
 impl Family {
     /// Creates what one identity shares, alone or in a pool.
-    pub(crate) fn new(shared: Option<Arc<Shared>>) -> Arc<Self> {
+    pub(crate) fn new(shared: Option<Arc<Shared>>, name: Option<Box<str>>) -> Arc<Self> {
         let refusals = SingleFlight::new(SharedRefusals::default());
-        Arc::new(Self { refusals, shared, client: Mutex::default() })
+        Arc::new(Self { refusals, name, shared, client: Mutex::default() })
     }
 
     /// Returns the client with this number, or `None` where nothing is shared.

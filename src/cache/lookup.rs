@@ -73,6 +73,7 @@ impl CacheCore {
     /// Leases a fresh token. Otherwise decides under the lock, and starts a renewal where one is due.
     #[cold]
     pub(crate) fn lookup_under_lock(self: &Arc<Self>) -> Result<Lookup, Error> {
+        self.note_use();
         let is_renewed_here = self.is_renewed_here();
         if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();

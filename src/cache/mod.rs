@@ -3,6 +3,7 @@
 #![doc = include_str!("../../docs/renewal.md")]
 
 mod backoff; // the wait after failures
+mod bounded_map; // a concurrent map with a bound, for narrowed caches and pools
 mod budget; // how many renewals rejections may cause
 #[cfg(test)]
 mod budget_schedules; // tests of what an hour of requests costs
@@ -16,7 +17,7 @@ mod family; // what several caches share
 #[cfg(all(test, shuttle))]
 mod interleavings; // tests of concurrency
 mod lookup; // a request's way to a token: the hot path, and the wait
-mod narrowed; // a bounded map of narrowed caches
+mod narrowed; // the narrowed caches of a cache, and which caches must stay
 mod permission; // when a renewal may ask, and what its outcome tells the others
 mod places; // how many renewals of a pool run at once, and who is next
 mod published; // what the hot path reads, and the one place that writes it
@@ -36,4 +37,11 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
-pub(crate) use {cache_core::CacheCore, lookup::Lookup, rejection::AfterRejection, renewal::PendingRenewal};
+pub(crate) use {
+    bounded_map::BoundedMap,
+    cache_core::CacheCore,
+    family::{AfterRenewal, Shared},
+    lookup::Lookup,
+    rejection::AfterRejection,
+    renewal::PendingRenewal,
+};

@@ -1,71 +1,58 @@
-//! The caches of a source that was narrowed, one for each [`Narrowing`].
+//! The narrowed caches of a cache, and which caches must not make room for others.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    cache::{bounded_map::BoundedMap, cache_core::CacheCore, state::CacheState},
+    error::Error,
+    source::{Narrowing, TokenSource},
 };
 
-use arc_swap::ArcSwap;
-
-use crate::source::Narrowing;
-
-/// How many times its size the map grows while no cache may be dropped.
-const GROWTH: usize = 16;
-
-/// A bounded map from a narrowing to a cache `C`. It is read without a lock, and copied when an entry is added, which is rare.
-pub(crate) struct NarrowedCaches<C> {
-    caches: ArcSwap<HashMap<Narrowing, Arc<Slot<C>>>>,
-    /// Advances by two with each cache that is added.
-    clock: AtomicU64,
-    max: usize,
-}
-
-struct Slot<C> {
-    cache: C,
-    /// The clock when the cache was added, and one more if it was used since. So a use does not write to the clock.
-    used: AtomicU64,
-}
-
-impl<C: Clone> NarrowedCaches<C> {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { caches: ArcSwap::default(), clock: AtomicU64::new(0), max: max.max(1) }
+impl CacheCore {
+    /// Returns the cache of the tokens that are narrowed like this. It is made at its first use.
+    ///
+    /// # Errors
+    /// When the source cannot be narrowed.
+    pub(crate) fn narrowed(&self, to: &Narrowing) -> Result<Arc<Self>, Error> {
+        if let Some(known) = self.narrowed.get().and_then(|caches| caches.get(to)) {
+            return Ok(known);
+        }
+        let source = self.source.narrowed(to).ok_or_else(|| {
+            Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
+        })?;
+        let made = Arc::new(Self::new(source, Arc::clone(&self.settings), Arc::clone(&self.family)));
+        let make = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::must_stay_narrowed));
+        Ok(self.narrowed.get_or_init(make).add(to.clone(), made))
     }
 
-    pub(crate) fn get(&self, narrowing: &Narrowing) -> Option<C> {
-        let caches = self.caches.load();
-        let slot = caches.get(narrowing)?;
-        slot.used.store(self.clock.load(Relaxed) + 1, Relaxed);
-        Some(slot.cache.clone())
+    /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.
+    pub(crate) fn with_narrowed(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        let narrowed = self.narrowed.get().into_iter().flat_map(|caches| caches.iter());
+        narrowed.flat_map(|(_, narrowed)| narrowed.with_narrowed()).chain([Arc::clone(self)]).collect()
     }
 
-    /// Adds a cache, unless another thread was faster, and returns the one that is in the map. In a full map, the least
-    /// recently used one that need not stay makes room. If all must stay, the map grows, up to [`GROWTH`] times its size.
-    pub(crate) fn add(&self, narrowing: &Narrowing, cache: &C, must_stay: impl Fn(&C) -> bool) -> C {
-        let now = self.clock.fetch_add(2, Relaxed) + 2;
-        self.caches.rcu(|caches| {
-            let mut caches = HashMap::clone(caches);
-            if !caches.contains_key(narrowing) {
-                while caches.len() >= self.max {
-                    let is_at_limit = caches.len() >= self.max.saturating_mul(GROWTH);
-                    let mut may_go: Vec<_> = caches.iter().collect();
-                    may_go.sort_unstable_by_key(|(_, slot)| slot.used.load(Relaxed));
-                    let oldest = may_go.iter().find(|(_, slot)| !must_stay(&slot.cache));
-                    let oldest = oldest.or(may_go.first().filter(|_| is_at_limit)).map(|(to, _)| (*to).clone());
-                    let Some(oldest) = oldest else { break };
-                    caches.remove(&oldest);
-                }
-                let slot = Slot { cache: cache.clone(), used: AtomicU64::new(now) };
-                caches.insert(narrowing.clone(), Arc::new(slot));
-            }
-            caches
-        });
-        self.caches.load().get(narrowing).map_or_else(|| cache.clone(), |slot| slot.cache.clone())
+    /// Returns whether this cache of a pool must not make room for another one: it is in use, it is being renewed, or what
+    /// would be lost with it protects the issuer. The same of its narrowed caches.
+    ///
+    /// It is called under the lock of a map, so it drops nothing and calls no user code.
+    pub(crate) fn must_stay(self: &Arc<Self>) -> bool {
+        self.is_needed(|_, _| false) || self.narrowed.get().is_some_and(|caches| caches.any(Self::must_stay))
     }
 
-    pub(crate) fn all(&self) -> Vec<C> {
-        self.caches.load().values().map(|slot| slot.cache.clone()).collect()
+    /// Returns the same of a narrowed cache, which must stay as well while it has a token that may be revoked.
+    pub(crate) fn must_stay_narrowed(self: &Arc<Self>) -> bool {
+        self.is_needed(CacheState::holds_live_token)
+            || self.narrowed.get().is_some_and(|caches| caches.any(Self::must_stay_narrowed))
+    }
+
+    fn is_needed(self: &Arc<Self>, also: impl Fn(&CacheState, Instant) -> bool) -> bool {
+        // Its own map has one reference.
+        Arc::strong_count(self) > 1
+            || self.flight.peek(|state, renewing| {
+                let now = Instant::now();
+                renewing || state.protects_issuer(now) || also(state, now)
+            })
     }
 }

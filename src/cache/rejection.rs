@@ -39,6 +39,14 @@ impl CacheCore {
         }
     }
 
+    /// Does the same for the newest token, if it is served. Nobody waits for its renewal.
+    pub(crate) fn invalidate_newest(self: &Arc<Self>) {
+        let served = self.published.served().as_ref().map(|served| served.token.generation());
+        if let Some(generation) = served {
+            self.rejected(generation);
+        }
+    }
+
     /// Notes the answer to a second attempt with the token of `generation`, unless it neither rejects nor proves the token.
     pub(crate) fn retried<B>(&self, generation: u64, judgement: Judgement, answer: &Response<B>) {
         let proves = judgement.proves_token(answer.status(), answer.headers());

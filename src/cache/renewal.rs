@@ -103,7 +103,7 @@ impl CacheCore {
         let runtime = runtime::current()?;
         let renewal = Renewing::scope(self.id(), Arc::clone(self).renew(leader));
         // Not a child of the request that began it, which may end long before.
-        let span = tracing::debug_span!(parent: None, "renew token");
+        let span = tracing::debug_span!(parent: None, "renew token", identity = self.family.name.as_deref());
         span.follows_from(tracing::Span::current());
         sync::spawn(&runtime, renewal.instrument(span));
         Ok(())
@@ -121,6 +121,9 @@ impl CacheCore {
             Ok(Entry { place: Some(place), client }) => place.drive(self.request(leader, client)).await,
             Ok(Entry { place: None, client }) => self.request(leader, client).await,
             Err(refused) => self.not_asked(leader, refused.as_ref()),
+        }
+        if let Some(shared) = &self.family.shared {
+            shared.after_renewal().await;
         }
     }
 
@@ -205,7 +208,7 @@ impl CacheCore {
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = now.saturating_duration_since(context.asked) > self.settings.renewal_deadline;
         let token = if is_late { token.issued_before(context.asked) } else { token };
-        let issued = ServedToken::new(token, &self.settings, now, wall);
+        let issued = ServedToken::new(token, &self.settings, self.family.shared.is_some(), now, wall);
         let expires_in = issued.expires_in(now, wall);
         let (mut generation, mut shared) = (0, None);
         let presents = self.presents();

@@ -31,12 +31,24 @@ pub(crate) struct ServedToken {
 }
 
 impl ServedToken {
-    pub(crate) fn new(token: AccessToken, settings: &Settings, now: Instant, wall: SystemTime) -> Self {
+    /// Creates the token of a cache. `is_one_of_many` says that there are so many caches that the header value is not copied
+    /// for each core.
+    pub(crate) fn new(
+        token: AccessToken,
+        settings: &Settings,
+        is_one_of_many: bool,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
         let ages = settings.ages(&token);
         let issued_at = token.issued_at();
         let expires_at = issued_at + ages.expired;
         let served = Self {
-            authorization: Arc::new(PerCore::new(|| token.header_copy())),
+            authorization: Arc::new(if is_one_of_many {
+                PerCore::one(token.header_value())
+            } else {
+                PerCore::new(|| token.header_copy())
+            }),
             leased_until: now,
             stale_at: issued_at + ages.stale,
             expires_at,
@@ -117,7 +129,7 @@ mod tests {
 
     fn served() -> ServedToken {
         let token = AccessToken::new("t").unwrap().with_expires_in(HOUR);
-        ServedToken::new(token, &Settings::default(), Instant::now(), UNIX_EPOCH)
+        ServedToken::new(token, &Settings::default(), false, Instant::now(), UNIX_EPOCH)
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn share_within_bounds(share: f64) -> f64 {
 }
 
 /// What can be set about a cache. Plain data.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) stale: Margin,
     pub(crate) stale_jitter: f64,

@@ -98,6 +98,13 @@ impl<S: Clone, T> SingleFlight<S, T> {
         look(&mut locked.state, in_progress)
     }
 
+    /// Reads the state. Unlike [`look`](Self::look) it drops nothing, so it may be called under the lock of something else.
+    pub(crate) fn peek<A>(&self, look: impl FnOnce(&S, bool) -> A) -> A {
+        let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_progress = locked.in_progress.as_ref().is_some_and(|receiver| receiver.has_changed().is_ok());
+        look(&locked.state, in_progress)
+    }
+
     /// Decides by the state, and joins the flight in progress or begins one if `decide` says `true` beside its answer.
     pub(crate) fn join<A>(&self, mut decide: impl FnMut(&mut S, bool) -> (A, bool)) -> (A, Option<Joined<T>>) {
         let mut held = self.lock();

@@ -181,6 +181,12 @@ impl CacheState {
         self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
     }
 
+    /// Returns whether the newest token may still be accepted somewhere, so that there is something to revoke. Only the clock
+    /// that is not a user's is asked.
+    pub(crate) fn holds_live_token(&self, now: Instant) -> bool {
+        self.newest.as_ref().is_some_and(|newest| !newest.is_expired(now, SystemTime::UNIX_EPOCH))
+    }
+
     /// Forgets the token. Its generation is kept, so that the next token has another one. A rejected token stays rejected, so
     /// that a source does not return its copy of it.
     pub(crate) fn forget(&mut self) {

@@ -5,14 +5,11 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 use crate::{
-    cache::{
-        cache_core::CacheCore, family::Family, lookup::Lookup, narrowed::NarrowedCaches, settings::Settings,
-        status::CacheStatus,
-    },
+    cache::{cache_core::CacheCore, lookup::Lookup, status::CacheStatus},
     error::Error,
     recursion::Renewing,
     runtime,
-    source::{BoxTokenSource, Narrowing, TokenSource},
+    source::{Narrowing, TokenSource},
     timer::timeout,
     token::AccessToken,
 };
@@ -34,13 +31,11 @@ use crate::{
 #[derive(Clone)]
 pub struct TokenCache {
     pub(crate) core: Arc<CacheCore>,
-    narrowed: Arc<NarrowedCaches<Self>>,
 }
 
 impl TokenCache {
-    pub(crate) fn with_settings(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
-        let narrowed = Arc::new(NarrowedCaches::new(settings.max_narrowed));
-        Self { core: Arc::new(CacheCore::new(source, settings, family)), narrowed }
+    pub(crate) fn from_core(core: Arc<CacheCore>) -> Self {
+        Self { core }
     }
 
     /// Returns the token to use now. If there is none, waits for the next one.
@@ -80,15 +75,7 @@ impl TokenCache {
     /// # Errors
     /// When the source cannot be narrowed; see [`TokenSource::narrowed`].
     pub fn narrowed(&self, to: &Narrowing) -> Result<Self, Error> {
-        if let Some(cache) = self.narrowed.get(to) {
-            return Ok(cache);
-        }
-        let CacheCore { source, settings, family, .. } = &*self.core;
-        let source = source.narrowed(to).ok_or_else(|| {
-            Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
-        })?;
-        let narrowed = Self::with_settings(source, Arc::clone(settings), Arc::clone(family));
-        Ok(self.narrowed.add(to, &narrowed, |cache| cache.core.must_stay()))
+        self.core.narrowed(to).map(Self::from_core)
     }
 
     /// Tells the cache that an API rejected `token`, and returns whether it is the newest one.
@@ -117,16 +104,13 @@ impl TokenCache {
     /// its failure is used. Requests that wait for it wait for the next one, which begins when it has ended. The caches that
     /// this one was [narrowed](Self::narrowed) to are reset too.
     pub fn reset(&self) {
-        self.core.reset();
-        self.narrowed.all().iter().for_each(Self::reset);
+        self.core.with_narrowed().iter().for_each(|core| core.reset());
     }
 
     /// Forgets the token, and has its issuer revoke it (RFC 7009): at the end of a program, or when a user signs out.
     ///
     /// A grant revokes its refresh token as well, also one that an earlier run saved and this one has not used. The
-    /// cache also revokes the tokens of the caches that it was [narrowed](Self::narrowed) to. It cannot revoke those of
-    /// narrowed caches that it dropped to make room for others: these stay valid until they expire or their refresh
-    /// token is revoked. If a renewal is in progress, it is waited for first, because it brings another token. A
+    /// cache also revokes the tokens of the caches that it was [narrowed](Self::narrowed) to. If a renewal is in progress, it is waited for first, because it brings another token. A
     /// request that comes later gets a new token, so stop the traffic first:
     ///
     /// ```no_run
@@ -151,18 +135,11 @@ impl TokenCache {
     /// If this future is dropped before it ends, the token is forgotten and may be revoked or not.
     pub async fn revoke(&self) -> Result<(), Error> {
         runtime::current()?;
-        let all = self.with_narrowed();
-        futures_util::future::join_all(all.iter().map(Self::revoke_own)).await.into_iter().collect()
+        let all = self.core.with_narrowed();
+        futures_util::future::join_all(all.iter().map(Self::revoke_core)).await.into_iter().collect()
     }
 
-    /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.
-    fn with_narrowed(&self) -> Vec<Self> {
-        let narrowed = self.narrowed.all();
-        narrowed.iter().flat_map(Self::with_narrowed).chain([self.clone()]).collect()
-    }
-
-    async fn revoke_own(&self) -> Result<(), Error> {
-        let core = &self.core;
+    async fn revoke_core(core: &Arc<CacheCore>) -> Result<(), Error> {
         core.wait_for_renewal_in_progress().await;
         let newest = core.change(|state| {
             state.forget();

@@ -50,6 +50,11 @@ impl Error {
         Self::build(Kind::SubjectExpired, FailureClass::Terminal)
     }
 
+    /// A layer over a pool found no identity in the request.
+    pub(crate) fn no_identity() -> Self {
+        Self::build(Kind::NoIdentity, FailureClass::Terminal)
+    }
+
     /// There is a list of origins, and the request does not say its own.
     pub(crate) fn unplaced() -> Self {
         Self::config(

@@ -98,6 +98,7 @@ pub(super) enum Kind {
     Insecure(String),
     MissingScope(String),
     SubjectExpired,
+    NoIdentity,
     BackingOff {
         last: Error,
         retry_in: Duration,
@@ -202,6 +203,13 @@ impl Error {
     #[must_use]
     pub fn is_config(&self) -> bool {
         matches!(self.failure().kind, Kind::Config(_))
+    }
+
+    /// Returns whether the request has no identity: the function that was given to
+    /// [`with_pool`](crate::BearerAuthLayer::with_pool) returned `None` for it. The request was not sent.
+    #[must_use]
+    pub fn is_no_identity(&self) -> bool {
+        matches!(self.failure().kind, Kind::NoIdentity)
     }
 
     /// Returns whether the call came from outside a Tokio runtime, or from one without timers. Renewals need both.

@@ -105,6 +105,10 @@ impl fmt::Display for Error {
                 "the request to {to} was not sent, because others could read its token on the way; use https (only http \
                  to loopback is exempt), or allow_plain_http(true) if the network is private by other means"
             ),
+            Kind::NoIdentity => f.write_str(
+                "the request was not sent, because it has no identity in the pool of tokens; give it what the pool's layer \
+                 selects the identity by, or mark it with SkipBearerAuth to send it without a token",
+            ),
             Kind::MissingScope(missing) => write!(
                 f,
                 "the request was not sent, because it needs the scope {missing}, which its token was not granted; request \

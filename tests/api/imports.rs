@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["extensions"],
     &["judge_body"],
     &["cache", "grant"],
+    &["pool"],
     &["config"],
     &["admission"],
     &["future"],

@@ -5,7 +5,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{BoxError, Layer};
 use tower_bearer::{
-    BearerAuthLayer, Error, FixedToken, Outcome, SkipBearerAuth, TokenCache,
+    AccessToken, BearerAuthLayer, BoxTokenSource, Error, FixedToken, Outcome, Reason, SkipBearerAuth, TokenCache,
+    TokenSource,
     source::Narrowing,
     testing::{Failure, Issuer},
 };
@@ -110,16 +111,48 @@ async fn a_source_that_cannot_be_narrowed_is_an_error() {
     assert_eq!(api.take_authorizations(), ["none"]);
 }
 
-#[tokio::test]
-async fn the_least_recently_used_narrowing_is_removed() {
+#[tokio::test(start_paused = true)]
+async fn a_narrowing_whose_token_has_expired_makes_room_for_another_one() {
     let issuer = Issuer::new();
     let cache = TokenCache::builder(grant(issuer.service())).max_narrowed(2).build();
-    let get = async |scopes: &str| cache.narrowed(&scope(scopes)).unwrap().token().await.unwrap();
+    let narrowed = |scopes: &str| cache.narrowed(&scope(scopes)).unwrap();
     let (a, b, both) = ("user/Patient.rs", "user/Observation.rs", "user/Patient.rs user/Observation.rs");
-    for (scopes, requests) in [(a, 1), (b, 2), (a, 2), (both, 3), (a, 3), (b, 4)] {
-        get(scopes).await;
+    for (scopes, requests) in [(a, 1), (b, 2), (a, 2)] {
+        narrowed(scopes).token().await.unwrap();
         assert_eq!(issuer.counts().token_requests, requests, "{scopes}");
     }
+    tokio::time::advance(48 * HOUR).await;
+    for (scopes, requests) in [(a, 3), (both, 4), (a, 4)] {
+        narrowed(scopes).token().await.unwrap();
+        assert_eq!(issuer.counts().token_requests, requests, "{scopes}");
+    }
+    assert_eq!(narrowed(b).status().generation, 0, "it was evicted");
+}
+
+struct Narrowable;
+
+impl TokenSource for Narrowable {
+    async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
+        AccessToken::new("t")
+    }
+
+    fn narrowed(&self, _: &Narrowing) -> Option<BoxTokenSource> {
+        Some(Self.boxed())
+    }
+}
+
+/// Otherwise `revoke` would not reach them.
+#[tokio::test]
+async fn narrowings_whose_tokens_may_be_revoked_stay_up_to_sixteen_times_the_bound() {
+    let cache = TokenCache::builder(Narrowable).max_narrowed(4).build();
+    let narrowed = |n: usize| cache.narrowed(&scope(&format!("s{n}"))).unwrap();
+    for n in 0..64 {
+        narrowed(n).token().await.unwrap();
+    }
+    let remembered = || (0..64).filter(|n| narrowed(*n).status().generation == 1).count();
+    assert_eq!(remembered(), 64);
+    narrowed(64).token().await.unwrap();
+    assert!(remembered() < 64);
 }
 
 /// Otherwise a wrong password would be tried once for each narrowing, and the account would be locked.

@@ -1,0 +1,278 @@
+//! The pool, and what its users ask of it.
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::Hash,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+
+use crate::{
+    cache::{AfterRenewal, BoundedMap, CacheCore, Shared, TokenCache, TokenCacheBuilder},
+    error::Error,
+    pool::{
+        builder::{Make, TokenPoolBuilder},
+        status::PoolStatus,
+    },
+    runtime,
+};
+
+/// How many entries a sweep looks at before it lets other tasks run.
+const SWEPT_AT_ONCE: usize = 256;
+
+/// The caches of many identities, each made at its first use.
+///
+/// `K` is what tells identities apart: a tenant's name, or a hash of a user's token. Two identities with equal keys share a
+/// token, so a key must hold everything that shapes the token. A key is never shown, see [`Shown`](crate::pool::Shown).
+///
+/// Each identity has its own token, renewal, backoff and [`RejectionBudget`](crate::cache::RejectionBudget), as each
+/// [`TokenCache`] has. The pool bounds [how many](TokenPoolBuilder::max_identities) there are,
+/// [how long](TokenPoolBuilder::idle) an unused one is kept, and [how many renewals](TokenPoolBuilder::max_renewals) are in
+/// progress. It has no task of its own. It is cheap to clone, and shared by cloning.
+///
+/// ```
+/// use std::borrow::Cow;
+/// use tower_bearer::{BearerAuthLayer, Error, FixedToken, TokenPool};
+///
+/// let pool = TokenPool::new(|tenant: &String| match tenant.as_str() {
+///     "acme" => FixedToken::new("mF_9.B5f-4.1JqM"),
+///     _ => Err(Error::terminal("this tenant is not known")),
+/// });
+/// let layer = BearerAuthLayer::with_pool(pool.clone(), |head| {
+///     head.headers().get("x-tenant")?.to_str().ok().map(Cow::Borrowed)
+/// });
+/// assert!(pool.cache("globex").is_err() && pool.cache("acme").is_ok());
+/// assert_eq!(pool.status().identities, 1);
+/// ```
+pub struct TokenPool<K> {
+    pool: Arc<Pool<K>>,
+}
+
+struct Pool<K> {
+    identities: BoundedMap<K, Arc<CacheCore>>,
+    make: Make<K>,
+    name: Option<fn(&K) -> String>,
+    shared: Arc<Shared>,
+    idle: Duration,
+    max_renewals: usize,
+    /// When the last sweep began, in milliseconds of the pool's life.
+    swept: AtomicU64,
+}
+
+impl<K> TokenPool<K>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    /// Creates a pool with the default settings. `make` returns the source of an identity, or a
+    /// [builder](crate::TokenCache::builder) with the settings of its cache.
+    ///
+    /// `make` runs at the first use of an identity, and again after it was evicted. It may run for the same identity in two
+    /// threads at once; only one of the caches is used. Its error goes to the request that needed the cache, and is not kept:
+    /// the next request calls it again. So it should be fast, and an unknown identity is an [`Error::terminal`].
+    ///
+    /// `Hash`, `Eq` and `Clone` of the key run under a lock of the pool, so they must not use the pool.
+    pub fn new<M: Into<TokenCacheBuilder>>(make: impl Fn(&K) -> Result<M, Error> + Send + Sync + 'static) -> Self {
+        Self::builder(make).build()
+    }
+
+    /// Creates a builder of a pool, to change its settings. [`new`](Self::new) says what `make` does.
+    pub fn builder<M: Into<TokenCacheBuilder>>(
+        make: impl Fn(&K) -> Result<M, Error> + Send + Sync + 'static,
+    ) -> TokenPoolBuilder<K> {
+        TokenPoolBuilder::new(Box::new(move |key| make(key).map(Into::into)))
+    }
+
+    /// Returns the cache of an identity, and makes it if there is none. A request of the same identity uses the same cache.
+    ///
+    /// A clone that you keep keeps the identity from being evicted.
+    ///
+    /// # Errors
+    /// When the pool's function returns an error for this key.
+    pub fn cache<Q>(&self, key: &Q) -> Result<TokenCache, Error>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    {
+        self.core(key).map(TokenCache::from_core)
+    }
+
+    /// Returns the cache of an identity if there is one, to read its [`status`](TokenCache::status), or to
+    /// [`reset`](TokenCache::reset) or [`revoke`](TokenCache::revoke) the token of one identity. This is not a use: an idle
+    /// identity stays idle.
+    #[must_use]
+    pub fn get<Q>(&self, key: &Q) -> Option<TokenCache>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.pool.identities.get(key).map(TokenCache::from_core)
+    }
+
+    /// Returns a snapshot of the pool, for a health probe or a log line. It looks at each identity.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let mut status = PoolStatus { evicted: self.pool.identities.evicted(), ..PoolStatus::default() };
+        self.caches().for_each(|(_, cache)| status.count(&cache.status()));
+        status
+    }
+
+    /// Returns the identities and their caches, as they are now. This is not a use: an idle identity stays idle.
+    pub fn iter(&self) -> impl Iterator<Item = (K, TokenCache)> + use<K> {
+        self.caches().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Tells the pool that an API rejected the tokens of all identities, because a signing key was replaced for example. Each
+    /// token is renewed, within the [`RejectionBudget`](crate::cache::RejectionBudget) of its identity; see
+    /// [`TokenCache::invalidate`]. Outside a Tokio runtime it changes nothing.
+    pub fn invalidate(&self) {
+        for (_, cache) in self.caches() {
+            cache.core.with_narrowed().iter().for_each(|core| core.invalidate_newest());
+        }
+    }
+
+    /// Forgets the tokens and the failures of all identities, so that their next requests ask their sources; see
+    /// [`TokenCache::reset`]. The identities stay.
+    pub fn reset(&self) {
+        self.caches().for_each(|(_, cache)| cache.reset());
+    }
+
+    /// Forgets the tokens of all identities, with their narrowed tokens, and has their issuers revoke them; see
+    /// [`TokenCache::revoke`]. At most [`max_renewals`](TokenPoolBuilder::max_renewals) identities are revoked at once.
+    ///
+    /// The tokens of identities that were evicted stay valid until they expire.
+    ///
+    /// # Errors
+    /// The first error of [`TokenCache::revoke`]. All others are revoked all the same.
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it ends, some of the tokens are forgotten and revoked.
+    pub async fn revoke(&self) -> Result<(), Error> {
+        runtime::current()?;
+        let revocations = self.iter().map(async |(_, cache)| cache.revoke().await);
+        let fold = async |first: Result<(), Error>, next: Result<(), Error>| first.and(next);
+        stream::iter(revocations).buffer_unordered(self.pool.max_renewals).fold(Ok(()), fold).await
+    }
+
+    /// Returns the cache of an identity, and makes it if there is none. This is on the path of each request.
+    pub(super) fn core<Q>(&self, key: &Q) -> Result<Arc<CacheCore>, Error>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    {
+        match self.pool.identities.get(key) {
+            Some(core) if !core.is_idle(self.pool.idle) => Ok(core),
+            Some(_) => self.replace_idle(key),
+            None => self.make(key),
+        }
+    }
+
+    #[cold]
+    fn replace_idle<Q>(&self, key: &Q) -> Result<Arc<CacheCore>, Error>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    {
+        self.pool.evict_idle(key);
+        self.pool.identities.get(key).map_or_else(|| self.make(key), Ok)
+    }
+
+    /// Makes the cache of an identity. The function that says how is user code, so no lock is held.
+    #[cold]
+    fn make<Q>(&self, key: &Q) -> Result<Arc<CacheCore>, Error>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + ?Sized,
+    {
+        let Pool { identities, make, name, shared, .. } = &*self.pool;
+        let key = key.to_owned();
+        let made = make(&key)?.build_in(shared, name.map(|name| name(&key).into()));
+        Ok(identities.add(key, made))
+    }
+
+    fn caches(&self) -> impl Iterator<Item = (K, TokenCache)> {
+        self.pool.identities.iter().map(|(key, core)| (key, TokenCache::from_core(core)))
+    }
+}
+
+impl<K> TokenPoolBuilder<K>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    /// Creates the pool. No cache is made before the first request.
+    #[must_use]
+    pub fn build(self) -> TokenPool<K> {
+        let Self { make, max_identities, idle, max_renewals, name } = self;
+        let pool = Arc::new_cyclic(|pool: &Weak<Pool<K>>| Pool {
+            identities: BoundedMap::new(max_identities, CacheCore::must_stay),
+            make,
+            name,
+            shared: Shared::new(max_renewals, pool.clone()),
+            idle,
+            max_renewals,
+            swept: AtomicU64::new(0),
+        });
+        TokenPool { pool }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Pool<K> {
+    /// Evicts an identity if it is idle, unless it must stay.
+    fn evict_idle<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.identities.remove_if(key, |core| core.is_idle(self.idle) && !core.must_stay());
+    }
+
+    async fn sweep(&self) {
+        for (seen, (key, core)) in self.identities.iter().enumerate() {
+            let is_idle = core.is_idle(self.idle);
+            // A reference here would keep it.
+            drop(core);
+            if is_idle {
+                self.evict_idle(&key);
+            }
+            if seen % SWEPT_AT_ONCE == SWEPT_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl<K> AfterRenewal for Pool<K>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    /// Evicts idle identities, at most once in a quarter of the idle time.
+    fn renewed(self: Arc<Self>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let (now, last) = (self.shared.age(), self.swept.load(Relaxed));
+        let quarter = u64::try_from(self.idle.as_millis() / 4).unwrap_or(u64::MAX);
+        let is_due = now.saturating_sub(last) >= quarter;
+        let is_mine = is_due && self.swept.compare_exchange(last, now, Relaxed, Relaxed).is_ok();
+        is_mine.then(|| Box::pin(async move { self.sweep().await }) as _)
+    }
+}
+
+impl<K> Clone for TokenPool<K> {
+    fn clone(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool) }
+    }
+}
+
+/// Shows how many identities there are, and no key.
+impl<K: Clone + Eq + Hash> fmt::Debug for TokenPool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenPool")
+            .field("identities", &self.pool.identities.len())
+            .field("idle", &self.pool.idle)
+            .finish_non_exhaustive()
+    }
+}
