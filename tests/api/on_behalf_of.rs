@@ -1,7 +1,6 @@
 //! Tokens for users, each in exchange for the token of a request (RFC 8693, RFC 7523, ID-JAG).
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,21 +8,22 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Claims, Error, TokenCache,
+    AccessToken, BearerAuthLayer, BoxError, Claims, Error, TokenCache,
     grant::{
-        ClientAuth, ClientCredentials, JwtBearer, OnBehalfOf, Secret, Subject, SubjectKey, TokenExchange,
-        TokenExchangeBuilder, token_type,
+        ClientAuth, ClientCredentials, JwtBearer, OnBehalfOf, Secret, Subject, TokenExchange, TokenExchangeBuilder,
+        token_type,
     },
+    pool::UserPool,
     source::Narrowing,
     testing::{Failure, Issuer, RefreshTokens, TokenRequest, TokenStatus},
 };
 
-use crate::support::{MINUTE, accepted, get, is_ok, issuer, obtain, values};
+use crate::support::{Answer, Ask, MINUTE, accepted, ask, get, is_ok, issuer, obtain, values};
 
 const URL: &str = "https://issuer.test/token";
 
@@ -71,35 +71,150 @@ fn user_of(issuer: &Issuer, token: &AccessToken) -> String {
     }
 }
 
-/// The caches of users, one for each key.
-struct Caches {
-    users: OnBehalfOf,
-    by_key: Mutex<HashMap<SubjectKey, TokenCache>>,
+/// Gets the token of a user from the pool.
+async fn token_of(pool: &UserPool, subject: &Subject) -> Result<AccessToken, Error> {
+    pool.cache(subject).token().await
 }
 
-impl Caches {
-    fn new(users: OnBehalfOf) -> Self {
-        Self { users, by_key: Mutex::default() }
-    }
+/// Returns a request of a user. Each of the tokens is in an `Authorization` header.
+fn ask_as(path: &str, authorization: &[&str]) -> Request<Full<Bytes>> {
+    let mut request = ask(path);
+    authorization.iter().for_each(|value| {
+        request.headers_mut().append(AUTHORIZATION, value.parse().unwrap());
+    });
+    request
+}
 
-    fn of(&self, subject: &Subject) -> TokenCache {
-        let make = || TokenCache::new(self.users.source(subject.clone()));
-        self.by_key.lock().unwrap().entry(self.users.key(subject)).or_insert_with(make).clone()
-    }
+/// Returns an API that answers with the `Authorization` that it got, for requests with a token of the issuer and for those
+/// to `/open`.
+fn echo(issuer: &Issuer) -> impl Service<Ask, Response = Answer, Error = BoxError, Future: Send> + Clone {
+    let issuer = issuer.clone();
+    service_fn(move |request: Ask| {
+        let is_open = request.uri().path() == "/open" || issuer.check(request.headers()).is_accepted();
+        let status = if is_open { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        let got =
+            request.headers().get(AUTHORIZATION).map_or(Bytes::new(), |got| Bytes::copy_from_slice(got.as_bytes()));
+        async move { Ok(Response::builder().status(status).body(Full::from(got)).unwrap()) }
+    })
+}
 
-    async fn token(&self, subject: &Subject) -> Result<AccessToken, Error> {
-        self.of(subject).token().await
+async fn body(answer: Answer) -> String {
+    String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// Returns a layer for the users of this issuer, and its pool.
+fn gateway(issuer: &Issuer) -> (BearerAuthLayer, UserPool) {
+    let pool = UserPool::new(users_of(issuer));
+    (BearerAuthLayer::on_behalf_of(pool.clone(), |head| head.bearer_token().map(Subject::new)), pool)
+}
+
+#[tokio::test]
+async fn a_request_carries_the_token_of_its_user_and_not_the_users_own() {
+    let issuer = two_users();
+    let (layer, pool) = gateway(&issuer);
+    let api = layer.layer(echo(&issuer));
+    let mut seen = Vec::new();
+    for user in ["ada", "bob"] {
+        let token = signed_in(&issuer, user).await;
+        for scheme in ["Bearer", "bearer", "BEARER "] {
+            let answer = api.clone().oneshot(ask_as("/a", &[&format!("{scheme} {token}")])).await.unwrap();
+            assert!(is_ok(&answer));
+            let got = body(answer).await;
+            let sent = got.strip_prefix("Bearer ").unwrap().to_owned();
+            assert_ne!(sent, token);
+            assert_eq!(user_of(&issuer, &AccessToken::new(sent.as_str()).unwrap()), user);
+            seen.push(sent);
+        }
     }
+    seen.dedup();
+    assert_eq!((seen.len(), exchanges(&issuer).len(), pool.identities().status().identities), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_request_without_a_users_token_is_not_sent() {
+    let issuer = two_users();
+    let ada = signed_in(&issuer, "ada").await;
+    let (layer, pool) = gateway(&issuer);
+    let api = layer.layer(service_fn(async |_: Ask| -> Result<Answer, BoxError> { panic!("it was sent") }));
+    let bearer = format!("Bearer {ada}");
+    for authorization in [&[][..], &["Basic YTpi"], &["Bearer"], &["Bearer "], &["Bearer a b"], &[&bearer, "Bearer x"]]
+    {
+        let error = api.clone().oneshot(ask_as("/a", authorization)).await.unwrap_err();
+        assert!(error.downcast_ref::<Error>().unwrap().is_no_identity(), "{error}");
+    }
+    let expired = "Bearer eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDAwMDB9.";
+    let error = api.clone().oneshot(ask_as("/a", &[expired])).await.unwrap_err();
+    assert!(error.downcast_ref::<Error>().unwrap().is_subject_expired(), "{error}");
+    assert_eq!((exchanges(&issuer).len(), pool.identities().status().failing), (0, 1));
+}
+
+#[tokio::test]
+async fn a_users_own_token_is_passed_on_in_no_case() {
+    let issuer = two_users();
+    let ada = signed_in(&issuer, "ada").await;
+    let bearer = format!("Bearer {ada}");
+    let at_origin = |layer: BearerAuthLayer| layer.origins(["https://other.test"]).unwrap();
+    let in_header = |layer: BearerAuthLayer| layer.header(HeaderName::from_static("x-auth-token"));
+    for (change, method) in [
+        (&at_origin as &dyn Fn(BearerAuthLayer) -> BearerAuthLayer, Method::GET),
+        (&in_header, Method::GET),
+        (&|layer| layer, Method::TRACE),
+    ] {
+        let api = change(gateway(&issuer).0).layer(echo(&issuer));
+        let mut request = ask_as("/open", &[&bearer]);
+        *request.method_mut() = method;
+        assert_eq!(body(api.oneshot(request).await.unwrap()).await, "");
+    }
+    let api = gateway(&issuer).0.keep_existing(true).layer(echo(&issuer));
+    let got = body(api.oneshot(ask_as("/open", &[&bearer])).await.unwrap()).await;
+    assert!(got.starts_with("Bearer ") && got != bearer);
+}
+
+#[tokio::test]
+async fn a_revoked_token_of_one_user_is_exchanged_again_and_the_request_sent_once_more() {
+    let issuer = two_users();
+    let (ada, bob) = (signed_in(&issuer, "ada").await, signed_in(&issuer, "bob").await);
+    let (layer, _) = gateway(&issuer);
+    let api = layer.layer(echo(&issuer));
+    let ask = async |token: &str| {
+        let answer = api.clone().oneshot(ask_as("/a", &[&format!("Bearer {token}")])).await.unwrap();
+        assert!(is_ok(&answer));
+        body(answer).await
+    };
+    let (of_ada, of_bob) = (ask(&ada).await, ask(&bob).await);
+    issuer.revoke_current();
+    assert_ne!(ask(&bob).await, of_bob);
+    assert_eq!(ask(&ada).await, of_ada);
+    let sent: Vec<_> = exchanges(&issuer).iter().map(|sent| sent.param("subject_token").unwrap().to_owned()).collect();
+    assert_eq!(sent, [ada, bob.clone(), bob]);
+}
+
+#[tokio::test]
+async fn the_settings_of_the_pool_and_of_its_caches_apply() {
+    let issuer = two_users();
+    let pool = UserPool::builder(users_of(&issuer))
+        .pool(|pool| pool.max_identities(2))
+        .cache(|cache| cache.default_lifetime(MINUTE).renewal_deadline(MINUTE))
+        .build();
+    let subject = Subject::new(signed_in(&issuer, "ada").await);
+    token_of(&pool, &subject).await.unwrap();
+    assert!(pool.identities().get(&users_of(&issuer).key(&subject)).is_none());
+    let (key, cache) = pool.identities().iter().next().unwrap();
+    assert!(cache.status().is_ready() && pool.identities().get(&key).is_some());
+    pool.identities().get(&key).unwrap().reset();
+    drop(cache);
+    let error = UserPool::new(users_of(&issuer)).identities().cache(&key).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("UserPool::cache"), "{error}");
 }
 
 #[tokio::test]
 async fn each_user_gets_a_token_of_their_own_and_one_exchange() {
     let issuer = two_users();
     let (ada, bob) = (signed_in(&issuer, "ada").await, signed_in(&issuer, "bob").await);
-    let caches = Caches::new(users_of(&issuer));
+    let pool = UserPool::new(users_of(&issuer));
     for _ in 0..3 {
         for (user, token) in [("ada", &ada), ("bob", &bob)] {
-            let got = caches.token(&Subject::new(token.as_str())).await.unwrap();
+            let got = token_of(&pool, &Subject::new(token.as_str())).await.unwrap();
             assert_eq!(user_of(&issuer, &got), user);
             assert_ne!(got.secret(), token);
         }
@@ -116,14 +231,14 @@ async fn each_user_gets_a_token_of_their_own_and_one_exchange() {
 async fn ten_requests_of_one_user_at_once_make_one_exchange() {
     let issuer = two_users();
     let ada = signed_in(&issuer, "ada").await;
-    let caches = Caches::new(users_of(&issuer));
+    let pool = UserPool::new(users_of(&issuer));
     let gate = issuer.hold();
     let release = async {
         gate.waiting(1).await;
         gate.release();
     };
     let subject = Subject::new(ada);
-    let (tokens, ()) = tokio::join!(join_all((0..10).map(|_| caches.token(&subject))), release);
+    let (tokens, ()) = tokio::join!(join_all((0..10).map(|_| token_of(&pool, &subject))), release);
     assert!(tokens.into_iter().all(|token| user_of(&issuer, &token.unwrap()) == "ada"));
     assert_eq!(exchanges(&issuer).len(), 1);
 }
@@ -263,14 +378,14 @@ async fn an_expired_token_is_not_exchanged_and_one_without_an_end_is() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_user_is_asked_for_once_and_delays_no_other() {
     let issuer = two_users();
-    let caches = Caches::new(users_of(&issuer));
+    let pool = UserPool::new(users_of(&issuer));
     let (ada, made_up) = (Subject::new(signed_in(&issuer, "ada").await), Subject::new("made-up"));
     issuer.fail_next(1, Failure::OAuth(400, "invalid_grant"));
     for _ in 0..10 {
-        let error = caches.token(&made_up).await.unwrap_err();
+        let error = token_of(&pool, &made_up).await.unwrap_err();
         assert_eq!(error.oauth_code(), Some("invalid_grant"));
         assert!(error.is_terminal());
-        assert_eq!(user_of(&issuer, &caches.token(&ada).await.unwrap()), "ada");
+        assert_eq!(user_of(&issuer, &token_of(&pool, &ada).await.unwrap()), "ada");
     }
     assert_eq!(exchanges(&issuer).len(), 2);
 }
@@ -371,10 +486,10 @@ fn two_servers() -> TwoServers {
 #[tokio::test]
 async fn an_id_jag_of_the_users_provider_gets_a_token_of_the_apis_server() {
     let TwoServers { provider, server, users } = two_servers();
-    let caches = Caches::new(users);
+    let pool = UserPool::new(users);
     for user in ["ada", "bob"] {
         let token = signed_in(&provider, user).await;
-        let cache = caches.of(&Subject::new(token.as_str()));
+        let cache = pool.cache(&Subject::new(token.as_str()));
         let api = BearerAuthLayer::with_cache(cache.clone()).layer(server.api());
         assert!(is_ok(&get(&api, "/a").await));
         assert_eq!(user_of(&server, &cache.token().await.unwrap()), user);
@@ -411,14 +526,14 @@ async fn each_id_jag_is_used_once() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_either_server_is_remembered_for_the_user() {
     let TwoServers { provider, server, users } = two_servers();
-    let caches = Caches::new(users);
+    let pool = UserPool::new(users);
     let (ada, bob) = (signed_in(&provider, "ada").await, signed_in(&provider, "bob").await);
     provider.fail_next(1, Failure::OAuth(400, "invalid_grant"));
     server.fail_next(1, Failure::OAuth(400, "invalid_grant"));
     let (ada, bob) = (Subject::new(ada), Subject::new(bob));
     for _ in 0..5 {
         for subject in [&ada, &bob] {
-            assert_eq!(caches.token(subject).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+            assert_eq!(token_of(&pool, subject).await.unwrap_err().oauth_code(), Some("invalid_grant"));
         }
     }
     assert_eq!((exchanges(&provider).len(), server.counts().token_requests), (2, 1));
