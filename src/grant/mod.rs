@@ -23,6 +23,11 @@
 //! - The other members of a successful response are kept for the caller
 //!   ([`AccessToken::response`](crate::AccessToken::response)).
 //!
+//! # Many users
+//!
+//! [`TokenExchange`] and [`JwtBearer`] can be used for many users, whose tokens come with the requests of a gateway: with the feature
+//! `on-behalf-of`, `for_users` of their builder makes an `OnBehalfOf`. [This page](crate::pool#a-token-for-each-user) says how.
+//!
 //! # The client
 //!
 //! [`ClientAuth`] says how the client authenticates, and [`Secret`] says where its secret is kept. With mutual TLS (RFC 8705)

@@ -2,6 +2,8 @@
 //!
 //! A [`TokenPool`] makes the cache of an identity at its first use. A layer [over a
 //! pool](crate::BearerAuthLayer::with_pool) chooses the identity of each request.
+//!
+#![doc = include_str!("../../docs/identities.md")]
 
 mod builder; // what users set
 mod request_head; // what chooses the identity of a request sees of it
