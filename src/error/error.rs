@@ -97,6 +97,7 @@ pub(super) enum Kind {
     NoTimers,
     Insecure(String),
     MissingScope(String),
+    #[cfg(feature = "on-behalf-of")]
     SubjectExpired,
     NoIdentity,
     BackingOff {
