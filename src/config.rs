@@ -140,6 +140,6 @@ impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
             .field("destinations", &self.destinations)
             .field("check_scopes", &self.check_scopes)
             .field("own_header", &self.own_header)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ use crate::error::{
 };
 
 impl fmt::Display for Error {
+    #[expect(clippy::too_many_lines, reason = "each kind has one text")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.data();
         let part = data.part.unwrap_or(ServerPart::TokenEndpoint);

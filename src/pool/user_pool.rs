@@ -125,7 +125,10 @@ where
 
 impl fmt::Debug for UserPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserPool").field("users", &self.users).field("identities", &self.identities).finish()
+        f.debug_struct("UserPool")
+            .field("users", &self.users)
+            .field("identities", &self.identities)
+            .finish_non_exhaustive()
     }
 }
 

@@ -79,9 +79,9 @@ async fn token_of(pool: &UserPool, subject: &Subject) -> Result<AccessToken, Err
 /// Returns a request of a user. Each of the tokens is in an `Authorization` header.
 fn ask_as(path: &str, authorization: &[&str]) -> Request<Full<Bytes>> {
     let mut request = ask(path);
-    authorization.iter().for_each(|value| {
+    for value in authorization {
         request.headers_mut().append(AUTHORIZATION, value.parse().unwrap());
-    });
+    }
     request
 }
 
