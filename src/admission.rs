@@ -21,6 +21,8 @@ pub(crate) enum Admission {
     Attach,
     /// It passes the request on unchanged.
     Pass,
+    /// It passes the request on without a token, and without the `Authorization` of a user.
+    PassWithoutUser,
     /// It does not send the request.
     Refuse(Error),
 }
@@ -37,11 +39,11 @@ pub(crate) fn admit<B, R>(
     // Its answer shows the request's headers, perhaps to another person (RFC 9110 §9.3.8).
     if *request.method() == Method::TRACE {
         tracing::debug!("TRACE is sent without a token");
-        return Admission::Pass;
+        return without_token(config);
     }
     match config.destinations.covers(request.uri()) {
         Ok(true) => {}
-        Ok(false) => return Admission::Pass,
+        Ok(false) => return without_token(config),
         Err(error) => return Admission::Refuse(error),
     }
     // Last, because only a request that needs a token can wait for itself.
@@ -52,6 +54,12 @@ pub(crate) fn admit<B, R>(
         return Admission::Refuse(Error::recursion());
     }
     Admission::Attach
+}
+
+/// Returns how a request is passed on that the layer keeps without a token.
+#[cold]
+fn without_token<R>(config: &LayerConfig<R>) -> Admission {
+    if config.on_behalf_of { Admission::PassWithoutUser } else { Admission::Pass }
 }
 
 /// Returns whether the caller has set the header that carries the token.

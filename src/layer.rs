@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header::AUTHORIZATION};
 use tower_layer::Layer;
 
 use crate::{
@@ -17,13 +17,18 @@ use crate::{
     inner_service::CloneableService,
     layer_config::{LayerConfig, PerCoreConfig},
     origin::Origin,
-    pool::{RequestHead, Selection, TokenPool},
+    pool::{ChooseCache, RequestHead, Selection, TokenPool},
     rejection::Rejection,
     replay::{CloneBody, NoReplay},
     service::BearerAuth,
     source::{TokenSource, from_fn},
     token_header::TokenHeader,
     verdict::Verdict,
+};
+#[cfg(feature = "on-behalf-of")]
+use crate::{
+    grant::Subject,
+    pool::{UserPool, UserSelection},
 };
 
 /// Attaches a bearer token (RFC 6750 §2.1) to requests, and sends a request again when its token was rejected.
@@ -119,9 +124,46 @@ impl BearerAuthLayer {
         K: Borrow<Q> + Clone + Eq + Hash + Send + Sync + 'static,
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized + 'static,
     {
+        Self::choosing(Selection::new(pool, select))
+    }
+
+    /// Creates a layer over the tokens of users. Each request gets the token that is exchanged for its user's token, which
+    /// `select` takes from the request's head.
+    ///
+    /// If `select` returns `None`, the request gets an [error](crate::Error::is_no_identity) and is not sent. If the user's token
+    /// has expired, it gets [another one](crate::Error::is_subject_expired). A gateway answers 401 to both.
+    ///
+    /// An `Authorization` header of the caller is never passed on. The layer replaces it, or removes it where the token goes into
+    /// another [header](Self::header), and from requests that [carry no token](Self::origins). [`keep_existing`](Self::keep_existing)
+    /// has no effect. Only a request that is marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged. If
+    /// `select` reads another header, remove that in a layer below.
+    ///
+    /// ```
+    /// use tower_bearer::{BearerAuthLayer, grant::{ClientAuth, Subject, TokenExchange}, pool::UserPool};
+    ///
+    /// # fn gateway() -> Result<(), tower_bearer::Error> {
+    /// # #[cfg(feature = "client")] {
+    /// let users = TokenExchange::builder("https://auth.example.org/oauth2/token")
+    ///     .client_auth(ClientAuth::basic("gateway", "s3cret"))
+    ///     .audience("https://api.example.org")
+    ///     .for_users()?;
+    /// let layer = BearerAuthLayer::on_behalf_of(UserPool::new(users), |head| head.bearer_token().map(Subject::new));
+    /// # }
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "on-behalf-of")]
+    #[must_use]
+    pub fn on_behalf_of(
+        pool: UserPool,
+        select: impl for<'a> Fn(RequestHead<'a>) -> Option<Subject> + Send + Sync + 'static,
+    ) -> Self {
+        Self::choosing(UserSelection::new(pool, select)).with(|config| config.on_behalf_of = true)
+    }
+
+    fn choosing(identities: impl ChooseCache + 'static) -> Self {
         // It has no token, so a request that is not given the cache of its identity carries none.
         let nobody = TokenCache::new(from_fn(async |_| Err(Error::no_identity())));
-        Self::with_cache(nobody).with(|config| config.identities = Some(Arc::new(Selection::new(pool, select))))
+        Self::with_cache(nobody).with(|config| config.identities = Some(Arc::new(identities)))
     }
 }
 
@@ -143,7 +185,7 @@ impl<R> BearerAuthLayer<R> {
     /// the header is replaced.
     #[must_use]
     pub fn keep_existing(self, keep: bool) -> Self {
-        self.with(|config| config.keep_existing = keep)
+        self.with(|config| config.keep_existing = keep && !config.on_behalf_of)
     }
 
     /// Sets the header that carries the token. Default: `Authorization`.
@@ -319,6 +361,7 @@ impl<R> BearerAuthLayer<R> {
         self.with(|config| {
             let mut header = config.own_header.take().unwrap_or_default();
             change(&mut header);
+            header.drops_authorization = config.on_behalf_of && header.name != AUTHORIZATION;
             config.own_header = (!header.is_usual()).then_some(header);
         })
     }

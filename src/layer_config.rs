@@ -17,6 +17,8 @@ pub(crate) struct LayerConfig<R> {
     cache: TokenCache,
     /// Chooses the cache of each request. `None` means that all have the cache of the layer.
     pub(crate) identities: Option<Arc<dyn ChooseCache>>,
+    /// Whether the caller's `Authorization` is a user's, and is never passed on.
+    pub(crate) on_behalf_of: bool,
     pub(crate) replay: R,
     pub(crate) rule: VerdictRule,
     pub(crate) keep_existing: bool,
@@ -48,6 +50,7 @@ impl<R> LayerConfig<R> {
         Self {
             cache,
             identities: None,
+            on_behalf_of: false,
             replay,
             rule,
             keep_existing: false,
@@ -64,8 +67,20 @@ impl<R> LayerConfig<R> {
 
     /// Returns the same settings with another way to keep bodies.
     pub(crate) fn with_replay<N>(self, replay: N) -> LayerConfig<N> {
-        let Self { cache, identities, rule, keep_existing, destinations, check_scopes, own_header, .. } = self;
-        LayerConfig { cache, identities, replay, rule, keep_existing, destinations, check_scopes, own_header }
+        let Self {
+            cache, identities, on_behalf_of, rule, keep_existing, destinations, check_scopes, own_header, ..
+        } = self;
+        LayerConfig {
+            cache,
+            identities,
+            on_behalf_of,
+            replay,
+            rule,
+            keep_existing,
+            destinations,
+            check_scopes,
+            own_header,
+        }
     }
 }
 
@@ -103,6 +118,7 @@ impl<R: Clone> Clone for LayerConfig<R> {
         Self {
             cache: self.cache.clone(),
             identities: self.identities.clone(),
+            on_behalf_of: self.on_behalf_of,
             replay: self.replay.clone(),
             rule: self.rule.clone(),
             keep_existing: self.keep_existing,
@@ -124,6 +140,6 @@ impl<R: fmt::Debug> fmt::Debug for LayerConfig<R> {
             .field("destinations", &self.destinations)
             .field("check_scopes", &self.check_scopes)
             .field("own_header", &self.own_header)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

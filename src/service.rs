@@ -6,7 +6,7 @@ use std::{
     task::{Context as Task, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 use tower_service::Service;
 
 use crate::{
@@ -94,6 +94,10 @@ where
         match admit(config, &request, markers.as_ref()) {
             Admission::Attach => {}
             Admission::Pass => return ResponseFuture::passing(self.inner.call(request)),
+            Admission::PassWithoutUser => {
+                request.headers_mut().remove(AUTHORIZATION);
+                return ResponseFuture::passing(self.inner.call(request));
+            }
             Admission::Refuse(error) => return self.refuse(error),
         }
         let required = markers.as_ref().and_then(|markers| markers.required).cloned();

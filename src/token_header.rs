@@ -13,13 +13,15 @@ pub(crate) struct TokenHeader {
     pub(crate) name: HeaderName,
     /// `None` means that the token stands alone.
     pub(crate) scheme: Option<Box<str>>,
+    /// Whether the caller's `Authorization` is removed, although the token is in another header.
+    pub(crate) drops_authorization: bool,
 }
 
 const BEARER: &str = "Bearer";
 
 impl Default for TokenHeader {
     fn default() -> Self {
-        Self { name: AUTHORIZATION, scheme: Some(BEARER.into()) }
+        Self { name: AUTHORIZATION, scheme: Some(BEARER.into()), drops_authorization: false }
     }
 }
 

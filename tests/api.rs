@@ -41,6 +41,9 @@ mod middleware;
 mod narrowing;
 #[path = "api/narrowing_refusals.rs"]
 mod narrowing_refusals;
+#[cfg(feature = "on-behalf-of")]
+#[path = "api/on_behalf_of.rs"]
+mod on_behalf_of;
 #[path = "api/order.rs"]
 mod order;
 #[path = "api/order_bodies.rs"]

@@ -44,6 +44,12 @@ impl Error {
         Self::build(Kind::MissingScope(missing.to_string()), FailureClass::Terminal)
     }
 
+    /// The user's own token has expired.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn subject_expired() -> Self {
+        Self::build(Kind::SubjectExpired, FailureClass::Terminal)
+    }
+
     /// A layer over a pool found no identity in the request.
     pub(crate) fn no_identity() -> Self {
         Self::build(Kind::NoIdentity, FailureClass::Terminal)

@@ -97,6 +97,8 @@ pub(super) enum Kind {
     NoTimers,
     Insecure(String),
     MissingScope(String),
+    #[cfg(feature = "on-behalf-of")]
+    SubjectExpired,
     NoIdentity,
     BackingOff {
         last: Error,
@@ -235,6 +237,16 @@ impl Error {
         }
     }
 
+    /// Returns whether the user's own token has expired, so that no token is requested in exchange for it. A gateway answers 401,
+    /// and the caller gets a new token for its user.
+    ///
+    /// It is about [the token of a request](crate::grant::Subject) whose `exp` is past (RFC 7519 §4.1.4), by the local clock.
+    #[cfg(feature = "on-behalf-of")]
+    #[must_use]
+    pub fn is_subject_expired(&self) -> bool {
+        matches!(self.failure().kind, Kind::SubjectExpired)
+    }
+
     /// Returns whether the token source panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
@@ -362,6 +374,13 @@ impl Error {
 
     pub(crate) fn credentials_version(&self) -> Option<u64> {
         self.failure().credentials_version
+    }
+
+    /// Removes which credentials were sent: they are another grant's.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn of_other_credentials(mut self) -> Self {
+        self.data_mut().credentials_version = None;
+        self
     }
 
     pub(super) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {

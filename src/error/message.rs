@@ -10,6 +10,7 @@ use crate::error::{
 };
 
 impl fmt::Display for Error {
+    #[expect(clippy::too_many_lines, reason = "each kind has one text")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.data();
         let part = data.part.unwrap_or(ServerPart::TokenEndpoint);
@@ -107,6 +108,14 @@ impl fmt::Display for Error {
                 "the request was not sent, because it needs the scope {missing}, which its token was not granted; request \
                  that scope, or have it allowed for the user and the client"
             ),
+            #[cfg(feature = "on-behalf-of")]
+            Kind::SubjectExpired => f.write_str(
+                "the user's token has expired, so no token was requested in exchange for it; answer 401, so that the caller gets a \
+                 new token, and check this machine's clock",
+            ),
+            // There is nothing to retry.
+            #[cfg(feature = "on-behalf-of")]
+            Kind::BackingOff { last, .. } if matches!(last.data().kind, Kind::SubjectExpired) => last.fmt(f),
             Kind::BackingOff { last, retry_in } => {
                 write!(f, "{last} (retrying is held back for another {retry_in:.1?})")
             }

@@ -53,7 +53,12 @@ pub(crate) fn attach<B>(
     let headers = request.headers_mut();
     let replaced = match own {
         None => headers.try_insert(AUTHORIZATION, authorization()),
-        Some(own) => headers.try_insert(&own.name, own.value(token)),
+        Some(own) => {
+            if own.drops_authorization {
+                headers.remove(AUTHORIZATION);
+            }
+            headers.try_insert(&own.name, own.value(token))
+        }
     };
     match replaced {
         Ok(_) => Ok(()),

@@ -156,13 +156,22 @@ impl<F: Flow> GrantBuilder<F> {
     /// # Errors
     /// When a setting is missing or wrong.
     pub fn build_with<C: HttpService>(self, http: C) -> Result<Grant<F, C>, Error> {
+        self.build_checked(http, F::check)
+    }
+
+    /// Builds the grant, and checks the flow in this way.
+    pub(crate) fn build_checked<C: HttpService>(
+        self,
+        http: C,
+        check: impl FnOnce(&F) -> Result<(), Error>,
+    ) -> Result<Grant<F, C>, Error> {
         let auth = self.auth.ok_or_else(|| {
             Error::config(
                 "no client authentication is set: call `client_auth`, with `ClientAuth::none` for a public client",
             )
         })?;
         auth.check()?;
-        self.flow.check()?;
+        check(&self.flow)?;
         self.params.check(F::REPEATABLE)?;
         if let Some(never) = self.token_types.iter().find(|token_type| is_never_bearer(token_type)) {
             return Err(Error::config(format!(

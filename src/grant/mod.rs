@@ -23,6 +23,11 @@
 //! - The other members of a successful response are kept for the caller
 //!   ([`AccessToken::response`](crate::AccessToken::response)).
 //!
+//! # Many users
+//!
+//! [`TokenExchange`] and [`JwtBearer`] can be used for many users, whose tokens come with the requests of a gateway: with the feature
+//! `on-behalf-of`, `for_users` of their builder makes an `OnBehalfOf`. [This page](crate::pool#a-token-for-each-user) says how.
+//!
 //! # The client
 //!
 //! [`ClientAuth`] says how the client authenticates, and [`Secret`] says where its secret is kept. With mutual TLS (RFC 8705)
@@ -49,6 +54,8 @@ mod authentication; // how the client authenticates; assertions and keys
 mod builder; // what users set
 mod exchange; // one HTTP request, and what its response holds
 pub mod flow; // what each grant alone sends: a new grant goes here
+#[cfg(feature = "on-behalf-of")]
+mod on_behalf_of; // tokens for users, each in exchange for the token of a request
 mod refresh_state; // the refresh token that a grant holds
 mod saver; // saves refresh tokens, without delaying anything
 mod secrets; // where secrets are kept: text, files, variables, functions
@@ -71,6 +78,8 @@ pub use flow::jwt_bearer::{JwtBearer, JwtBearerBuilder};
 pub use flow::password::{PasswordGrant, PasswordGrantBuilder};
 pub use flow::refresh_token::{RefreshToken, RefreshTokenBuilder};
 pub use flow::token_exchange::{TokenExchange, TokenExchangeBuilder, token_type};
+#[cfg(feature = "on-behalf-of")]
+pub use on_behalf_of::{subject::Subject, subject_key::SubjectKey, users::OnBehalfOf};
 pub use secrets::{
     credentials::{Credentials, CredentialsProvider},
     secret::Secret,

@@ -26,6 +26,10 @@ use crate::{
 /// How often credentials that change meanwhile are read for one request.
 const MAX_READINGS: u32 = 8;
 
+/// The type of a token that is not an access token (RFC 8693 §2.2.1).
+#[cfg(feature = "on-behalf-of")]
+const NOT_APPLICABLE: &str = "N_A";
+
 /// A grant at an authorization server, with the HTTP client `C`. Each kind has a name, such as
 /// [`ClientCredentials`](crate::grant::ClientCredentials).
 pub struct Grant<F, C> {
@@ -38,6 +42,31 @@ pub struct Grant<F, C> {
 impl<F: Flow, C: HttpService> Grant<F, C> {
     pub(crate) fn new(endpoint: Endpoint<C>, flow: F, params: Params) -> Self {
         Self { endpoint, flow, params, refresh: Arc::default() }
+    }
+
+    /// Returns the same grant with another flow and narrowed, for one use.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn once(&self, flow: F, to: Option<&Narrowing>) -> Self {
+        let mut params = self.params.clone();
+        if let Some(to) = to {
+            params.narrow(to);
+        }
+        Self::new(self.endpoint.clone(), flow, params)
+    }
+
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn flow(&self) -> &F {
+        &self.flow
+    }
+
+    /// Gets a token that is the assertion of another grant: it is not sent to an API, so it need not be a Bearer token
+    /// (`N_A`, RFC 8693 §2.2.1).
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) async fn obtain_assertion(mut self) -> Result<Granted, Error> {
+        self.endpoint.token_types =
+            self.endpoint.token_types.iter().cloned().chain([NOT_APPLICABLE.to_owned()]).collect();
+        let server = self.endpoint.metadata().await?;
+        self.send(Sends::Grant, &mut self.refresh.take(), &self.endpoint.context(&server)).await
     }
 
     async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {

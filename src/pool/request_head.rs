@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::{Extensions, HeaderMap, Method, Request, Uri, header::AUTHORIZATION};
 
 /// The head of a request, as it came to the layer. [`BearerAuthLayer::with_pool`](crate::BearerAuthLayer::with_pool) chooses the
 /// identity by it.
@@ -42,6 +42,19 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
+    }
+
+    /// Returns the token of an `Authorization: Bearer` header (RFC 6750 §2.1). The name of the scheme may be in any case. Returns
+    /// `None` if there is no such header, if there are several, or if the token is empty or has a character that is not visible
+    /// ASCII.
+    #[must_use]
+    pub fn bearer_token(&self) -> Option<&'a str> {
+        let mut all = self.headers.get_all(AUTHORIZATION).iter();
+        let (Some(one), None) = (all.next(), all.next()) else { return None };
+        let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
+        let token = token.trim_matches(' ');
+        let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        (scheme.eq_ignore_ascii_case("Bearer") && is_token).then_some(token)
     }
 
     /// Returns the extensions, where a layer above can put the identity.

@@ -166,33 +166,50 @@ where
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     {
-        let Some(core) = self.pool.identities.get(key) else { return self.make(key) };
+        self.core_made_by(key, |key| (self.pool.make)(key))
+    }
+
+    /// Returns the cache of an identity. If there is none, it is made with this source and these settings.
+    pub(super) fn core_made_by<Q, E>(
+        &self,
+        key: &Q,
+        make: impl FnOnce(&K) -> Result<TokenCacheBuilder, E>,
+    ) -> Result<Arc<CacheCore>, E>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    {
+        let Some(core) = self.pool.identities.get(key) else { return self.make(key, make) };
         if core.is_idle(self.pool.idle) {
             // A reference here would keep it.
             drop(core);
-            return self.replace_idle(key);
+            return self.replace_idle(key, make);
         }
         Ok(core)
     }
 
     #[cold]
-    fn replace_idle<Q>(&self, key: &Q) -> Result<Arc<CacheCore>, Error>
+    fn replace_idle<Q, E>(
+        &self,
+        key: &Q,
+        make: impl FnOnce(&K) -> Result<TokenCacheBuilder, E>,
+    ) -> Result<Arc<CacheCore>, E>
     where
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     {
         self.pool.evict_idle(key);
-        self.pool.identities.get(key).map_or_else(|| self.make(key), Ok)
+        self.pool.identities.get(key).map_or_else(|| self.make(key, make), Ok)
     }
 
     /// Makes the cache of an identity. The function that says how is user code, so no lock is held.
     #[cold]
-    fn make<Q>(&self, key: &Q) -> Result<Arc<CacheCore>, Error>
+    fn make<Q, E>(&self, key: &Q, make: impl FnOnce(&K) -> Result<TokenCacheBuilder, E>) -> Result<Arc<CacheCore>, E>
     where
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + ?Sized,
     {
-        let Pool { identities, make, name, shared, .. } = &*self.pool;
+        let Pool { identities, name, shared, .. } = &*self.pool;
         let key = key.to_owned();
         let made = make(&key)?.build_in(shared, name.map(|name| name(&key).into()));
         Ok(identities.add(key, made))

@@ -24,6 +24,8 @@ pub(super) enum Signer {
     Key,
     /// The client's secret, with HS256.
     Secret,
+    /// The issuer that is trusted, with ES256. Its assertion names the client.
+    Provider,
 }
 
 /// The `typ` of an assertion that is a grant.
@@ -31,6 +33,17 @@ pub(super) const GRANT_TYPES: &[&str] = &["JWT"];
 
 /// The `typ` of an assertion that authenticates the client (SMART App Launch 2.2, RFC 10070).
 pub(super) const CLIENT_TYPES: &[&str] = &["JWT", "client-authentication+jwt"];
+
+/// The `iss` of each token.
+pub(super) const ISSUER: &str = "https://issuer.test";
+
+/// The `typ` of an assertion of another issuer about a user.
+pub(super) const ID_JAG_TYPE: &str = "oauth-id-jag+jwt";
+
+/// Returns whether this is an assertion of another issuer. The signature is not checked.
+pub(super) fn is_id_jag(jwt: &str) -> bool {
+    jwt.split('.').next().and_then(json).is_some_and(|header| header["typ"] == ID_JAG_TYPE)
+}
 
 /// Returns the claims of a valid assertion, which has `iss` and `sub`. Otherwise returns why it is not valid.
 pub(super) fn verify(
@@ -56,8 +69,12 @@ pub(super) fn verify(
         return Err("The alg, kid, key or signature is wrong");
     }
     let text = |name: &str| claims[name].as_str().filter(|text| !text.is_empty());
-    if text("iss") != Some(&settings.client_id) || text("sub").is_none() {
-        return Err("The iss is wrong or the sub is missing");
+    let by_right_party = match by {
+        Signer::Provider => text("iss") == Some(ISSUER) && text("client_id") == Some(&settings.client_id),
+        Signer::Key | Signer::Secret => text("iss") == Some(&settings.client_id),
+    };
+    if !by_right_party || text("sub").is_none() {
+        return Err("The iss or the client_id is wrong, or the sub is missing");
     }
     if !has_our_audience(&claims["aud"], request) {
         return Err("The aud is not this issuer");
@@ -94,8 +111,9 @@ fn is_signed(header: &Value, message: &[u8], signature: &[u8], by: Signer, setti
             let mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(settings.client_secret.as_bytes());
             mac.is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
         }
-        (Some(algorithm @ ("ES256" | "ES384")), Signer::Key) => {
-            let keys = settings.client_keys["keys"].as_array().map_or(&[][..], Vec::as_slice);
+        (Some(algorithm @ ("ES256" | "ES384")), Signer::Key | Signer::Provider) => {
+            let set = if by == Signer::Key { &settings.client_keys } else { &settings.trusted_keys };
+            let keys = set["keys"].as_array().map_or(&[][..], Vec::as_slice);
             let key = keys.iter().find(|key| key["kid"].is_string() && key["kid"] == header["kid"]);
             let point = key.and_then(|key| {
                 let mut point = vec![4];

@@ -56,6 +56,13 @@ impl IssuerBuilder {
         self
     }
 
+    /// Trusts what this issuer asserts about its users in an ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant), by the
+    /// signing key that it has now. Default: trusts no other issuer.
+    pub fn trusts(mut self, provider: &Issuer) -> Self {
+        self.0.trusted_keys = provider.state().key.set();
+        self
+    }
+
     /// Adds a user. Default, if none is added: `user1` with `user-password`.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.0.users.push((name.into(), password.into()));

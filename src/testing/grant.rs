@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::testing::assertion::{GRANT_TYPES, Signer, verify};
+use crate::testing::assertion::{GRANT_TYPES, ID_JAG_TYPE, Signer, is_id_jag, verify};
 use crate::testing::client::authenticate;
 use crate::testing::issuer::State;
 use crate::testing::request::TokenRequest;
 use crate::testing::response::Refusal;
 use crate::testing::settings::{ClientAuthentication, RefreshTokens, Settings};
 use crate::testing::store::Session;
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// The type of an assertion about a user for another issuer.
+pub(super) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// What a token request is granted.
 pub(super) struct Grant {
@@ -94,38 +100,49 @@ fn client_credentials(settings: &Settings, request: &TokenRequest) -> Result<Gra
     Ok(Grant::new(&settings.client_id, scope, request, false))
 }
 
-/// The JWT bearer grant (RFC 7523 §2.1). The client signs an assertion about a user with one of its keys.
+/// The JWT bearer grant (RFC 7523 §2.1). The client signs an assertion about a user with one of its keys, or the issuer that is
+/// trusted has signed it.
 fn jwt_bearer(settings: &Settings, state: &mut State, now: i64, request: &TokenRequest) -> Result<Grant, Refusal> {
     let assertion = request.param("assertion").ok_or(Refusal::new("invalid_request", "The assertion is missing"))?;
-    let claims = verify(assertion, Signer::Key, GRANT_TYPES, settings, &mut state.used_assertions, now, request)
+    let (signer, types) =
+        if is_id_jag(assertion) { (Signer::Provider, &[ID_JAG_TYPE][..]) } else { (Signer::Key, GRANT_TYPES) };
+    let claims = verify(assertion, signer, types, settings, &mut state.used_assertions, now, request)
         .map_err(|why| Refusal::new("invalid_grant", why))?;
     let user = claims["sub"].as_str().filter(|sub| state.users.contains_key(*sub));
     let user = user.ok_or(Refusal::new("invalid_grant", "Unknown user"))?;
-    let scope = granted(request.param("scope"), &settings.scope)?;
+    let limit = claims["scope"].as_str().filter(|_| signer == Signer::Provider).unwrap_or(&settings.scope);
+    let scope = granted(request.param("scope"), limit)?;
     Ok(Grant::new(user, scope, request, settings.refresh_tokens != RefreshTokens::None))
 }
 
 /// Token exchange (RFC 8693 §2.1).
 ///
-/// It exchanges an access token of this issuer for another one of the same user, with the same scope or less.
+/// It exchanges an access token of this issuer for another one of the same user, with the same scope or less, or for an ID-JAG. For
+/// that, the access token takes the place of an ID token.
 fn exchange(settings: &Settings, state: &State, request: &TokenRequest) -> Result<Grant, Refusal> {
-    const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-
+    let requested = request.param("requested_token_type").unwrap_or(ACCESS_TOKEN);
+    let accepted = if requested == ID_JAG { ID_TOKEN } else { ACCESS_TOKEN };
     let of_type = |token: &str, kind: &str| match (request.param(token), request.param(kind)) {
-        (Some(token), Some(ACCESS_TOKEN)) => state.store.unrevoked(token).map(Some).ok_or("Unknown or revoked token"),
+        (Some(token), Some(kind)) if kind == accepted || kind == ACCESS_TOKEN => {
+            state.store.unrevoked(token).map(Some).ok_or("Unknown or revoked token")
+        }
         (None, None) => Ok(None),
-        _ => Err("A token has no type, or a type other than access_token"),
+        _ => Err("A token has no type, or a type that is not accepted"),
     };
     let invalid = |why| Refusal::new("invalid_request", why);
     let subject = of_type("subject_token", "subject_token_type").map_err(invalid)?;
     let (user, limit) = subject.ok_or(invalid("The subject_token is missing"))?;
     of_type("actor_token", "actor_token_type").map_err(invalid)?;
-    if request.param("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
-        return Err(invalid("The requested_token_type is not access_token"));
+    let issued_type = [ACCESS_TOKEN, ID_JAG].into_iter().find(|kind| *kind == requested);
+    if issued_type.is_none() {
+        return Err(invalid("The requested_token_type is not access_token or id-jag"));
     }
     let scope = granted(request.param("scope"), &limit)?;
+    if requested == ID_JAG && request.param("audience").is_none() {
+        return Err(invalid("The audience is missing"));
+    }
     let refreshable = settings.refresh_tokens != RefreshTokens::None;
-    Ok(Grant { issued_type: Some(ACCESS_TOKEN), ..Grant::new(&user, scope, request, refreshable) })
+    Ok(Grant { issued_type, ..Grant::new(&user, scope, request, refreshable) })
 }
 
 /// Returns the requested scope if it is within the limit, or the whole limit if none is requested (RFC 6749 §3.3).

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::testing::assertion::{ID_JAG_TYPE, ISSUER};
 use crate::testing::clock::seconds;
-use crate::testing::grant::{Grant, decide};
+use crate::testing::grant::{Grant, ID_JAG, decide};
 use crate::testing::issuer::Issuer;
 use crate::testing::key::random;
 use crate::testing::request::TokenRequest;
@@ -11,8 +12,8 @@ use crate::testing::response::Refusal;
 use crate::testing::settings::TokenFormat;
 use crate::testing::store::AccessRecord;
 
-/// The `iss` of each token.
-const ISSUER: &str = "https://issuer.test";
+/// How long an ID-JAG is valid, in seconds.
+const ID_JAG_LIFETIME: i64 = 120;
 
 impl Issuer {
     /// Decides on a token request, issues the token, and counts the outcome.
@@ -28,6 +29,9 @@ impl Issuer {
     }
 
     fn issue(&self, grant: &Grant) -> Value {
+        if grant.issued_type == Some(ID_JAG) {
+            return self.id_jag(grant);
+        }
         let (token, expires_in) = self.same_token(grant).unwrap_or_else(|| self.new_token(grant));
         let mut answer = json!({
             "access_token": token,
@@ -44,6 +48,32 @@ impl Issuer {
             answer["refresh_token"] = token.into();
         }
         answer
+    }
+
+    /// Issues an ID-JAG, which is not an access token (RFC 8693 §2.2.1).
+    fn id_jag(&self, grant: &Grant) -> Value {
+        let (key, skew) = {
+            let state = self.state();
+            (state.key.clone(), state.clock_skew)
+        };
+        let now = self.clock().unix(skew);
+        let claims = json!({
+            "iss": ISSUER,
+            "sub": grant.session.subject,
+            "aud": grant.session.audience,
+            "client_id": self.settings().client_id,
+            "scope": grant.scope,
+            "iat": now,
+            "exp": now.saturating_add(ID_JAG_LIFETIME),
+            "jti": random(16),
+        });
+        json!({
+            "access_token": key.sign_as(ID_JAG_TYPE, &claims),
+            "issued_token_type": ID_JAG,
+            "token_type": "N_A",
+            "expires_in": ID_JAG_LIFETIME,
+            "scope": grant.scope,
+        })
     }
 
     /// Returns the newest token and its remaining lifetime, if `return_same_token` is set.

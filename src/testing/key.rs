@@ -28,7 +28,12 @@ impl Key {
 
     /// Signs the claims as a compact JWS (RFC 7515 §7.1).
     pub(super) fn sign(&self, claims: &Value) -> String {
-        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": self.id });
+        self.sign_as("JWT", claims)
+    }
+
+    /// Signs the claims as a JWS of this `typ`.
+    pub(super) fn sign_as(&self, typ: &str, claims: &Value) -> String {
+        let header = json!({ "alg": "ES256", "typ": typ, "kid": self.id });
         let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature: Signature = self.signing.sign(message.as_bytes());
         format!("{message}.{}", encode(signature.to_bytes()))

@@ -6,7 +6,8 @@
 //! # What it is
 //!
 //! An [`Issuer`] issues tokens by the rules of RFC 6749. It supports the password, refresh token and client credentials
-//! grants, the JWT bearer grant (RFC 7523) and token exchange (RFC 8693). It authenticates the client strictly, by a secret
+//! grants, the JWT bearer grant (RFC 7523) and token exchange (RFC 8693), also for an ID-JAG that another issuer
+//! [accepts](IssuerBuilder::trusts). It authenticates the client strictly, by a secret
 //! or a signed assertion, and returns the error codes of the RFCs. It signs JWTs with an ES256 key that it generates at its
 //! start. There are two ways to send requests to it, with the same responses:
 //!

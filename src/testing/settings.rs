@@ -12,6 +12,8 @@ pub(super) struct Settings {
     pub(super) client_secret: String,
     pub(super) client_authentication: ClientAuthentication,
     pub(super) client_keys: Value,
+    /// The keys of the issuer whose assertions about users are accepted.
+    pub(super) trusted_keys: Value,
     pub(super) users: Vec<(String, String)>,
     pub(super) scope: String,
     pub(super) lifetime: Duration,
@@ -75,6 +77,7 @@ impl Default for Settings {
             client_secret: "client-secret".to_owned(),
             client_authentication: ClientAuthentication::default(),
             client_keys: Value::Null,
+            trusted_keys: Value::Null,
             users: Vec::new(),
             scope: "user/Patient.rs user/Observation.rs".to_owned(),
             lifetime: Duration::from_secs(3600),

@@ -103,6 +103,17 @@ impl JwtTimes {
         }
     }
 
+    /// Returns how long the holder of a token may still use it: `exp − now`, but at most `exp − iat`, because the local clock may
+    /// be slow. It is zero if `exp` is past, and `None` if there is no `exp`.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn left(&self, now: SystemTime) -> Option<Duration> {
+        let from = self.iat_before_exp().map_or(seconds(now), |iat| iat.max(seconds(now)));
+        Some(match Lifetime::from_secs_f64(self.exp? - from) {
+            Lifetime::For(left) => left,
+            _ => Duration::ZERO,
+        })
+    }
+
     fn iat_before_exp(&self) -> Option<f64> {
         self.iat.filter(|iat| self.exp.is_none_or(|exp| *iat < exp))
     }
@@ -179,6 +190,23 @@ mod tests {
         let claims = json!({ "iat": 1000, "exp": 2000 });
         for (date, seconds) in [(1000, 1000.0), (1990, 10.0), (2000, 1000.0), (9000, 1000.0)] {
             assert_eq!(times(&claims).lifetime(Some(at(date))), Lifetime::from_secs_f64(seconds), "{date}");
+        }
+    }
+
+    #[cfg(feature = "on-behalf-of")]
+    #[test]
+    fn a_slow_clock_does_not_make_a_token_live_longer_than_its_issuer_said() {
+        for (claims, now, left) in [
+            (json!({ "iat": 1000, "exp": 2000 }), 1500, Some(500)),
+            (json!({ "iat": 1000, "exp": 2000 }), 400, Some(1000)),
+            (json!({ "iat": 1000, "exp": 2000 }), 2000, Some(0)),
+            (json!({ "iat": 1000, "exp": 2000 }), 9000, Some(0)),
+            (json!({ "iat": 2000, "exp": 2000 }), 1500, Some(500)),
+            (json!({ "exp": 2000 }), 1500, Some(500)),
+            (json!({ "exp": 0 }), 1500, None),
+            (json!({ "iat": 1000 }), 1500, None),
+        ] {
+            assert_eq!(times(&claims).left(at(now)), left.map(Duration::from_secs), "{claims} at {now}");
         }
     }
 

@@ -425,3 +425,51 @@ async fn no_grant_shows_what_it_sends() {
     }
     captured.assert_clean("could not be saved");
 }
+
+#[cfg(all(feature = "on-behalf-of", feature = "jwt"))]
+#[tokio::test(start_paused = true)]
+async fn nothing_shows_the_tokens_of_users() {
+    use tower_bearer::grant::Subject;
+
+    const TOKEN: &str = "https://issuer.test/token";
+
+    let (captured, _logging) = Captured::logging();
+    let provider = issuer();
+    let server = Issuer::builder().client("client1", CLIENT_SECRET).user("user1", "-").trusts(&provider).build();
+    let auth = || ClientAuth::basic("client1", CLIENT_SECRET);
+    let user = TokenCache::new(builder(TOKEN, PASSWORD).build_with(provider.service()).unwrap());
+    let token = user.token().await.unwrap();
+    captured.hide_tokens_of(&provider, &user, &token);
+
+    let exchange = || TokenExchange::builder(TOKEN).client_auth(auth());
+    let direct = exchange().for_users_with(provider.service()).unwrap();
+    let id_jag = exchange().requested_token_type(token_type::ID_JAG).audience("https://auth.test");
+    let id_jag = id_jag.for_users_with(provider.service()).unwrap();
+    let chained = JwtBearer::builder("https://auth.test/token").client_auth(auth()).assertion_from(id_jag.clone());
+    captured.show(&chained);
+    let chained = chained.for_users_with(server.service()).unwrap();
+    let subjects = [
+        Subject::new(token.secret()).with_actor(token.secret()),
+        Subject::new("hidden-subject").with_actor("hidden-actor"),
+    ];
+    for users in [&direct, &id_jag, &chained] {
+        for subject in &subjects {
+            let source = users.source(subject.clone());
+            captured.show(&(users, subject, users.key(subject), &source));
+            let cache = TokenCache::new(source);
+            match cache.token().await {
+                Ok(token) => captured.show(&token),
+                Err(error) => captured.show_error(&error),
+            }
+            captured.show(&(&cache, cache.status()));
+        }
+    }
+    for issuer in [&provider, &server] {
+        for request in issuer.requests() {
+            let sent = ["subject_token", "actor_token", "assertion"];
+            sent.iter().filter_map(|name| request.param(name)).for_each(|token| captured.hide(token));
+        }
+    }
+    assert!(server.requests().iter().any(|request| request.param("assertion").is_some()));
+    captured.assert_clean("refused the request");
+}

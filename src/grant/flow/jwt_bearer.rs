@@ -1,7 +1,12 @@
 //! The JWT bearer grant (RFC 7523 §2.1).
 
+#[cfg(feature = "on-behalf-of")]
+use std::sync::Arc;
+
 #[cfg(feature = "jwt")]
 use crate::grant::authentication::assertion::Assertion;
+#[cfg(feature = "on-behalf-of")]
+use crate::grant::on_behalf_of::{subject::Subject, user_flow::UserFlow, users::OnBehalfOf};
 use crate::{
     error::{Error, Presented},
     grant::{
@@ -39,6 +44,9 @@ pub type JwtBearerBuilder = GrantBuilder<JwtBearerFlow>;
 #[derive(Clone, Debug, Default)]
 pub struct JwtBearerFlow {
     assertion: Option<AssertionSource>,
+    /// The exchange that gets the assertion of each user.
+    #[cfg(feature = "on-behalf-of")]
+    exchange: Option<OnBehalfOf>,
 }
 
 impl JwtBearerFlow {
@@ -61,8 +69,53 @@ impl FlowBehavior for JwtBearerFlow {
     }
 
     fn version(&self) -> u64 {
+        #[cfg(feature = "on-behalf-of")]
+        if let (None, Some(exchange)) = (&self.assertion, &self.exchange) {
+            return exchange.credentials_version();
+        }
         self.assertion.as_ref().map_or(0, AssertionSource::version)
     }
+}
+
+#[cfg(feature = "on-behalf-of")]
+impl UserFlow for JwtBearerFlow {
+    fn check_for_users(&self) -> Result<(), Error> {
+        match self.assertion {
+            None => Ok(()),
+            Some(_) => Err(Error::config(
+                "`assertion` or `signed` is called, but each user has an assertion of their own: leave it out",
+            )),
+        }
+    }
+
+    fn for_user(&self, subject: &Subject) -> Result<Self, Error> {
+        let assertion = match (&self.exchange, &subject.actor) {
+            (Some(exchange), _) => of_exchange(exchange.clone(), subject.clone()),
+            (None, None) => subject.token.clone().into(),
+            (None, Some(_)) => {
+                return Err(Error::config(
+                    "the JWT bearer grant has no actor (RFC 7523 §2.1): leave `with_actor` out, or use `TokenExchange`",
+                ));
+            }
+        };
+        Ok(Self { assertion: Some(AssertionSource::Given(assertion)), ..self.clone() })
+    }
+
+    fn client_before(&self) -> Option<u64> {
+        self.exchange.as_ref()?.client()
+    }
+}
+
+/// Returns the assertion that an exchange gets for one user, a new one for each token request.
+#[cfg(feature = "on-behalf-of")]
+fn of_exchange(exchange: OnBehalfOf, subject: Subject) -> Secret {
+    let (version, subject) = (exchange.clone(), Arc::new(subject));
+    let get = move || {
+        let (exchange, subject) = (exchange.clone(), Arc::clone(&subject));
+        // The version of its credentials is only a part of that of all.
+        async move { exchange.assertion(&subject).await.map_err(|error| error.of_other_credentials().into()) }
+    };
+    Secret::from_fn(get).with_version(move || version.credentials_version())
 }
 
 impl GrantBuilder<JwtBearerFlow> {
@@ -77,6 +130,18 @@ impl GrantBuilder<JwtBearerFlow> {
     #[cfg(feature = "jwt")]
     pub fn signed(mut self, assertion: Assertion) -> Self {
         self.flow.assertion = Some(AssertionSource::Signed(Box::new(assertion)));
+        self
+    }
+
+    /// Sets the exchange that gets the assertion of each user, for [`for_users`](Self::for_users). Default: the user's own token
+    /// is the assertion.
+    ///
+    /// Two servers take part then: the user's identity provider exchanges the user's token for an assertion, and this server
+    /// accepts that. With the type [`ID_JAG`](crate::grant::token_type::ID_JAG), this is the identity assertion grant. Each
+    /// assertion is used once, for one token request, and is not kept.
+    #[cfg(feature = "on-behalf-of")]
+    pub fn assertion_from(mut self, exchange: OnBehalfOf) -> Self {
+        self.flow.exchange = Some(exchange);
         self
     }
 }

@@ -10,6 +10,11 @@ use crate::{
         token_grant::Grant,
     },
 };
+#[cfg(feature = "on-behalf-of")]
+use crate::{
+    grant::on_behalf_of::{subject::Subject, user_flow::UserFlow},
+    secret_string::SecretString,
+};
 
 /// Gets tokens in exchange for another party's token (RFC 8693 §2.1).
 ///
@@ -45,6 +50,9 @@ pub mod token_type {
     pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
     /// A base64url-encoded SAML 2.0 assertion.
     pub const SAML2: &str = "urn:ietf:params:oauth:token-type:saml2";
+    /// An identity assertion JWT authorization grant: what a user's identity provider asserts to the authorization server of
+    /// another API (draft-ietf-oauth-identity-assertion-authz-grant).
+    pub const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 }
 
 /// The flow of [`TokenExchange`]. It sends the tokens to exchange.
@@ -53,6 +61,23 @@ pub struct TokenExchangeFlow {
     subject: Option<TypedToken>,
     actor: Option<TypedToken>,
     requested_type: Option<String>,
+    #[cfg(feature = "on-behalf-of")]
+    types_of_users: TypesOfUsers,
+}
+
+/// The types of the tokens that each user gives.
+#[cfg(feature = "on-behalf-of")]
+#[derive(Clone, Debug)]
+struct TypesOfUsers {
+    subject: String,
+    actor: String,
+}
+
+#[cfg(feature = "on-behalf-of")]
+impl Default for TypesOfUsers {
+    fn default() -> Self {
+        Self { subject: token_type::ACCESS_TOKEN.into(), actor: token_type::ACCESS_TOKEN.into() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +122,34 @@ impl FlowBehavior for TokenExchangeFlow {
     }
 }
 
+#[cfg(feature = "on-behalf-of")]
+impl UserFlow for TokenExchangeFlow {
+    fn check_for_users(&self) -> Result<(), Error> {
+        match self.subject {
+            None => Ok(()),
+            Some(_) => Err(Error::config(
+                "`subject_token` is set, but each user has a token of their own: leave it out, and call `subject_token_type` if \
+                 they are not access tokens",
+            )),
+        }
+    }
+
+    fn for_user(&self, subject: &Subject) -> Result<Self, Error> {
+        let typed =
+            |token: &SecretString, kind: &String| TypedToken { token: token.clone().into(), token_type: kind.clone() };
+        let mut flow = self.clone();
+        flow.subject = Some(typed(&subject.token, &self.types_of_users.subject));
+        if let Some(actor) = &subject.actor {
+            flow.actor = Some(typed(actor, &self.types_of_users.actor));
+        }
+        Ok(flow)
+    }
+
+    fn requested_type(&self) -> Option<&str> {
+        self.requested_type.as_deref()
+    }
+}
+
 impl GrantBuilder<TokenExchangeFlow> {
     /// Sets the token of the party on whose behalf the new token is used, and its [type](token_type). Required.
     pub fn subject_token(mut self, token: impl Into<Secret>, token_type: impl Into<String>) -> Self {
@@ -113,6 +166,22 @@ impl GrantBuilder<TokenExchangeFlow> {
     /// Sets the [type](token_type) of token to ask for. Default: none, so the server chooses.
     pub fn requested_token_type(mut self, token_type: impl Into<String>) -> Self {
         self.flow.requested_type = Some(token_type.into());
+        self
+    }
+
+    /// Sets the [type](token_type) of the users' tokens, for [`for_users`](Self::for_users). Default:
+    /// [`ACCESS_TOKEN`](token_type::ACCESS_TOKEN).
+    #[cfg(feature = "on-behalf-of")]
+    pub fn subject_token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.flow.types_of_users.subject = token_type.into();
+        self
+    }
+
+    /// Sets the [type](token_type) of the tokens of [`Subject::with_actor`], for [`for_users`](Self::for_users). Default:
+    /// [`ACCESS_TOKEN`](token_type::ACCESS_TOKEN).
+    #[cfg(feature = "on-behalf-of")]
+    pub fn actor_token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.flow.types_of_users.actor = token_type.into();
         self
     }
 }
