@@ -211,8 +211,8 @@ where
     {
         let Pool { identities, name, shared, .. } = &*self.pool;
         let key = key.to_owned();
-        let made = make(&key)?.build_in(shared, name.map(|name| name(&key).into()));
-        Ok(identities.add(key, made))
+        let cache = make(&key)?.build_in(shared, name.map(|name| name(&key).into()));
+        Ok(identities.add(key, cache))
     }
 
     fn caches(&self) -> impl Iterator<Item = (K, TokenCache)> {
