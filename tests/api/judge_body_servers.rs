@@ -144,7 +144,7 @@ async fn slack_says_which_error_it_is() {
     }
 }
 
-/// As etcd 3.4.23 sends them, in one line each.
+/// The first, and what is not a rejection, as etcd 3.4.23 sends them. The others are as its source and that of its JSON gateway say.
 #[tokio::test]
 async fn a_watch_of_etcd_is_retried_if_it_was_canceled_because_of_the_token() {
     for text in [
