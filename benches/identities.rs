@@ -143,25 +143,25 @@ fn service_of(service: &str) -> Requests {
         let layer = BearerAuthLayer::new(FixedToken::new(token("t")).expect("a token"));
         runtime.block_on(layer.cache().token()).expect("a token");
         return if service == SINGLE[1] {
-            requests(layer.layer(Bare::new()), vec![name(0)])
+            requests(layer.layer(Bare::new()), &[name(0)])
         } else {
-            requests(layer.without_retry().layer(Bare::new()), vec![name(0)])
+            requests(layer.without_retry().layer(Bare::new()), &[name(0)])
         };
     }
     let pool = pool(SIZES[2]);
     fill(&runtime, &pool, SIZES[2]);
     let step = if service == LEASES { 1 } else { SIZES[2] / IN_USE };
-    let names = (0..SIZES[2]).step_by(step).map(name).collect();
+    let names: Vec<_> = (0..SIZES[2]).step_by(step).map(name).collect();
     let layer =
         BearerAuthLayer::with_pool(pool, |head| Some(Cow::Borrowed(head.headers().get("x-tenant")?.to_str().ok()?)));
     match service {
-        _ if service == AMONG[1] => requests(layer.layer(Bare::new()), names),
-        _ => requests(layer.without_retry().layer(Bare::new()), names),
+        _ if service == AMONG[1] => requests(layer.layer(Bare::new()), &names),
+        _ => requests(layer.without_retry().layer(Bare::new()), &names),
     }
 }
 
 /// Sends requests that name these identities in turn. The layer of a single cache does not read the name.
-fn requests<S>(mut service: S, names: Vec<String>) -> Requests
+fn requests<S>(mut service: S, names: &[String]) -> Requests
 where
     S: tower::Service<http::Request<peers::Body>, Response = http::Response<peers::Body>> + 'static,
 {
