@@ -357,9 +357,15 @@ impl Error {
             _ if self.is_transient() => false,
             Some("invalid_client" | "unauthorized_client") => true,
             // Against RFC 6749 §5.2.
-            Some("invalid_grant") => self.failure().presented == Some(Presented::Nothing),
-            _ => false,
+            Some("invalid_grant") => self.presents_nothing(),
+            Some("invalid_scope" | "invalid_target" | "access_denied") => false,
+            // Where nothing but the client is presented, nothing else can have failed to authenticate.
+            _ => self.status() == Some(StatusCode::UNAUTHORIZED) && self.presents_nothing(),
         }
+    }
+
+    fn presents_nothing(&self) -> bool {
+        self.failure().presented == Some(Presented::Nothing)
     }
 
     /// Returns whether this failure shows that the issuer has authenticated the client.

@@ -1,10 +1,6 @@
 //! A grant for many users, whatever its flow and its HTTP client.
 
-use std::{
-    fmt,
-    hash::{DefaultHasher, Hash, Hasher},
-    pin::Pin,
-};
+use std::{fmt, pin::Pin};
 
 use crate::{
     error::Error,
@@ -33,8 +29,10 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
     /// Returns a number that changes when the client's credentials change.
     fn credentials_version(&self) -> u64;
 
-    /// Returns a number for the client, and for those of the grants before this one.
+    /// Returns a number for the client. The grants before this one have their own.
     fn client(&self) -> Option<u64>;
+
+    fn issuer(&self) -> Option<u64>;
 }
 
 impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
@@ -68,13 +66,10 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
     }
 
     fn client(&self) -> Option<u64> {
-        let own = TokenSource::client(self)?;
-        Some(self.flow().client_before().map_or(own, |before| combined(before, own)))
+        TokenSource::client(self)
     }
-}
 
-fn combined(one: u64, other: u64) -> u64 {
-    let mut hash = DefaultHasher::new();
-    (one, other).hash(&mut hash);
-    hash.finish()
+    fn issuer(&self) -> Option<u64> {
+        TokenSource::issuer(self)
+    }
 }

@@ -78,10 +78,6 @@ impl OnBehalfOf {
     pub(crate) fn credentials_version(&self) -> u64 {
         self.grant.credentials_version()
     }
-
-    pub(crate) fn client(&self) -> Option<u64> {
-        self.grant.client()
-    }
 }
 
 impl<F: UserFlow> GrantBuilder<F> {
