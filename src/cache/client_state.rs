@@ -46,14 +46,7 @@ impl ClientState {
     }
 
     /// Notes a failure. `asked` is when its last request was sent, and `is_try` whether it was the one try in progress.
-    pub(crate) fn failed(
-        &mut self,
-        error: &Error,
-        asked: Instant,
-        is_try: bool,
-        now: Instant,
-        settings: &Settings,
-    ) {
+    pub(crate) fn failed(&mut self, error: &Error, asked: Instant, is_try: bool, now: Instant, settings: &Settings) {
         if error.refuses_client() {
             (self.is_accepted, self.inconclusive) = (false, 0);
             // Those that were sent before the first refusal came say nothing new.

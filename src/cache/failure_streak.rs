@@ -68,7 +68,14 @@ impl FailureStreak {
             _ => settings.backoff(error.class()).wait(failures),
         };
         let wait = wait.max(settings.requested_wait(error)).min(LONGEST);
-        Self(Arc::new(Streak { error: error.clone(), counts, began, noted: now, until: now + wait, credentials_version }))
+        Self(Arc::new(Streak {
+            error: error.clone(),
+            counts,
+            began,
+            noted: now,
+            until: now + wait,
+            credentials_version,
+        }))
     }
 
     /// Returns the error for a caller that comes during the wait.

@@ -126,8 +126,7 @@ impl IssuerState {
     pub(crate) fn backing_off(&self, last: LastRenewal, patience: Duration, now: Instant) -> Option<Error> {
         let outage = self.outage.as_ref()?;
         let probes = &outage.probes[last as usize];
-        let is_probed =
-            probes.prober.strong_count() > 0 && now.saturating_duration_since(probes.began) < patience;
+        let is_probed = probes.prober.strong_count() > 0 && now.saturating_duration_since(probes.began) < patience;
         let wait = match probes.until.saturating_duration_since(now) {
             Duration::ZERO if is_probed => PROBING,
             Duration::ZERO => return None,

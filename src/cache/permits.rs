@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    asking::{Asking, Numbers, Permission, Asks},
+    asking::{Asking, Asks, Numbers, Permission},
     cache::{
         cache_core::CacheCore,
         client_state::ClientState,
@@ -184,9 +184,10 @@ impl Permits {
     /// Returns how long the renewal has waited for the tries of others since the last call.
     pub(crate) fn take_waited(&self) -> Duration {
         let (mut held, now) = (self.held(), Instant::now());
-        let going_on = held.waiting_since.as_mut().map_or(Duration::ZERO, |since| {
-            now.saturating_duration_since(std::mem::replace(since, now))
-        });
+        let going_on = held
+            .waiting_since
+            .as_mut()
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(std::mem::replace(since, now)));
         std::mem::take(&mut held.waited) + going_on
     }
 

@@ -154,12 +154,7 @@ impl Places {
         answered > 0 && answered >= millis(then.saturating_duration_since(self.began))
     }
 
-    fn add_ticket(
-        &self,
-        sign: &Sign,
-        is_foreground: bool,
-        share: Option<Arc<Share>>,
-    ) -> (u64, oneshot::Receiver<()>) {
+    fn add_ticket(&self, sign: &Sign, is_foreground: bool, share: Option<Arc<Share>>) -> (u64, oneshot::Receiver<()>) {
         let (call, called) = oneshot::channel();
         let mut queue = self.queue();
         queue.last_number += 1;
@@ -416,7 +411,8 @@ mod tests {
         let places = places(1);
         let mut first = places.line_up(true, None);
         assert!(has_place(&mut first));
-        let (mut back_1, mut back_2, mut front) = (places.line_up(false, None), places.line_up(false, None), places.line_up(true, None));
+        let (mut back_1, mut back_2, mut front) =
+            (places.line_up(false, None), places.line_up(false, None), places.line_up(true, None));
         back_2.move_to(true);
         drop(first);
         assert!(has_place(&mut front) && !has_place(&mut back_2));
@@ -431,8 +427,12 @@ mod tests {
         let places = places(2);
         let mut held: Vec<_> = (0..2).map(|_| places.line_up(true, None)).collect();
         assert!(held.iter_mut().all(has_place));
-        let (leaves, called, moved, mut last) =
-            (places.line_up(true, None), places.line_up(true, None), places.line_up(false, None), places.line_up(true, None));
+        let (leaves, called, moved, mut last) = (
+            places.line_up(true, None),
+            places.line_up(true, None),
+            places.line_up(false, None),
+            places.line_up(true, None),
+        );
         let mut moved = moved;
         moved.move_to(true);
         drop(leaves);

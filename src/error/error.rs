@@ -178,8 +178,8 @@ impl Error {
         matches!(self.failure().kind, Kind::Timeout(_) | Kind::SourceTimeout(_))
     }
 
-    /// Returns whether the renewal did not begin in time, because too many others of its pool came before it. The issuer was not
-    /// asked for this token.
+    /// Returns whether the renewal did not begin, because others of its pool came before it and none of them got an answer for a
+    /// minute. The issuer was not asked for this token.
     #[must_use]
     pub fn is_queued(&self) -> bool {
         matches!(self.failure().kind, Kind::Queued(_))
