@@ -160,21 +160,21 @@ async fn an_answer_of_the_first_server_does_not_end_an_outage_of_the_second() {
         (provider.take(), server.take());
         let began = Instant::now();
         for n in 0.. {
-            if began.elapsed() > 5 * MINUTE {
+            if began.elapsed() > 2 * MINUTE {
                 break;
             }
             if with_refused {
                 assert!(!is_served(&pool, &format!("bad{n}")).await);
             }
-            assert_eq!(failures(&pool, 500).await, 500);
+            assert_eq!(failures(&pool, 100).await, 100);
             sleep(SECOND).await;
         }
-        let (asked, bad) = (server.take().len(), if with_refused { 300 } else { 0 });
+        let (asked, bad) = (server.take().len(), if with_refused { 120 } else { 0 });
         assert!(asked < 330, "{asked}");
         assert!(provider.take().len() < 330 + bad);
         server.answers(|_| issued(3600));
         let began = Instant::now();
-        while failures(&pool, 500).await > 0 {
+        while failures(&pool, 100).await > 0 {
             assert!(began.elapsed() < 35 * SECOND);
             sleep(SECOND).await;
         }
