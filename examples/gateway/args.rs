@@ -11,7 +11,7 @@ use crate::{
     addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
-    config_file,
+    config_file, config_identity,
     token::{self, Tokens},
     token_rules::{self, LayerRules, TokenRules},
 };
@@ -57,7 +57,9 @@ const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn help() -> String {
-    format!("{USAGE}{GRANT_HELP}{}{}{MORE_OPTIONS}{}", token_rules::HELP, addresses::HELP, config_file::HELP)
+    let (rules, addresses) = (token_rules::HELP, addresses::HELP);
+    let file = [config_file::HELP, config_identity::HELP].concat();
+    format!("{USAGE}{GRANT_HELP}{rules}{addresses}{MORE_OPTIONS}{file}")
 }
 
 pub struct Config {
