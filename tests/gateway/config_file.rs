@@ -283,7 +283,7 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         ),
         (
             users("scope = \"a  \\u0001\""),
-            "token.scope: the scope is not valid: it must be words of printable ASCII, with one space between two words",
+            "token.scope: the scope has a character that RFC 6749 §3.3 does not allow; use printable ASCII without quotes and backslashes",
         ),
         (
             identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusrname = \"a\""),
