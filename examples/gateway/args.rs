@@ -43,8 +43,9 @@ A POST to /reset at the --admin address, or SIGHUP, forgets the token and all fa
 when the authorization server was wrong and is right again.
 Token requests use the proxy that HTTPS_PROXY and NO_PROXY name; requests to the upstream do not.
 The gateway does not authenticate its users: everybody who can reach it uses its token. With `subject_token` in a
---config file, each request needs a token that the authorization server accepts. Secret files are read for each token request, so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard
-output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
+--config file, each request needs a token that the authorization server accepts. Secret files are read for each token request,
+so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard output has
+the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
 Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line or --config file.
 ";
 
