@@ -128,7 +128,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 /// The example checks itself: an error ends it with a non-zero exit status.
-fn expect<T: Debug + PartialEq>(what: &str, actual: T, expected: T) -> Result<(), BoxError> {
+fn expect<T: Copy + Debug + PartialEq>(what: &str, actual: T, expected: T) -> Result<(), BoxError> {
     if actual == expected {
         return Ok(());
     }

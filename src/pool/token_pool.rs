@@ -133,7 +133,6 @@ where
     ///     if let Some(cache) = cache { cache.revoke().await } else { Ok(()) }
     /// }
     /// ```
-    #[expect(clippy::must_use_candidate, reason = "few callers need to know whether there was one")]
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
