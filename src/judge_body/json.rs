@@ -81,6 +81,11 @@ impl<'a> Json<'a> {
         self.0 == literal
     }
 
+    /// Returns whether it is an array.
+    pub(super) fn is_array(self) -> bool {
+        self.0.starts_with('[')
+    }
+
     /// Returns the value that a text begins with, and what comes after it.
     fn split(text: &'a str) -> Option<(Self, &'a str)> {
         let end = match text.as_bytes().first()? {

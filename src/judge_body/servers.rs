@@ -32,30 +32,31 @@ fn graphql_reply(reply: Json<'_>, code: &str) -> BodyVerdict {
         let found = error.get("extensions").and_then(|extensions| extensions.get("code"));
         found.is_some_and(|found| found.is_string(code))
     };
-    // The path of an error begins at a field of the operation. `None` if the error has none.
+    // The paths of the errors, which begin at a field of the operation. `None` if an error has none.
     let refused: Vec<_> = errors(reply).filter(is_refusal).map(path).collect();
     if refused.is_empty() {
         return BodyVerdict::Accepted;
     }
     let is_whole = match reply.get("data") {
         Some(data) if !data.is("null") => data.members().is_some_and(|fields| {
-            let refused: HashSet<_> = refused.iter().flatten().filter_map(|path| only_name(path)).collect();
+            let refused: HashSet<_> = refused.iter().flatten().filter_map(only_name).collect();
             fields
                 .into_iter()
                 .all(|(name, value)| value.is("null") && name.as_string().is_some_and(|name| refused.contains(&name)))
         }),
-        _ => refused.iter().flatten().all(|path| path.len() <= 1),
+        _ => refused.iter().flatten().all(|path| path.elements().is_some_and(|names| names.len() <= 1)),
     };
     if is_whole { BodyVerdict::Rejected } else { BodyVerdict::RejectedInPart }
 }
 
-fn path(error: Json<'_>) -> Option<Vec<Json<'_>>> {
-    error.get("path")?.elements()
+fn path(error: Json<'_>) -> Option<Json<'_>> {
+    error.get("path").filter(|path| path.is_array())
 }
 
 /// Returns the name of the field, if the path is only that.
-fn only_name(path: &[Json<'_>]) -> Option<String> {
-    let [name] = path else { return None };
+fn only_name(path: &Json<'_>) -> Option<String> {
+    let names = path.elements()?;
+    let [name] = names[..] else { return None };
     name.as_string()
 }
 
@@ -211,6 +212,16 @@ mod tests {
             assert_eq!(graphql(text.as_bytes(), "UNAUTHENTICATED"), BodyVerdict::RejectedInPart);
             let text = format!(r#"{{{refused},"data":{odd}}}"#);
             assert_eq!(graphql(text.as_bytes(), "UNAUTHENTICATED"), BodyVerdict::RejectedInPart);
+        }
+    }
+
+    /// It may be longer than it seems.
+    #[test]
+    fn a_graphql_path_that_cannot_be_read_is_one_of_partial_data() {
+        for path in [r#"["me" "name"]"#, r#"["me",]"#, "[me:name]"] {
+            let text =
+                format!(r#"{{"errors":[{{"path":{path},"extensions":{{"code":"UNAUTHENTICATED"}}}}],"data":null}}"#);
+            assert_eq!(graphql(text.as_bytes(), "UNAUTHENTICATED"), BodyVerdict::RejectedInPart, "{path}");
         }
     }
 
