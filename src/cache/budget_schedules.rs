@@ -153,12 +153,37 @@ fn without_some_retries(kind: Kind, gap: f64, bad: f64, retried: f64, seed: u64)
 #[test]
 fn bad_endpoints_without_retries_stay_within_the_bound_in_any_hour_at_any_pace() {
     for kind in [Kind::Alternating, Kind::RegularGaps, Kind::RandomGaps, Kind::Bursts] {
-        for gap in [0.3, 0.9, 1.0, 1.5, 5.0, 10.0, 14.0, 15.0, 16.0, 20.0, 30.0, 50.0, 60.0] {
-            for (bad, retried) in [0.05, 0.25, 0.5, 0.9].into_iter().flat_map(|bad| [0.0, 0.2, 0.8].map(|it| (bad, it))) {
+        for gap in [0.9, 1.0, 1.5, 5.0, 10.0, 14.0, 15.0, 16.0, 20.0, 30.0, 50.0, 60.0] {
+            for (bad, retried) in [0.05, 0.25, 0.5, 0.9].into_iter().flat_map(|bad| [0.0, 0.2, 0.8].map(|it| (bad, it)))
+            {
                 let cost = without_some_retries(kind, gap, bad, retried, 5).most_in_an_hour();
                 assert!(cost <= 37, "{cost}: {kind:?}, gap {gap} s, bad {bad}, retried {retried}");
             }
         }
+    }
+}
+
+/// The pace, and the shares of bad and of retried requests, change all the time.
+#[test]
+fn random_schedules_with_and_without_retries_stay_within_the_bound_in_any_hour() {
+    for seed in 0..150 {
+        let (mut played, mut random) = (Played::new(), fastrand::Rng::with_seed(seed));
+        while played.now - played.start < 3 * HOUR {
+            let kind = random.choice([Kind::Alternating, Kind::RegularGaps, Kind::RandomGaps, Kind::Bursts]).unwrap();
+            let gap = 0.5 * 120_f64.powf(random.f64());
+            // None and all are as likely as the rest.
+            let [bad, retried_good, retried_bad] = [(); 3].map(|()| (3.0 * random.f64() - 1.0).clamp(0.0, 1.0));
+            let mut schedule = Schedule::new(kind, gap, bad, random.u64(..));
+            let end = played.now + Duration::from_secs(*random.choice(&[10, 60, 302, 1800, 7200]).unwrap());
+            while played.now < end {
+                let (gap, is_bad) = schedule.next();
+                played.now += gap;
+                let retried = if is_bad { retried_bad } else { retried_good };
+                played.request_of(is_bad, random.f64() < retried);
+            }
+        }
+        let cost = played.most_in_an_hour();
+        assert!(cost <= 37, "{cost} with seed {seed}");
     }
 }
 
@@ -220,6 +245,24 @@ fn a_revocation_is_recovered_from_within_two_intervals_at_any_pace() {
                     assert!(outage < bound, "{outage:?}, gap {gap} s, bad {bad}, seed {seed}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn without_retries_a_revocation_is_recovered_from_at_once_or_within_two_intervals() {
+    for (seconds, longest) in [(1800, 0), (300, 0), (150, 0), (60, 300), (20, 300)] {
+        let (mut played, each) = (Played::new(), Duration::from_secs(seconds));
+        for n in 1..14_400_u32 {
+            played.now += Duration::from_secs(1);
+            if n % u32::try_from(each.as_secs()).unwrap() == 0 {
+                played.revoke();
+            }
+            played.request_of(false, false);
+        }
+        assert!(played.outages.len() > 6 && played.most_in_an_hour() <= 37, "each {each:?}");
+        for outage in &played.outages {
+            assert!(*outage <= Duration::from_secs(longest), "{outage:?}, revoked each {each:?}");
         }
     }
 }
