@@ -6,7 +6,7 @@
 //! - An identity whose renewal before succeeded is good evidence. Three of these in a row, without an answer of the issuer
 //!   between, are an outage.
 //! - One without a renewal before is weak evidence. It counts if the issuer has answered nobody for [`QUIET`].
-//! - One whose renewal before failed too is no evidence. It may fail alone.
+//! - One whose renewal before failed too does not count. It may fail alone.
 //!
 //! During an outage one identity of each of these kinds asks at a time, each kind after its own backoff, and the others fail at
 //! once. So those that fail alone do not keep the others from asking. Each answer of the issuer ends the outage.
@@ -154,9 +154,10 @@ impl IssuerState {
             return Err(error);
         }
         Ok(self.outage.as_mut().map(|outage| {
-            let (probes, prober) = (&mut outage.probes[last as usize], Prober::default());
-            (probes.prober, probes.began) = (Arc::downgrade(&prober), now);
-            prober
+            let new = Prober::default();
+            let probes = &mut outage.probes[last as usize];
+            (probes.prober, probes.began) = (Arc::downgrade(&new), now);
+            new
         }))
     }
 
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_that_go_on_failing_are_no_evidence() {
+    fn identities_that_go_on_failing_are_not_evidence() {
         let mut played = Played::new();
         for identity in 0..1_000 {
             played.now += SECOND;

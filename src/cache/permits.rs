@@ -26,6 +26,7 @@ use crate::{
         single_flight::{Joined, Leader, Noted, Waiter},
     },
     error::Error,
+    recursion::Renewing,
     sync::{Mutex, MutexGuard},
     timer::timeout,
 };
@@ -133,47 +134,59 @@ impl Permits {
 
     fn permit(&self, server: &Server, asks: Asks, may_wait: bool) -> Permitted {
         let (now, patience) = (Instant::now(), self.core.patience_with_tries());
-        if let Some(permit) = self.held().permit(server.numbers).filter(|it| it.as_client || !asks.needs_client()) {
-            permit.asks(asks);
-            return Permitted::Yes;
-        }
-        let recovery = server.issuer.known.look(|issuer, _| issuer.recovery());
-        let last = self.core.flight.look(|state, _| state.last_renewal(recovery));
-        let is_prober = self.held().permit(server.numbers).is_some_and(|permit| permit.prober.is_some());
-        let outage = server.issuer.known.look(|issuer, _| issuer.backing_off(last, patience, now));
-        if let Some(error) = outage.filter(|_| !is_prober) {
-            return Permitted::Refused(error);
-        }
-        if let Some(error) = server.client.look(|client, _| client.backing_off(now)) {
-            return Permitted::Refused(error);
-        }
-        let mut trial = None;
-        if asks.needs_client() {
-            let (admission, joined) = server.client.join(|client, is_trying| {
-                let admission = client.admit(is_trying, now);
-                let joins = matches!(admission, Admission::Try { .. }) && (may_wait || !is_trying);
-                (admission, joins)
-            });
-            match (admission, joined) {
-                (Admission::Refuse(error), _) => return Permitted::Refused(error),
-                (Admission::Try { began }, Some(Joined::Waiting(waiter))) => {
-                    // Nobody may have driven the try until now. So it always has a part of that time.
-                    let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
-                    return Permitted::Wait(Try { waiter, server: server.clone(), patience });
-                }
-                (_, Some(Joined::Leading(_, leader))) => trial = Some(leader),
-                (_, _) => {}
+        let known = &server.issuer.known;
+        let last = self.last_renewal(server);
+        let is_prober = match self.held().permit(server.numbers) {
+            Some(permit) if permit.as_client || !asks.needs_client() => {
+                permit.asks(asks);
+                return Permitted::Yes;
             }
-        }
-        let prober = match server.issuer.known.look(|issuer, _| match is_prober {
-            true => Ok(None),
-            false => issuer.admit(last, patience, now),
-        }) {
-            Ok(prober) => prober,
-            Err(error) => return Permitted::Refused(error),
+            Some(permit) => permit.prober.is_some(),
+            None => false,
         };
-        self.held().add(server, last, asks, trial, prober);
+        let outage = known.look(|issuer, _| issuer.backing_off(last, patience, now)).filter(|_| !is_prober);
+        if let Some(error) = outage.or_else(|| server.client.look(|client, _| client.backing_off(now))) {
+            return Permitted::Refused(error);
+        }
+        let trial = match self.admit_client(server, asks, may_wait) {
+            Ok(trial) => trial,
+            Err(not_now) => return not_now,
+        };
+        // Last, so that nothing waits with it.
+        let admitted = known.look(|issuer, _| if is_prober { Ok(None) } else { issuer.admit(last, patience, now) });
+        match admitted {
+            Ok(prober) => self.held().add(server, last, asks, trial, prober),
+            Err(error) => return Permitted::Refused(error),
+        }
         Permitted::Yes
+    }
+
+    /// Returns the trial of the client, if others wait for its outcome.
+    fn admit_client(&self, server: &Server, asks: Asks, may_wait: bool) -> Result<Option<Leader<()>>, Permitted> {
+        if !asks.needs_client() {
+            return Ok(None);
+        }
+        let (admission, joined) = server.client.join(|client, is_trying| {
+            let admission = client.admit(is_trying, Instant::now());
+            let joins = matches!(admission, Admission::Try { .. }) && (may_wait || !is_trying);
+            (admission, joins)
+        });
+        match (admission, joined) {
+            (Admission::Refuse(error), _) => Err(Permitted::Refused(error)),
+            (Admission::Try { began }, Some(Joined::Waiting(waiter))) => {
+                // Nobody may have driven the try until now. So it always has a part of that time.
+                let patience = self.core.patience_with_tries();
+                let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
+                Err(Permitted::Wait(Try { waiter, server: server.clone(), patience }))
+            }
+            (_, Some(Joined::Leading(_, leader))) => Ok(Some(leader)),
+            (_, _) => Ok(None),
+        }
+    }
+
+    fn last_renewal(&self, server: &Server) -> LastRenewal {
+        let recovery = server.issuer.known.look(|issuer, _| issuer.recovery());
+        self.core.flight.look(|state, _| state.last_renewal(recovery))
     }
 
     /// Returns why a permit was refused, if one was.
@@ -276,7 +289,7 @@ impl Asking for Permits {
         Box::pin(async move {
             let Some(server) = self.core.family.server(Some(numbers)) else { return Ok(()) };
             loop {
-                match self.permit(&server, asks, true) {
+                match self.permit(&server, asks, !Renewing::is_nested()) {
                     Permitted::Yes => return Ok(()),
                     Permitted::Refused(error) => {
                         self.held().refused = Some(error.clone());
@@ -296,11 +309,12 @@ impl Asking for Permits {
 
     fn ended(&self, numbers: Numbers, error: Option<&Error>) {
         let mut held = self.held();
-        let replaced = held.permit(numbers).map(|permit| {
-            let outcome = error.map_or(Outcome::Answered, |error| Outcome::Failed(error.clone()));
-            std::mem::replace(&mut permit.outcome, outcome)
-        });
-        drop((held, replaced));
+        let Some(permit) = held.permit(numbers) else { return };
+        let outcome = error.map_or(Outcome::Answered, |error| Outcome::Failed(error.clone()));
+        let replaced = std::mem::replace(&mut permit.outcome, outcome);
+        // A success is told at once: another server may still have to be asked.
+        let told = error.is_none().then(|| self.note(permit, true, None));
+        drop((held, replaced, told));
     }
 }
 
