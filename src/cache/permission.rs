@@ -88,7 +88,7 @@ impl CacheCore {
             let place = self.place(shared, &permits, leader).await?;
             // A renewal that is part of another one must not wait for it.
             let may_wait = place.is_some();
-            match permits.permit_own(may_wait) {
+            match permits.look(may_wait) {
                 Permitted::Yes => return Ok(Entry { place, permits: Some(permits) }),
                 Permitted::Refused(error) => return Err(Some(error)),
                 Permitted::Wait(others) => {

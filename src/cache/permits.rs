@@ -1,8 +1,11 @@
 //! The permits of a renewal in a pool: for each client and issuer that it asks, and what these said.
 //!
-//! A renewal is permitted to ask as its source's client before the source is asked. A source that
+//! A renewal gets the permit to ask as its source's client just before the source is asked. A source that
 //! [announces](Asking::announces) what it sends gives that permit back, and gets its permits at the moment of sending. So what it
 //! does before, such as reading a secret, holds up nobody, and a failure there says nothing about the client and the issuer.
+//!
+//! Permits are got in one order: the turn of the credentials, then the client, then the issuer. So no two renewals wait for each
+//! other.
 
 use std::{
     sync::{
@@ -119,11 +122,32 @@ impl Permits {
         })
     }
 
-    /// Asks for the permit to ask as the source's client. One that is part of another renewal must not wait for it.
-    pub(crate) fn permit_own(&self, may_wait: bool) -> Permitted {
+    /// Returns whether the renewal may go on to ask as its source's client. It gets no permit for that yet. One that is part of
+    /// another renewal must not wait for it.
+    pub(crate) fn look(&self, may_wait: bool) -> Permitted {
+        let Some(own) = &self.own else { return Permitted::Yes };
+        let last = self.last_renewal(own);
+        let (now, patience) = (Instant::now(), self.core.patience_with_tries());
+        let outage = own.issuer.known.look(|issuer, _| issuer.backing_off(last, patience, now));
+        if let Some(error) = outage.or_else(|| own.client.look(|client, _| client.backing_off(now))) {
+            return Permitted::Refused(error);
+        }
+        let (admission, joined) = own.client.join(|client, is_trying| {
+            let admission = if is_trying { client.admit(true, now) } else { Admission::Ask };
+            let joins = may_wait && matches!(admission, Admission::Try { .. });
+            (admission, joins)
+        });
+        self.wait_for_try(own, admission, joined).map_or_else(|not_now| not_now, |_| Permitted::Yes)
+    }
+
+    /// Waits for the permit to ask as the source's client.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) async fn permit_own(&self) -> Result<(), Error> {
         match &self.own {
-            Some(own) => self.permit(own, Asks::TokenRequest, may_wait),
-            None => Permitted::Yes,
+            Some(own) => self.permission(own.numbers, Asks::TokenRequest).await,
+            None => Ok(()),
         }
     }
 
@@ -171,6 +195,15 @@ impl Permits {
             let joins = matches!(admission, Admission::Try { .. }) && (may_wait || !is_trying);
             (admission, joins)
         });
+        self.wait_for_try(server, admission, joined)
+    }
+
+    fn wait_for_try(
+        &self,
+        server: &Server,
+        admission: Admission,
+        joined: Option<Joined<()>>,
+    ) -> Result<Option<Leader<()>>, Permitted> {
         match (admission, joined) {
             (Admission::Refuse(error), _) => Err(Permitted::Refused(error)),
             (Admission::Try { began }, Some(Joined::Waiting(waiter))) => {

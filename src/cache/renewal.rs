@@ -163,6 +163,9 @@ impl CacheCore {
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
+            if let Some(permits) = &permits {
+                permits.permit_own().await.map_err(Some)?;
+            }
             Ok(self.ask(&leader, reason, &mut context, began).await)
         });
         let attempt = within(deadline, permits.as_deref(), attempt.catch_unwind()).await;

@@ -100,6 +100,10 @@ impl UserFlow for JwtBearerFlow {
         };
         Ok(Self { assertion: Some(AssertionSource::Given(assertion)), ..self.clone() })
     }
+
+    fn client_before(&self) -> Option<u64> {
+        self.exchange.as_ref()?.client()
+    }
 }
 
 /// Returns the assertion that an exchange gets for one user, a new one for each token request.

@@ -22,4 +22,9 @@ pub trait UserFlow: Flow {
     fn requested_type(&self) -> Option<&str> {
         None
     }
+
+    /// Returns a number for the clients of the grants that come before this one.
+    fn client_before(&self) -> Option<u64> {
+        None
+    }
 }

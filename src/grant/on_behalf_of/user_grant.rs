@@ -1,6 +1,10 @@
 //! A grant for many users, whatever its flow and its HTTP client.
 
-use std::{fmt, pin::Pin};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
+};
 
 use crate::{
     error::Error,
@@ -29,7 +33,7 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
     /// Returns a number that changes when the client's credentials change.
     fn credentials_version(&self) -> u64;
 
-    /// Returns a number for the client. The grants before this one have their own.
+    /// Returns a number for the client, and for those of the grants before this one.
     fn client(&self) -> Option<u64>;
 
     fn issuer(&self) -> Option<u64>;
@@ -66,10 +70,17 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
     }
 
     fn client(&self) -> Option<u64> {
-        TokenSource::client(self)
+        let own = TokenSource::client(self)?;
+        Some(self.flow().client_before().map_or(own, |before| combined(before, own)))
     }
 
     fn issuer(&self) -> Option<u64> {
         TokenSource::issuer(self)
     }
+}
+
+fn combined(one: u64, other: u64) -> u64 {
+    let mut hash = DefaultHasher::new();
+    (one, other).hash(&mut hash);
+    hash.finish()
 }

@@ -78,6 +78,10 @@ impl OnBehalfOf {
     pub(crate) fn credentials_version(&self) -> u64 {
         self.grant.credentials_version()
     }
+
+    pub(crate) fn client(&self) -> Option<u64> {
+        self.grant.client()
+    }
 }
 
 impl<F: UserFlow> GrantBuilder<F> {
