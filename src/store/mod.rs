@@ -1,0 +1,13 @@
+//! Shares tokens between the processes of a fleet.
+//!
+//! A [`TokenStore`] keeps one sealed record for each token source, and a lease, so that one process at a time asks the issuer.
+
+mod news; // tells who listens that a record changed
+mod store_error; // why a store did not answer
+mod store_key; // the name of a record, which tells nothing
+mod token_store; // the trait, leases, and a store of any type behind one type
+
+pub use news::{News, NewsChannel, NewsReceiver};
+pub use store_error::StoreError;
+pub use store_key::StoreKey;
+pub use token_store::{BoxTokenStore, Lease, LeaseAnswer, LeaseOwner, Loaded, TokenStore};
