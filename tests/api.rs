@@ -124,6 +124,8 @@ mod sizes;
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
+#[path = "api/stores.rs"]
+mod stores;
 #[path = "api/token_answers.rs"]
 mod token_answers;
 #[path = "api/token_header.rs"]
