@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
@@ -25,7 +25,7 @@ use crate::{
     },
     error::Error,
     recursion::{self, Renewing},
-    source::{BoxTokenSource, Narrowing, TokenSource},
+    source::{BoxTokenSource, CacheHandle, KeepsToken, Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -64,6 +64,15 @@ impl CacheCore {
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
+    }
+
+    /// Gives the source a handle of this cache. User code, which may panic.
+    pub(crate) fn attached(self) -> Arc<Self> {
+        let core = Arc::new(self);
+        let weak: Weak<Self> = Arc::downgrade(&core);
+        let handle = CacheHandle::new(weak);
+        let _ = catch_unwind(AssertUnwindSafe(|| core.source.attach(handle)));
+        core
     }
 
     /// Notes a use of this cache, as far as it is in a pool.
@@ -180,6 +189,16 @@ impl CacheCore {
 
     pub(crate) fn wall_now(&self) -> SystemTime {
         self.settings.wall_clock.now()
+    }
+}
+
+impl KeepsToken for CacheCore {
+    fn served(&self) -> Option<AccessToken> {
+        self.published.served().as_ref().map(|served| served.token.clone())
+    }
+
+    fn withdraw(&self, token: &AccessToken) -> bool {
+        self.change(|state| state.withdraw(token))
     }
 }
 
