@@ -1,0 +1,219 @@
+//! A token request under a lease, and what others learn of it.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::Error,
+    source::TokenSource,
+    store::{
+        fields::Hash,
+        link::{Unavailable, Urgency},
+        names::{Names, refresh_token_hash},
+        record::Record,
+        shared_failure::SharedFailure,
+        shared_token::{SharedToken, issued},
+        sharing::{Outcome, Said, Sharing, Wanted},
+        token_store::{Lease, LeaseAnswer, LeaseOwner},
+    },
+    token::AccessToken,
+};
+
+/// How often an outcome is committed that the store did not take.
+const COMMITS: u32 = 3;
+
+/// The wait before the next commit.
+const COMMIT_WAIT: Duration = Duration::from_millis(100);
+
+/// How a commit ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Committed {
+    Yes,
+    /// The lease is not held any more.
+    Refused,
+    /// The store did not answer. It may have committed.
+    Unknown,
+}
+
+/// What a token request brought.
+struct Brought {
+    result: Result<AccessToken, Error>,
+    /// The refresh tokens that were used and received.
+    used: Vec<Hash>,
+}
+
+impl Sharing {
+    /// Gets a token from the source, with the lease, and tells the others.
+    pub(super) async fn exchange(&self, lease: Lease, wanted: &mut Wanted) -> Outcome {
+        let shared = self.shared();
+        let names = wanted.names.clone();
+        // Another process may have had the lease since the last reading.
+        let Ok((_, record)) = self.load(&names).await else { return Outcome::Done(self.alone(wanted).await) };
+        if let Said::Done(done) = self.ask_record(record.as_ref(), wanted).await {
+            shared.link.release(names.key, lease).await;
+            return Outcome::Done(done);
+        }
+        let mut record = record.unwrap_or_default();
+        if let Some(rejected) = &wanted.rejected
+            && record.slot_mut(&names.slot).end(rejected, shared.now())
+        {
+            // Before the request, so that nobody takes the token meanwhile.
+            record.fence = lease.fence;
+            if self.commit(&names, lease, &record, 1).await == Committed::Refused {
+                return Outcome::Again;
+            }
+        }
+
+        let requesting = self.requesting.read().await;
+        self.continue_with_stored(record.refresh.as_ref(), &names).await;
+        let before = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
+        {
+            // This may end at any time, and then the source's own refresh token may be the newer one.
+            let mut memory = self.memory();
+            memory.outdated_refresh = memory.outdated_refresh.take().or_else(|| memory.shared_refresh.clone());
+        }
+        shared.link.counters.exchanges.add();
+        let (result, is_lost) = self.drive(lease, wanted).await;
+        let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
+        let used = names.given.iter().cloned().chain(before).chain(after).collect();
+        let brought = Brought { result, used };
+        let answer = self.publish(lease, is_lost, record, &brought, wanted).await;
+        drop(requesting);
+        if let Ok(token) = &answer {
+            self.memory().given = Some((self.token_hash(token), issued(token, shared.now())));
+        }
+        Outcome::Done(answer)
+    }
+
+    /// Asks the source, and keeps the lease meanwhile. Returns whether the lease was lost.
+    async fn drive(&self, lease: Lease, wanted: &Wanted) -> (Result<AccessToken, Error>, bool) {
+        let asking = pin!(self.source.obtain(wanted.why.clone()));
+        let losing = pin!(self.extend_until_lost(lease, &wanted.names));
+        match select(asking, losing).await {
+            Either::Left((result, _)) => (result, false),
+            Either::Right(((), asking)) => {
+                self.shared().link.counters.lost_leases.add();
+                tracing::warn!("the lease was lost during a token request");
+                (asking.await, true)
+            }
+        }
+    }
+
+    /// Extends the lease each third of its time. Ends when it is lost.
+    async fn extend_until_lost(&self, lease: Lease, names: &Names) {
+        let shared = self.shared();
+        // It counts from before the request, not from the answer.
+        let mut held_until = Instant::now() + shared.lease;
+        while Instant::now() < held_until {
+            sleep(shared.lease / 3).await;
+            let asked = Instant::now();
+            match shared.link.lease(names.key, lease.owner, shared.lease, Urgency::Urgent).await {
+                Ok(LeaseAnswer::Given(extended)) if extended == lease => held_until = asked + shared.lease,
+                Ok(LeaseAnswer::Given(another)) => {
+                    // Nobody needs it.
+                    shared.link.release(names.key, another).await;
+                    return;
+                }
+                Ok(LeaseAnswer::Held(_)) => return,
+                Err(Unavailable) => {}
+            }
+        }
+    }
+
+    /// Commits what a token request brought, and ends the lease. Returns what this process uses.
+    async fn publish(
+        &self,
+        lease: Lease,
+        is_lost: bool,
+        mut record: Record,
+        brought: &Brought,
+        wanted: &mut Wanted,
+    ) -> Result<AccessToken, Error> {
+        let (shared, names) = (self.shared(), wanted.names.clone());
+        let base = record.fence;
+        self.note(&mut record, brought, lease, &names);
+        let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record, COMMITS).await };
+        if committed == Committed::Yes {
+            self.note_committed(&record);
+        }
+        if committed != Committed::Refused {
+            shared.link.release(names.key, lease).await;
+            return brought.result.clone();
+        }
+        // Another process may have had the lease since, and a newer token. If not, this one is the newest.
+        let owner = LeaseOwner(fastrand::u128(..));
+        let Ok(answer) = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await else {
+            return brought.result.clone();
+        };
+        let Ok((_, found)) = self.load(&names).await else { return brought.result.clone() };
+        if let LeaseAnswer::Given(lease) = answer {
+            if found.as_ref().is_none_or(|found| found.fence == base) {
+                self.note(&mut record, brought, lease, &names);
+                if self.commit(&names, lease, &record, COMMITS).await == Committed::Yes {
+                    self.note_committed(&record);
+                }
+            }
+            shared.link.release(names.key, lease).await;
+        }
+        match (self.ask_record(found.as_ref(), wanted).await, &brought.result) {
+            (Said::Done(Ok(newer)), _) => Ok(newer),
+            (_, own) => own.clone(),
+        }
+    }
+
+    /// Writes into a record what a token request brought.
+    fn note(&self, record: &mut Record, brought: &Brought, lease: Lease, names: &Names) {
+        let now = self.shared().now();
+        record.fence = lease.fence;
+        record.continue_with(self.source.refresh_token().as_ref(), &names.tag, brought.used.clone());
+        let rejected = self.memory().rejected.clone();
+        let slot = record.slot_mut(&names.slot);
+        for hash in rejected {
+            slot.end(&hash, now);
+        }
+        match &brought.result {
+            Ok(token) => {
+                slot.token = Some(SharedToken::new(token, self.token_hash(token), now));
+                slot.failure = None;
+            }
+            Err(error) => {
+                let failure = SharedFailure::after(slot.failure.as_ref(), error, lease.fence, &names.tag, now);
+                slot.failure = failure.or_else(|| slot.failure.take());
+            }
+        }
+    }
+
+    /// Notes that the others have the refresh token of the source.
+    fn note_committed(&self, record: &Record) {
+        let stored = record.refresh.as_ref().and_then(|refresh| refresh.token.as_ref());
+        let stored = stored.map(|token| refresh_token_hash(self.shared(), &token.0));
+        let mut memory = self.memory();
+        (memory.outdated_refresh, memory.shared_refresh) = (None, stored);
+    }
+
+    /// Commits a record, again a few times if the store does not answer.
+    async fn commit(&self, names: &Names, lease: Lease, record: &Record, times: u32) -> Committed {
+        let shared = self.shared();
+        let sealed = match names.seal(shared, record) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::warn!(%error, "a token cannot be shared");
+                return Committed::Unknown;
+            }
+        };
+        let keep = record.keep(shared.now());
+        for time in 0..times {
+            if time > 0 {
+                sleep(COMMIT_WAIT).await;
+            }
+            match shared.link.commit(names.key, lease, sealed.clone(), keep).await {
+                Ok(true) => return Committed::Yes,
+                Ok(false) => return Committed::Refused,
+                Err(Unavailable) => {}
+            }
+        }
+        Committed::Unknown
+    }
+}
