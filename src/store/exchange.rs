@@ -142,6 +142,8 @@ impl Sharing {
             shared.link.release(names.key, lease).await;
             return brought.result.clone();
         }
+        // It may still be held if the store is at fault.
+        shared.link.release(names.key, lease).await;
         // Another process may have had the lease since, and a newer token. If not, this one is the newest.
         let owner = LeaseOwner(fastrand::u128(..));
         let Ok(answer) = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await else {

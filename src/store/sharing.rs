@@ -1,6 +1,7 @@
 //! How a process gets a token that others may have: read, or get the lease, or wait for the one who has it.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -57,6 +58,8 @@ pub(super) struct Sharing {
 pub(super) struct Memory {
     /// The names, with the version of the credentials that they were made with.
     names: Option<(u64, Arc<Names>)>,
+    /// A hash of the record and of the tokens that were compared last.
+    checked: Option<u64>,
     /// The token that the source's cache has, and when it was issued.
     pub(super) given: Option<(Hash, Millis)>,
     /// The last tokens that were rejected.
@@ -327,7 +330,16 @@ impl Sharing {
         let served: Vec<_> = caches.iter().filter_map(|cache| Some((cache, cache.served()?))).collect();
         let names = self.memory().names.as_ref().map(|(_, names)| Arc::clone(names));
         let (Some(names), false) = (names, served.is_empty()) else { return };
-        let Ok((_, Some(record))) = self.load(&names).await else { return };
+        let Ok(loaded) = self.shared().link.load(names.key).await else { return };
+        let Some(sealed) = loaded.record else { return };
+        // Most records are the same as before, and need not be opened.
+        let mut hash = DefaultHasher::new();
+        sealed.hash(&mut hash);
+        served.iter().for_each(|(_, token)| token.secret().hash(&mut hash));
+        if self.memory().checked.replace(hash.finish()) == Some(hash.finish()) {
+            return;
+        }
+        let Some(record) = names.open(self.shared(), &sealed) else { return };
         let Some(slot) = record.slot(&names.slot) else { return };
         for (cache, token) in served {
             if slot.is_ended(&self.token_hash(&token)) && cache.withdraw(&token) {

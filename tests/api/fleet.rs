@@ -20,7 +20,7 @@ use tower_bearer::{
     grant::{ClientAuth, PasswordGrant},
     source::{Narrowing, from_fn},
     store::{SealingKey, SealingKeys, SharedStore, Stored},
-    testing::{Failure, IssuerService},
+    testing::{Failure, Issuer, IssuerService, TokenFormat},
 };
 
 use self::processes::{Fleet, keys};
@@ -31,20 +31,26 @@ async fn tokens(caches: &[TokenCache]) -> Vec<Result<AccessToken, Error>> {
     join_all(caches.iter().flat_map(|cache| (0..10).map(|_| cache.token()))).await
 }
 
+/// Returns an issuer whose tokens live for 100 seconds.
+fn short_lived() -> Issuer {
+    Issuer::builder().token_format(TokenFormat::Opaque).lifetime(100 * SECOND).build()
+}
+
 fn different(tokens: &[Result<AccessToken, Error>]) -> BTreeSet<&str> {
     tokens.iter().map(|token| token.as_ref().unwrap().secret()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn sixteen_cold_processes_send_one_token_request() {
-    let fleet = Fleet::new(issuer());
+    let fleet = Fleet::new(short_lived());
     fleet.issuer.delay(SECOND);
     let caches: Vec<_> = (0..16).map(|_| fleet.cache()).collect();
     assert_eq!(different(&tokens(&caches).await).len(), 1);
     assert_eq!(fleet.issuer.counts().token_requests, 1);
     // And so at each renewal.
     for renewals in 2..5 {
-        sleep(56 * MINUTE).await;
+        // A few of them renew it, which others then read.
+        sleep(80 * SECOND).await;
         tokens(&caches).await;
         sleep(5 * SECOND).await;
         assert_eq!(different(&tokens(&caches).await).len(), 1);
@@ -266,7 +272,8 @@ async fn a_pool_shares_the_token_of_each_identity() {
     fleet.issuer.set_password("user2", "user-password");
     let (one, other) = (pool(), pool());
     for user in ["user1", "user2"].map(str::to_owned) {
-        let tokens = [one.get(&user).unwrap().token().await.unwrap(), other.get(&user).unwrap().token().await.unwrap()];
+        let tokens =
+            [one.cache(&user).unwrap().token().await.unwrap(), other.cache(&user).unwrap().token().await.unwrap()];
         assert_eq!(tokens[0].secret(), tokens[1].secret());
     }
     assert_eq!(fleet.issuer.counts().token_requests, 2);
