@@ -1,12 +1,13 @@
 //! A token request under a lease, and what others learn of it.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
+    runtime,
     source::TokenSource,
     store::{
         fields::Hash,
@@ -27,6 +28,9 @@ const COMMITS: u32 = 3;
 /// The wait before the next commit.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
 
+/// How long it is tried in the background.
+const COMMITS_LATER_FOR: Duration = Duration::from_secs(120);
+
 /// How a commit ended.
 #[derive(Clone, Copy, PartialEq)]
 enum Committed {
@@ -46,7 +50,7 @@ struct Brought {
 
 impl Sharing {
     /// Gets a token from the source, with the lease, and tells the others.
-    pub(super) async fn exchange(&self, lease: Lease, wanted: &mut Wanted) -> Outcome {
+    pub(super) async fn exchange(self: &Arc<Self>, lease: Lease, wanted: &mut Wanted) -> Outcome {
         let shared = self.shared();
         let names = wanted.names.clone();
         // Another process may have had the lease since the last reading.
@@ -124,7 +128,7 @@ impl Sharing {
 
     /// Commits what a token request brought, and ends the lease. Returns what this process uses.
     async fn publish(
-        &self,
+        self: &Arc<Self>,
         lease: Lease,
         is_lost: bool,
         mut record: Record,
@@ -135,12 +139,17 @@ impl Sharing {
         let base = record.fence;
         self.note(&mut record, brought, lease, &names);
         let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record, COMMITS).await };
-        if committed == Committed::Yes {
-            self.note_committed(&record);
-        }
-        if committed != Committed::Refused {
-            shared.link.release(names.key, lease).await;
-            return brought.result.clone();
+        match committed {
+            Committed::Yes => {
+                self.note_committed(&record);
+                shared.link.release(names.key, lease).await;
+                return brought.result.clone();
+            }
+            Committed::Unknown => {
+                self.commit_later(lease.owner, base, record, names);
+                return brought.result.clone();
+            }
+            Committed::Refused => {}
         }
         // It may still be held if the store is at fault.
         shared.link.release(names.key, lease).await;
@@ -185,6 +194,33 @@ impl Sharing {
                 slot.failure = failure.or_else(|| slot.failure.take());
             }
         }
+    }
+
+    /// Commits in the background what the store did not take yet: nobody else has the successor of a refresh token that was used.
+    fn commit_later(self: &Arc<Self>, owner: LeaseOwner, base: u64, mut record: Record, names: Arc<Names>) {
+        let Ok(runtime) = runtime::current() else { return };
+        let sharing = Arc::clone(self);
+        runtime.spawn(async move {
+            let (shared, began) = (Arc::clone(sharing.shared()), Instant::now());
+            while began.elapsed() < COMMITS_LATER_FOR {
+                sleep(COMMIT_WAIT).await;
+                // The same owner: if the lease is still held, it is extended.
+                let leased = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await;
+                let Ok(LeaseAnswer::Given(lease)) = leased else { continue };
+                let Ok((_, found)) = sharing.load(&names).await else { continue };
+                let is_newest = found.as_ref().is_none_or(|found| found.fence == base);
+                if is_newest {
+                    record.fence = lease.fence;
+                    if sharing.commit(&names, lease, &record, 1).await != Committed::Yes {
+                        continue;
+                    }
+                }
+                if is_newest || found.is_some_and(|found| found.fence == record.fence) {
+                    sharing.note_committed(&record);
+                }
+                return shared.link.release(names.key, lease).await;
+            }
+        });
     }
 
     /// Notes that the others have the refresh token of the source.

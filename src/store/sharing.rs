@@ -113,7 +113,7 @@ impl Sharing {
     }
 
     /// Gets a token: the one that is stored or, with a lease, one from the source.
-    pub(super) async fn obtain(&self, why: Reason) -> Result<AccessToken, Error> {
+    pub(super) async fn obtain(self: &Arc<Self>, why: Reason) -> Result<AccessToken, Error> {
         runtime::current()?;
         let shared = self.shared();
         let names = self.names().await?;

@@ -35,6 +35,8 @@ pub(super) enum Fault {
     /// It forgets all that is written.
     Forgets,
     /// Each call fails, hangs, is late, or is made twice, at random.
+    RandomCalls,
+    /// The same, and sometimes nothing is found.
     Random,
 }
 
@@ -59,9 +61,9 @@ impl Faulty {
         }))
     }
 
-    fn seeded(store: MemoryStore, seed: u64) -> Self {
+    pub(super) fn seeded(store: MemoryStore, fault: Fault, seed: u64) -> Self {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
-        Self(Arc::new(State { store, fault: Mutex::new(Fault::Random), random, has_news: true }))
+        Self(Arc::new(State { store, fault: Mutex::new(fault), random, has_news: true }))
     }
 
     pub(super) fn without_news(self) -> Self {
@@ -87,7 +89,7 @@ impl Faulty {
             Fault::Fail => return Err(StoreError::new("the test says so")),
             Fault::Hang => return pending().await,
             Fault::Panic => panic!("the test says so"),
-            Fault::Random => match self.chance() {
+            Fault::RandomCalls | Fault::Random => match self.chance() {
                 0..10 => return Err(StoreError::new("before")),
                 10..20 => {
                     call().await?;
@@ -256,7 +258,7 @@ async fn random_faults(seed: u64) {
     let fleet = Fleet::new(short_lived());
     let mut random = fastrand::Rng::with_seed(seed);
     let process = |seed| {
-        let store = Faulty::seeded(fleet.store.clone(), seed);
+        let store = Faulty::seeded(fleet.store.clone(), Fault::Random, seed);
         fleet.cache_of(&SharedStore::builder(store, keys()).wall_clock(fleet.clock()).build())
     };
     let mut caches: Vec<_> = (0..4).map(|n| process(seed ^ n)).collect();

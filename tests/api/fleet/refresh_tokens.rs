@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use proptest::{prelude::*, test_runner::Config};
 use tokio::time::sleep;
 use tower_bearer::{
     Reason, TokenCache, TokenSource,
@@ -12,7 +13,10 @@ use tower_bearer::{
     testing::{Issuer, IssuerService, RefreshTokens, TokenFormat},
 };
 
-use super::processes::Fleet;
+use super::{
+    faults::{Fault, Faulty},
+    processes::Fleet,
+};
 use crate::support::{MINUTE, SECOND, grant, obtain};
 
 /// Returns an issuer that ends the session when a refresh token comes a second time, and the first refresh token.
@@ -152,7 +156,7 @@ async fn a_process_that_dies_between_the_answer_and_the_commit_ends_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_has_only_a_refresh_token_does_not_go_on_without_the_store() {
     let (fleet, first) = rotating().await;
-    let store = super::faults::Faulty::new(fleet.store.clone(), super::faults::Fault::Hang);
+    let store = Faulty::new(fleet.store.clone(), Fault::Hang);
     let process = SharedStore::builder(store, super::keys()).wall_clock(fleet.clock()).build();
     let requests = fleet.issuer.counts().token_requests;
     let error = obtain(&stored(&fleet, &process, &first)).await.unwrap_err();
@@ -171,13 +175,67 @@ async fn without_the_store_a_shared_refresh_token_is_not_used() {
         obtain(source).await.unwrap();
     }
     let counts = fleet.issuer.counts();
-    let faulty = super::faults::Faulty::new(fleet.store.clone(), super::faults::Fault::None);
+    let faulty = Faulty::new(fleet.store.clone(), Fault::None);
     let process = SharedStore::builder(faulty.clone(), super::keys()).wall_clock(fleet.clock()).build();
     let source = fleet.stored(&process);
     obtain(&source).await.unwrap();
-    faulty.set(super::faults::Fault::Fail);
+    faulty.set(Fault::Fail);
     sleep(2 * MINUTE).await;
     source.obtain(Reason::Ageing).await.unwrap();
     let after = fleet.issuer.counts();
     assert_eq!((after.password, after.refresh_token), (counts.password + 1, counts.refresh_token));
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 8, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn a_store_that_fails_at_random_does_not_make_anyone_use_a_refresh_token_twice(seed: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(random_faults(seed));
+    }
+}
+
+async fn random_faults(seed: u64) {
+    let (fleet, first) = rotating().await;
+    fleet.issuer.delay(Duration::from_millis(300));
+    let caches: Vec<_> = (0..4)
+        .map(|n| {
+            let store = Faulty::seeded(fleet.store.clone(), Fault::RandomCalls, seed ^ n);
+            let process = SharedStore::builder(store, super::keys()).wall_clock(fleet.clock()).build();
+            TokenCache::new(stored(&fleet, &process, &first))
+        })
+        .collect();
+    let mut tokens = 0;
+    for _ in 0..30 {
+        tokens += join_all(caches.iter().map(TokenCache::token)).await.iter().filter(|token| token.is_ok()).count();
+        sleep(Duration::from_secs(37)).await;
+    }
+    let counts = fleet.issuer.counts();
+    assert_eq!(counts.refused, 0, "{counts:?}");
+    assert!(tokens > 20 && counts.refresh_token > 3, "{tokens} {counts:?}");
+}
+
+/// Only the process that used it has the successor, until the store takes it.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_the_store_did_not_take_is_stored_when_it_recovers() {
+    let (fleet, first) = rotating().await;
+    let faulty = Faulty::new(fleet.store.clone(), Fault::None);
+    let process = SharedStore::builder(faulty.clone(), super::keys()).wall_clock(fleet.clock()).build();
+    let (holder, other) = (stored(&fleet, &process, &first), stored(&fleet, &fleet.process(), &first));
+    obtain(&holder).await.unwrap();
+    sleep(101 * SECOND).await;
+    fleet.issuer.delay(SECOND);
+    let failing = async {
+        sleep(Duration::from_millis(500)).await;
+        faulty.set(Fault::Fail);
+    };
+    tokio::join!(obtain(&holder), failing).0.unwrap();
+    sleep(2 * SECOND).await;
+    faulty.set(Fault::None);
+    sleep(SECOND).await;
+    sleep(101 * SECOND).await;
+    obtain(&other).await.unwrap();
+    let counts = fleet.issuer.counts();
+    assert_eq!((counts.refused, counts.refresh_token), (0, 3));
 }
