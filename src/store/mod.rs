@@ -1,6 +1,6 @@
-//! Shares tokens between the processes of a fleet.
+//! Shares tokens between the processes of a fleet: one asks the issuer, and all have the token.
 //!
-//! A [`TokenStore`] keeps one sealed record for each token source, and a lease, so that one process at a time asks the issuer.
+#![doc = include_str!("../../docs/fleet.md")]
 
 #[cfg(feature = "testing")]
 pub mod conformance; // checks a store against the contract
