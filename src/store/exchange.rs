@@ -15,17 +15,14 @@ use crate::{
         names::{Names, refresh_token_hash},
         record::Record,
         shared_failure::SharedFailure,
-        shared_token::{SharedToken, issued},
+        shared_token::SharedToken,
         sharing::{Outcome, Said, Sharing, Wanted},
         token_store::{Lease, LeaseAnswer, LeaseOwner},
     },
     token::AccessToken,
 };
 
-/// How often an outcome is committed that the store did not take.
-const COMMITS: u32 = 3;
-
-/// The wait before the next commit.
+/// The wait before an outcome is committed again that the store did not take.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
 
 /// How long it is tried in the background.
@@ -65,7 +62,7 @@ impl Sharing {
         {
             // Before the request, so that nobody takes the token meanwhile.
             record.fence = lease.fence;
-            if self.commit(&names, lease, &record, 1).await == Committed::Refused {
+            if self.commit(&names, lease, &record).await == Committed::Refused {
                 return Outcome::Again;
             }
         }
@@ -82,12 +79,12 @@ impl Sharing {
         let (result, is_lost) = self.drive(lease, wanted).await;
         let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         let used = names.given.iter().cloned().chain(before).chain(after).collect();
+        if let Ok(token) = &result {
+            self.note_issued(token);
+        }
         let brought = Brought { result, used };
         let answer = self.publish(lease, is_lost, record, &brought, wanted).await;
         drop(requesting);
-        if let Ok(token) = &answer {
-            self.memory().given = Some((self.token_hash(token), issued(token, shared.now())));
-        }
         Outcome::Done(answer)
     }
 
@@ -138,7 +135,7 @@ impl Sharing {
         let (shared, names) = (self.shared(), wanted.names.clone());
         let base = record.fence;
         self.note(&mut record, brought, lease, &names);
-        let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record, COMMITS).await };
+        let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record).await };
         match committed {
             Committed::Yes => {
                 self.note_committed(&record);
@@ -155,23 +152,28 @@ impl Sharing {
         shared.link.release(names.key, lease).await;
         // Another process may have had the lease since, and a newer token. If not, this one is the newest.
         let owner = LeaseOwner(fastrand::u128(..));
-        let Ok(answer) = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await else {
-            return brought.result.clone();
-        };
-        let Ok((_, found)) = self.load(&names).await else { return brought.result.clone() };
-        if let LeaseAnswer::Given(lease) = answer {
-            if found.as_ref().is_none_or(|found| found.fence == base) {
-                self.note(&mut record, brought, lease, &names);
-                if self.commit(&names, lease, &record, COMMITS).await == Committed::Yes {
+        let leased = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await;
+        let mut newer = None;
+        if let (Ok(answer), Ok((_, found))) = (leased, self.load(&names).await) {
+            let is_newest = found.as_ref().is_none_or(|found| found.fence == base);
+            if let (LeaseAnswer::Given(lease), true) = (answer, is_newest) {
+                record.fence = lease.fence;
+                let committed = self.commit(&names, lease, &record).await;
+                if committed == Committed::Yes {
                     self.note_committed(&record);
                 }
+                if committed != Committed::Unknown {
+                    // A store that refuses the lease that it gave does not get better.
+                    shared.link.release(names.key, lease).await;
+                    return brought.result.clone();
+                }
             }
-            shared.link.release(names.key, lease).await;
+            if let Said::Done(Ok(token)) = self.ask_record(found.as_ref(), wanted).await {
+                newer = Some(token);
+            }
         }
-        match (self.ask_record(found.as_ref(), wanted).await, &brought.result) {
-            (Said::Done(Ok(newer)), _) => Ok(newer),
-            (_, own) => own.clone(),
-        }
+        self.commit_later(owner, base, record, names);
+        newer.map_or_else(|| brought.result.clone(), Ok)
     }
 
     /// Writes into a record what a token request brought.
@@ -186,7 +188,9 @@ impl Sharing {
         }
         match &brought.result {
             Ok(token) => {
-                slot.token = Some(SharedToken::new(token, self.token_hash(token), now));
+                let hash = self.token_hash(token);
+                slot.ended.retain(|(ended, _)| *ended != hash);
+                slot.token = Some(SharedToken::new(token, hash, now));
                 slot.failure = None;
             }
             Err(error) => {
@@ -211,8 +215,10 @@ impl Sharing {
                 let is_newest = found.as_ref().is_none_or(|found| found.fence == base);
                 if is_newest {
                     record.fence = lease.fence;
-                    if sharing.commit(&names, lease, &record, 1).await != Committed::Yes {
-                        continue;
+                    match sharing.commit(&names, lease, &record).await {
+                        Committed::Yes => {}
+                        Committed::Unknown => continue,
+                        Committed::Refused => return shared.link.release(names.key, lease).await,
                     }
                 }
                 if is_newest || found.is_some_and(|found| found.fence == record.fence) {
@@ -231,8 +237,7 @@ impl Sharing {
         (memory.outdated_refresh, memory.shared_refresh) = (None, stored);
     }
 
-    /// Commits a record, again a few times if the store does not answer.
-    async fn commit(&self, names: &Names, lease: Lease, record: &Record, times: u32) -> Committed {
+    async fn commit(&self, names: &Names, lease: Lease, record: &Record) -> Committed {
         let shared = self.shared();
         let sealed = match names.seal(shared, record) {
             Ok(sealed) => sealed,
@@ -241,17 +246,10 @@ impl Sharing {
                 return Committed::Unknown;
             }
         };
-        let keep = record.keep(shared.now());
-        for time in 0..times {
-            if time > 0 {
-                sleep(COMMIT_WAIT).await;
-            }
-            match shared.link.commit(names.key, lease, sealed.clone(), keep).await {
-                Ok(true) => return Committed::Yes,
-                Ok(false) => return Committed::Refused,
-                Err(Unavailable) => {}
-            }
+        match shared.link.commit(names.key, lease, sealed, record.keep(shared.now())).await {
+            Ok(true) => Committed::Yes,
+            Ok(false) => Committed::Refused,
+            Err(Unavailable) => Committed::Unknown,
         }
-        Committed::Unknown
     }
 }

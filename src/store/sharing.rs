@@ -2,6 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher},
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -58,6 +59,8 @@ pub(super) struct Sharing {
 pub(super) struct Memory {
     /// The names, with the version of the credentials that they were made with.
     names: Option<(u64, Arc<Names>)>,
+    /// Whether the cache was reset since the last request for a token.
+    pub(super) was_reset: bool,
     /// A hash of the record and of the tokens that were compared last.
     checked: Option<u64>,
     /// The token that the source's cache has, and when it was issued.
@@ -78,6 +81,8 @@ pub(super) struct Wanted {
     /// The fence of the failure that was in the record at first. `None` before the first reading.
     known_failure: Option<Option<u64>>,
     waited: bool,
+    /// Whether earlier failures do not count.
+    was_reset: bool,
 }
 
 /// What a record says to a request.
@@ -126,7 +131,8 @@ impl Sharing {
             self.memory().note_rejected(rejected);
         }
         let owner = LeaseOwner(fastrand::u128(..));
-        let mut wanted = Wanted { why, names, rejected, known_failure: None, waited: false };
+        let was_reset = mem::take(&mut self.memory().was_reset);
+        let mut wanted = Wanted { why, names, rejected, known_failure: None, waited: false, was_reset };
         let ends = Instant::now() + shared.wait;
         let (mut news, mut has_lost) = (None, false);
         loop {
@@ -188,8 +194,16 @@ impl Sharing {
             self.source.continue_with(None).await;
         }
         let token = self.source.obtain(wanted.why.clone()).await?;
-        self.memory().given = Some((self.token_hash(&token), issued(&token, self.shared().now())));
+        self.note_issued(&token);
         Ok(token)
+    }
+
+    /// Notes a token that the source brought. If the issuer returned a rejected token again, nothing else can be had.
+    pub(super) fn note_issued(&self, token: &AccessToken) {
+        let (hash, issued) = (self.token_hash(token), issued(token, self.shared().now()));
+        let mut memory = self.memory();
+        memory.rejected.retain(|rejected| *rejected != hash);
+        memory.given = Some((hash, issued));
     }
 
     /// Reads the record.
@@ -226,7 +240,7 @@ impl Sharing {
         let is_new = is_new.is_some_and(|known| known != failure.map(|failure| failure.fence));
         let error = failure.and_then(|failure| {
             let awaited = if is_new { failure.error(&wanted.names.tag) } else { None };
-            awaited.or_else(|| failure.holds_back(&wanted.names.tag, now))
+            awaited.or_else(|| failure.holds_back(&wanted.names.tag, now).filter(|_| !wanted.was_reset))
         });
         match error {
             Some(error) => {

@@ -89,6 +89,11 @@ impl TokenSource for Stored {
         self.0.revoke(None)
     }
 
+    fn reset(&self) {
+        self.0.memory().was_reset = true;
+        self.0.source.reset();
+    }
+
     fn attach(&self, cache: CacheHandle) {
         self.0.attach(cache.clone());
         self.0.source.attach(cache);

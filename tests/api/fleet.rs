@@ -168,6 +168,20 @@ async fn after_a_refusal_one_process_at_a_time_tries_again() {
     assert_eq!(asked_at, [0, 60, 180]);
 }
 
+/// An operator has unlocked the account.
+#[tokio::test(start_paused = true)]
+async fn a_reset_of_one_cache_ends_a_refusal_for_all() {
+    let fleet = Fleet::new(issuer());
+    fleet.issuer.fail_next(1, Failure::OAuth(400, "invalid_grant"));
+    let (one, other) = (fleet.cache(), fleet.cache());
+    one.token().await.unwrap_err();
+    assert!(other.token().await.unwrap_err().is_elsewhere());
+    one.reset();
+    let token = one.token().await.unwrap();
+    assert_eq!(fleet.cache().token().await.unwrap().secret(), token.secret());
+    assert_eq!(fleet.issuer.counts().token_requests, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_the_holder_is_that_of_those_who_wait() {
     let fleet = Fleet::new(issuer());

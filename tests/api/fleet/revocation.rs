@@ -164,3 +164,20 @@ async fn the_watch_ends_with_its_store() {
     sleep(SECOND).await;
     assert_eq!(tasks(), 0);
 }
+
+/// It is all that the issuer has.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_that_the_issuer_returns_again_is_served_again() {
+    let fleet = Fleet::new(issuer());
+    fleet.issuer.return_same_token(true);
+    let caches = warm(&fleet, 4).await;
+    let token = caches[0].token().await.unwrap();
+    caches[0].invalidate(&token);
+    for _ in 0..100 {
+        for cache in &caches {
+            assert_eq!(cache.token().await.unwrap().secret(), token.secret());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(fleet.issuer.counts().token_requests <= 3, "{:?}", fleet.issuer.counts());
+}
