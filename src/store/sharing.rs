@@ -78,8 +78,8 @@ pub(super) struct Wanted {
     pub(super) why: Reason,
     pub(super) names: Arc<Names>,
     pub(super) rejected: Option<Hash>,
-    /// The fence of the failure that was in the record at first. `None` before the first reading.
-    known_failure: Option<Option<u64>>,
+    /// The fence of the failure that the last reading found, or 0. `None` before the first reading.
+    known_failure: Option<u64>,
     waited: bool,
     /// Whether earlier failures do not count.
     was_reset: bool,
@@ -225,7 +225,7 @@ impl Sharing {
         let counters = &self.shared().link.counters;
         let slot = record.and_then(|record| record.slot(&wanted.names.slot));
         let Some((record, slot)) = record.zip(slot) else {
-            wanted.known_failure.get_or_insert(None);
+            wanted.known_failure.get_or_insert(0);
             counters.absent.add();
             return Said::Nothing;
         };
@@ -236,8 +236,8 @@ impl Sharing {
             return Said::Done(Ok(token));
         }
         let failure = slot.failure.as_ref();
-        let is_new = wanted.known_failure.replace(failure.map(|failure| failure.fence));
-        let is_new = is_new.is_some_and(|known| known != failure.map(|failure| failure.fence));
+        let fence = failure.map_or(0, |failure| failure.fence);
+        let is_new = wanted.known_failure.replace(fence).is_some_and(|known| known != fence);
         let error = failure.and_then(|failure| {
             let awaited = if is_new { failure.error(&wanted.names.tag) } else { None };
             awaited.or_else(|| failure.holds_back(&wanted.names.tag, now).filter(|_| !wanted.was_reset))
@@ -349,7 +349,9 @@ impl Sharing {
         // Most records are the same as before, and need not be opened.
         let mut hash = DefaultHasher::new();
         sealed.hash(&mut hash);
-        served.iter().for_each(|(_, token)| token.secret().hash(&mut hash));
+        for (_, token) in &served {
+            token.secret().hash(&mut hash);
+        }
         if self.memory().checked.replace(hash.finish()) == Some(hash.finish()) {
             return;
         }
