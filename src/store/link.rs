@@ -79,8 +79,8 @@ impl Link {
     }
 
     pub(super) async fn release(&self, key: StoreKey, lease: Lease) {
-        // Without it, the lease ends by itself.
-        let _ = self.call(Urgency::Usual, || self.store.release(key, lease)).await;
+        // Without it, the lease ends by itself, and others wait for that.
+        let _ = self.call(Urgency::Urgent, || self.store.release(key, lease)).await;
     }
 
     pub(super) fn news(&self) -> NewsReceiver {

@@ -166,9 +166,10 @@ impl Sharing {
                 }
                 Some(news) if Instant::now() < ends => wait(news, wanted.names.key, ends).await,
                 Some(_) => {
-                    return Err(Error::transient(
+                    return Err(Error::unreadable(
                         "another process has requested a token for longer than this one waits; check that the issuer is not slow, or \
-                         raise the `wait` of the `SharedStore` and the deadline of the cache",
+                         raise the `wait` of the `SharedStore` and the deadline of the cache"
+                            .into(),
                     ));
                 }
             }
@@ -179,8 +180,8 @@ impl Sharing {
     pub(super) async fn alone(&self, wanted: &Wanted) -> Result<AccessToken, Error> {
         if wanted.names.given.is_some() {
             // Another process may use the same refresh token now, and to the issuer the second use looks like theft.
-            return Err(Error::transient(
-                "the token store does not answer, and without it a shared refresh token must not be used; check the store",
+            return Err(Error::unreadable(
+                "the token store does not answer, and without it a shared refresh token must not be used; check the store".into(),
             ));
         }
         self.shared().link.counters.alone.add();
