@@ -46,8 +46,8 @@ struct Brought {
 }
 
 impl Sharing {
-    /// Gets a token from the source, with the lease, and tells the others.
-    pub(super) async fn exchange(self: &Arc<Self>, lease: Lease, wanted: &mut Wanted) -> Outcome {
+    /// Gets a token from the source, with the lease that was asked for at this time, and tells the others.
+    pub(super) async fn exchange(self: &Arc<Self>, lease: Lease, asked: Instant, wanted: &mut Wanted) -> Outcome {
         let shared = self.shared();
         let names = wanted.names.clone();
         // Another process may have had the lease since the last reading.
@@ -69,6 +69,10 @@ impl Sharing {
         }
 
         let requesting = self.requesting.read().await;
+        if asked.elapsed() >= shared.lease {
+            // Nobody drove this for some time. Another process may use the refresh token now.
+            return Outcome::Again;
+        }
         self.continue_with_stored(record.refresh.as_ref(), &names).await;
         let before = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         {
@@ -77,7 +81,7 @@ impl Sharing {
             memory.outdated_refresh = memory.outdated_refresh.take().or_else(|| memory.shared_refresh.clone());
         }
         shared.link.counters.exchanges.add();
-        let (result, is_lost) = self.drive(lease, wanted).await;
+        let (result, is_lost) = self.drive(lease, asked, wanted).await;
         let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         let used = names.given.iter().cloned().chain(before).chain(after).collect();
         if let Ok(token) = &result {
@@ -90,9 +94,9 @@ impl Sharing {
     }
 
     /// Asks the source, and keeps the lease meanwhile. Returns whether the lease was lost.
-    async fn drive(&self, lease: Lease, wanted: &Wanted) -> (Result<AccessToken, Error>, bool) {
+    async fn drive(&self, lease: Lease, asked: Instant, wanted: &Wanted) -> (Result<AccessToken, Error>, bool) {
         let asking = pin!(self.source.obtain(wanted.why.clone()));
-        let losing = pin!(self.extend_until_lost(lease, &wanted.names));
+        let losing = pin!(self.extend_until_lost(lease, asked, &wanted.names));
         match select(asking, losing).await {
             Either::Left((result, _)) => (result, false),
             Either::Right(((), asking)) => {
@@ -104,10 +108,10 @@ impl Sharing {
     }
 
     /// Extends the lease each third of its time. Ends when it is lost.
-    async fn extend_until_lost(&self, lease: Lease, names: &Names) {
+    async fn extend_until_lost(&self, lease: Lease, asked: Instant, names: &Names) {
         let shared = self.shared();
         // It counts from before the request, not from the answer.
-        let mut held_until = Instant::now() + shared.lease;
+        let mut held_until = asked + shared.lease;
         while Instant::now() < held_until {
             sleep(shared.lease / 3).await;
             let asked = Instant::now();

@@ -141,13 +141,14 @@ impl Sharing {
                 return done;
             }
             if loaded.0.leased_for.is_none() {
+                let asked = Instant::now();
                 match shared.link.lease(wanted.names.key, owner, shared.lease, Urgency::Usual).await {
                     Err(Unavailable) => return self.alone(&wanted).await,
                     Ok(LeaseAnswer::Given(lease)) => {
                         if wanted.waited {
                             shared.link.counters.takeovers.add();
                         }
-                        match self.exchange(lease, &mut wanted).await {
+                        match self.exchange(lease, asked, &mut wanted).await {
                             Outcome::Done(done) => return done,
                             // A store that never commits is of no use.
                             Outcome::Again if has_lost => return self.alone(&wanted).await,

@@ -2,6 +2,8 @@
 
 #[path = "fleet/faults.rs"]
 mod faults;
+#[path = "fleet/model.rs"]
+mod model;
 #[path = "fleet/processes.rs"]
 mod processes;
 #[path = "fleet/refresh_tokens.rs"]
