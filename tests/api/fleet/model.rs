@@ -7,7 +7,7 @@ use stateright::{Checker, Model, Property};
 use tower_bearer::store::{Lease, LeaseAnswer, LeaseOwner, MemoryStore, StoreKey, TokenStore};
 
 const PROCESSES: usize = 3;
-const MAX_FENCE: u64 = 4;
+const MAX_FENCE: u64 = 3;
 
 /// The fleet. `forgets_leases` says whether a failover may lose the lease and keep the record.
 struct Fleet {
