@@ -19,6 +19,7 @@ use crate::{
         decision::{ClientConditions, Conditions, Decision},
         family::{Family, NumberedClient, Presents},
         published::Published,
+        served_token::LEASE,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
@@ -41,7 +42,7 @@ pub(crate) struct CacheCore {
     pub(crate) family: Arc<Family>,
     /// The caches of narrowed tokens, made with the first of them.
     pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
-    /// The last use in a pool, in milliseconds of the pool's life. Each lease of a token is noted, so a hit is not.
+    /// The last use in a pool that found no lease, in milliseconds of the pool's life. So a hit notes nothing.
     last_use: AtomicU64,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
@@ -75,11 +76,13 @@ impl CacheCore {
         core
     }
 
-    /// Notes a use of this cache, as far as it is in a pool.
-    pub(crate) fn note_use(&self) {
-        if let Some(shared) = &self.family.shared {
-            self.last_use.store(shared.age(), Relaxed);
-        }
+    /// Notes a use of this cache that found no lease, as far as it is in a pool. Returns whether a lease is worth its cost: not in
+    /// a pool where the use before was so long ago that the next one would find the lease ended.
+    pub(crate) fn note_use(&self, now: Instant) -> bool {
+        let Some(shared) = &self.family.shared else { return true };
+        let (now, last) = (shared.age_at(now), self.last_use.load(Relaxed));
+        self.last_use.store(now, Relaxed);
+        u128::from(now.saturating_sub(last)) < LEASE.as_millis()
     }
 
     /// Returns whether this cache is in a pool and was not used for so long.

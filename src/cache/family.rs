@@ -78,7 +78,11 @@ impl Shared {
 
     /// Returns how long these identities exist, in milliseconds.
     pub(crate) fn age(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.age_at(Instant::now())
+    }
+
+    pub(crate) fn age_at(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Returns these settings, shared with the other identities that have the same.
