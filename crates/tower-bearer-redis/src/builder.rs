@@ -144,7 +144,8 @@ impl RedisStoreBuilder {
         if matches!(arrangement, Arrangement::Cluster) && login.db() != 0 {
             return Err(RedisStoreError::config("a cluster has only database 0"));
         }
-        let servers = Arc::new(Servers { urls, login, password, timeout: self.timeout, health: Arc::new(Health::default()) });
+        let servers =
+            Arc::new(Servers { urls, login, password, timeout: self.timeout, health: Arc::new(Health::default()) });
         Ok(RedisStore::from_parts(Topology::new(Arc::clone(&servers), arrangement), servers, self.prefix))
     }
 }
@@ -245,7 +246,10 @@ mod tests {
     #[test]
     fn tls_without_its_feature_is_refused() {
         let error = RedisStore::new("rediss://a").unwrap_err();
-        assert!(error.to_string().ends_with("URL 1 needs TLS: enable the feature `tls` of tower-bearer-redis"), "{error}");
+        assert!(
+            error.to_string().ends_with("URL 1 needs TLS: enable the feature `tls` of tower-bearer-redis"),
+            "{error}"
+        );
     }
 
     #[cfg(feature = "tls")]

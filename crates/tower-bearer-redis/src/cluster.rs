@@ -68,13 +68,15 @@ impl Cluster {
     }
 
     fn at(&self, server: Server) -> Arc<Node> {
-        let new = |server| Arc::new(Node { server, link: Kept::new(self.limit, Some(Arc::clone(&self.servers.health))) });
+        let new =
+            |server| Arc::new(Node { server, link: Kept::new(self.limit, Some(Arc::clone(&self.servers.health))) });
         Arc::clone(self.lock().entry(server.to_string()).or_insert_with(|| new(server)))
     }
 
     fn read_map(&self) -> impl Future<Output = Result<Arc<SlotMap>, RedisStoreError>> + Send + use<> {
         let servers = Arc::clone(&self.servers);
-        let mut asked: Vec<Server> = self.lock().values().map(|node| node.server.clone()).chain(servers.named()).collect();
+        let mut asked: Vec<Server> =
+            self.lock().values().map(|node| node.server.clone()).chain(servers.named()).collect();
         fastrand::shuffle(&mut asked);
         asked.truncate(ASKED_AT_ONCE);
         async move {
@@ -90,7 +92,10 @@ impl Cluster {
 }
 
 impl Node {
-    pub(crate) fn connect(&self, servers: &Arc<Servers>) -> impl Future<Output = Result<Link, RedisStoreError>> + Send + use<> {
+    pub(crate) fn connect(
+        &self,
+        servers: &Arc<Servers>,
+    ) -> impl Future<Output = Result<Link, RedisStoreError>> + Send + use<> {
         let (servers, server) = (Arc::clone(servers), self.server.clone());
         async move { servers.connect(server).await }
     }
@@ -113,7 +118,9 @@ fn parse(answer: &Value, server: impl Fn(Option<&str>, u16) -> Option<Server>) -
         let [first, last, master, ..] = array(range)? else { return None };
         let [host, port, ..] = array(master)? else { return None };
         let host = match host {
-            Value::BulkString(host) => Some(std::str::from_utf8(host).ok()?).filter(|host| !host.is_empty() && *host != "?"),
+            Value::BulkString(host) => {
+                Some(std::str::from_utf8(host).ok()?).filter(|host| !host.is_empty() && *host != "?")
+            }
             _ => None,
         };
         Some(Range { first: number(first)?, last: number(last)?, server: server(host, number(port)?)? })

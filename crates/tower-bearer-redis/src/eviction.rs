@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn a_policy_counts_only_with_a_limit() {
-        let info = |limit| format!("# Memory\r\nmaxmemory:{limit}\r\nmaxmemory_human:1M\r\nmaxmemory_policy:allkeys-lru\r\n");
+        let info =
+            |limit| format!("# Memory\r\nmaxmemory:{limit}\r\nmaxmemory_human:1M\r\nmaxmemory_policy:allkeys-lru\r\n");
         assert_eq!(policy(&info("1048576")), Some("allkeys-lru"));
         assert_eq!(policy(&info("0")), Some("noeviction"));
         assert_eq!(policy("maxmemory:1"), None);

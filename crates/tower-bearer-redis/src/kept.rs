@@ -64,13 +64,13 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
         }
         let runtime = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
         let (limit, health, again) = (self.limit, self.health.clone(), state.attempts > 0);
-        let made = timeout(limit, make());
+        let value = timeout(limit, make());
         let task = runtime.spawn(async move {
-            let made = made.await.unwrap_or_else(|_| Err(Kind::TimedOut(limit).into()));
-            if let (Ok(_), Some(health), true) = (&made, health, again) {
+            let result = value.await.unwrap_or_else(|_| Err(Kind::TimedOut(limit).into()));
+            if let (Ok(_), Some(health), true) = (&result, health, again) {
                 health.reconnected();
             }
-            made
+            result
         });
         let result = async move { task.await.unwrap_or_else(|_| Err(Kind::NoRuntime.into())) }.boxed().shared();
         state.attempts += 1;
@@ -115,12 +115,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_callers_share_one_attempt_and_a_failed_one_is_made_again() {
-        let (kept, made) = (Kept::new(LIMIT, None), Arc::new(AtomicU32::new(0)));
+        let (kept, count) = (Kept::new(LIMIT, None), Arc::new(AtomicU32::new(0)));
         let make = || {
-            let made = Arc::clone(&made);
+            let count = Arc::clone(&count);
             async move {
                 sleep(LIMIT / 2).await;
-                match made.fetch_add(1, Relaxed) {
+                match count.fetch_add(1, Relaxed) {
                     0 => Err(Kind::Login.into()),
                     number => Ok(number),
                 }

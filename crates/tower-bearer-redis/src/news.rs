@@ -41,7 +41,11 @@ pub(crate) async fn listen(topology: Weak<Topology>, servers: Arc<Servers>, chan
     }
 }
 
-async fn subscribe(topology: &Topology, servers: &Servers, channel: &str) -> Result<redis::aio::PubSub, RedisStoreError> {
+async fn subscribe(
+    topology: &Topology,
+    servers: &Servers,
+    channel: &str,
+) -> Result<redis::aio::PubSub, RedisStoreError> {
     let limit = servers.timeout * 4;
     // Any node of a cluster has the news of all.
     let slot = Slot::any();

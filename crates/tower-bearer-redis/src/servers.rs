@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, aio::MultiplexedConnection, aio::PubSub,
-    io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, aio::MultiplexedConnection,
+    aio::PubSub, io::tcp::TcpSettings,
 };
 use tower_bearer::{BoxError, SecretString};
 
@@ -64,7 +64,10 @@ impl Servers {
     }
 
     /// Connects to a sentinel, with the login of its URL.
-    pub(crate) async fn connect_to_sentinel(&self, url: &ConnectionInfo) -> Result<MultiplexedConnection, RedisStoreError> {
+    pub(crate) async fn connect_to_sentinel(
+        &self,
+        url: &ConnectionInfo,
+    ) -> Result<MultiplexedConnection, RedisStoreError> {
         self.open(&self.info(&Server::new(url.addr().clone()), url.redis_settings().clone().set_db(0))).await
     }
 

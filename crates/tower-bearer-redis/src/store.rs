@@ -15,7 +15,9 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tower_bearer::store::{Lease, LeaseAnswer, LeaseOwner, Loaded, NewsChannel, NewsReceiver, StoreError, StoreKey, TokenStore};
+use tower_bearer::store::{
+    Lease, LeaseAnswer, LeaseOwner, Loaded, NewsChannel, NewsReceiver, StoreError, StoreKey, TokenStore,
+};
 
 use crate::{
     builder::RedisStoreBuilder,
@@ -72,7 +74,6 @@ impl RedisStore {
     /// URLs are `redis://[user][:password@]host[:port][/database]`, `rediss://…` for TLS (feature `tls`), or `unix:///path`. `valkey://`
     /// and `valkeys://` are the same. Several URLs name nodes of a cluster or, with [`sentinel`](RedisStoreBuilder::sentinel),
     /// sentinels. Characters of a password that a URL reserves are written as `%40`.
-    #[must_use]
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }
@@ -175,7 +176,7 @@ impl TokenStore for RedisStore {
     async fn lease(&self, key: StoreKey, owner: LeaseOwner, length: Duration) -> Result<LeaseAnswer, StoreError> {
         let key = self.key(key);
         let length = length.clamp(Duration::from_millis(1), LONGEST);
-        let arguments = vec![text(hex(owner)), text(length.as_micros()), text((length + FENCE_KEPT).as_millis())];
+        let arguments = vec![text(&hex(owner)), text(&length.as_micros()), text(&(length + FENCE_KEPT).as_millis())];
         let call = Call { script: &LEASE, keys: vec![key.lease], arguments };
         match pair(self.call(key.slot, call).await?)? {
             [Value::Int(0), left] => Ok(LeaseAnswer::Held(micros(&left)?)),
@@ -189,8 +190,9 @@ impl TokenStore for RedisStore {
 
     async fn commit(&self, key: StoreKey, lease: Lease, record: Vec<u8>, keep: Duration) -> Result<bool, StoreError> {
         let key = self.key(key);
-        let keep = text(keep.clamp(Duration::from_millis(1), LONGEST).as_millis());
-        let arguments = vec![text(hex(lease.owner)), text(lease.fence), record, keep, self.channel(), key.name.into_bytes()];
+        let keep = text(&keep.clamp(Duration::from_millis(1), LONGEST).as_millis());
+        let arguments =
+            vec![text(&hex(lease.owner)), text(&lease.fence), record, keep, self.channel(), key.name.into_bytes()];
         let call = Call { script: &COMMIT, keys: vec![key.record, key.lease], arguments };
         match self.call(key.slot, call).await? {
             Value::Int(done) => Ok(done == 1),
@@ -200,7 +202,7 @@ impl TokenStore for RedisStore {
 
     async fn release(&self, key: StoreKey, lease: Lease) -> Result<(), StoreError> {
         let key = self.key(key);
-        let arguments = vec![text(hex(lease.owner)), text(lease.fence), self.channel(), key.name.into_bytes()];
+        let arguments = vec![text(&hex(lease.owner)), text(&lease.fence), self.channel(), key.name.into_bytes()];
         let call = Call { script: &RELEASE, keys: vec![key.lease], arguments };
         self.call(key.slot, call).await?;
         Ok(())
@@ -216,7 +218,8 @@ impl TokenStore for RedisStore {
         {
             let topology = Arc::downgrade(&self.0.topology);
             let channel = String::from_utf8_lossy(&self.channel()).into_owned();
-            *listener = Some(runtime.spawn(news::listen(topology, Arc::clone(&self.0.servers), channel, self.0.news.clone())));
+            *listener =
+                Some(runtime.spawn(news::listen(topology, Arc::clone(&self.0.servers), channel, self.0.news.clone())));
         }
         receiver
     }
@@ -230,7 +233,10 @@ impl RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("prefix", &self.0.prefix).field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("RedisStore")
+            .field("prefix", &self.0.prefix)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,7 +244,7 @@ fn hex(owner: LeaseOwner) -> String {
     format!("{:032x}", owner.0)
 }
 
-fn text(argument: impl ToString) -> Vec<u8> {
+fn text(argument: &impl ToString) -> Vec<u8> {
     argument.to_string().into_bytes()
 }
 

@@ -26,10 +26,9 @@ impl Tls {
     pub(crate) fn apply(self, urls: &mut [ConnectionInfo]) -> Result<(), RedisStoreError> {
         let with_tls = urls.iter().filter(|url| matches!(url.addr(), ConnectionAddr::TcpTls { .. })).count();
         if with_tls == 0 {
-            return match self.roots.is_some() || self.client.is_some() {
-                true => Err(RedisStoreError::config("certificates are set, but no URL begins with rediss://")),
-                false => Ok(()),
-            };
+            let unused = self.roots.is_some() || self.client.is_some();
+            let why = "certificates are set, but no URL begins with rediss://";
+            return if unused { Err(RedisStoreError::config(why)) } else { Ok(()) };
         }
         if with_tls < urls.len() {
             return Err(RedisStoreError::config("all URLs must begin with rediss://, or none"));
@@ -44,7 +43,8 @@ impl Tls {
         let certificates = TlsCertificates { client_tls, root_cert: self.roots };
         for url in urls {
             let client = Client::build_with_tls(url.clone(), certificates.clone());
-            let client = client.map_err(|_| RedisStoreError::config("a certificate or the key of TLS is not valid PEM"))?;
+            let client =
+                client.map_err(|_| RedisStoreError::config("a certificate or the key of TLS is not valid PEM"))?;
             *url = client.get_connection_info().clone();
         }
         Ok(())
@@ -57,6 +57,7 @@ fn provide_crypto() -> Result<(), RedisStoreError> {
         // It fails if another thread was faster.
         let _ = ring::default_provider().install_default();
     }
-    let missing = || RedisStoreError::config("rustls has no crypto provider: install one by CryptoProvider::install_default");
+    let missing =
+        || RedisStoreError::config("rustls has no crypto provider: install one by CryptoProvider::install_default");
     CryptoProvider::get_default().map(drop).ok_or_else(missing)
 }

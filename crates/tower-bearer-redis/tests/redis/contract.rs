@@ -1,0 +1,40 @@
+//! The contract of all stores.
+
+use tower_bearer::store::conformance;
+use tower_bearer_redis::RedisStore;
+
+use crate::server::{Server, Version};
+
+async fn check(version: Version) {
+    let Some(server) = Server::start(version, &[]) else { return };
+    conformance::check(RedisStore::new(&server.url()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn redis_7_keeps_the_contract() {
+    check(Version::Redis7).await;
+}
+
+#[tokio::test]
+async fn redis_6_2_keeps_the_contract() {
+    check(Version::Redis62).await;
+}
+
+#[tokio::test]
+async fn valkey_9_keeps_the_contract() {
+    check(Version::Valkey9).await;
+}
+
+#[tokio::test]
+async fn databases_and_prefixes_are_kept_apart() {
+    let Some(server) = Server::start(Version::Redis7, &[]) else { return };
+    let one = RedisStore::builder(&server.url()).prefix("one").build().unwrap();
+    let other = RedisStore::builder(&server.url()).prefix("other").build().unwrap();
+    let database = RedisStore::builder(&format!("{}/3", server.url())).prefix("one").build().unwrap();
+    let key = crate::support::key();
+    for store in [&one, &other, &database] {
+        crate::support::given(store, key, crate::support::owner()).await;
+    }
+    let redis::Value::Array(keys) = server.run("KEYS one:*") else { panic!() };
+    assert_eq!(keys.len(), 1);
+}

@@ -1,0 +1,72 @@
+//! News between stores, and what happens to it in an outage.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tower_bearer::store::{News, NewsReceiver, StoreKey, TokenStore};
+use tower_bearer_redis::RedisStore;
+
+use crate::{
+    server::{Server, Version},
+    support::{commit, given, key, owner},
+};
+
+async fn next(news: &mut NewsReceiver) -> News {
+    timeout(Duration::from_secs(20), news.next()).await.expect("news")
+}
+
+async fn tells_of(news: &mut NewsReceiver, key: StoreKey) {
+    while next(news).await != News::Changed(key) {}
+}
+
+#[tokio::test]
+async fn another_process_hears_of_a_commit() {
+    let Some(server) = Server::start(Version::Redis7, &[]) else { return };
+    let (one, other) = (RedisStore::new(&server.url()).unwrap(), RedisStore::new(&server.url()).unwrap());
+    let key = key();
+    let mut news = other.news();
+    assert_eq!(next(&mut news).await, News::Missed, "after the subscription, what came before it is read");
+    let lease = given(&one, key, owner()).await;
+    assert!(commit(&one, key, lease, b"record").await.unwrap());
+    tells_of(&mut news, key).await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_made_again_and_says_that_news_was_missed() {
+    let Some(mut server) = Server::start(Version::Redis7, &[]) else { return };
+    let (one, other) = (RedisStore::new(&server.url()).unwrap(), RedisStore::new(&server.url()).unwrap());
+    let key = key();
+    let mut news = other.news();
+    assert_eq!(next(&mut news).await, News::Missed);
+
+    server.run("CLIENT KILL TYPE pubsub");
+    assert_eq!(next(&mut news).await, News::Missed);
+    let lease = given(&one, key, owner()).await;
+    assert!(commit(&one, key, lease, b"record").await.unwrap());
+    tells_of(&mut news, key).await;
+
+    server.kill();
+    server.restart();
+    assert_eq!(next(&mut news).await, News::Missed);
+
+    server.signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.signal("-CONT");
+    assert_eq!(next(&mut news).await, News::Missed, "a server that hung is subscribed to again");
+    let lease = given(&one, key, owner()).await;
+    assert!(commit(&one, key, lease, b"record").await.unwrap());
+    tells_of(&mut news, key).await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_does_not_listen() {
+    let Some(server) = Server::start(Version::Redis7, &[]) else { return };
+    let store = RedisStore::new(&server.url()).unwrap();
+    let mut news = store.news();
+    assert_eq!(next(&mut news).await, News::Missed);
+    drop(store);
+    let subscribers = || server.run("CLIENT LIST TYPE pubsub") != redis::Value::BulkString(vec![]);
+    while subscribers() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
