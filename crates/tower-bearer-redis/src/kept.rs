@@ -89,7 +89,7 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
 
     /// Returns whether an attempt has failed, or belongs to a runtime that does not run it: its own limit would have ended it.
     fn is_over(&self, attempt: &Attempt<T>) -> bool {
-        match attempt.result.peek() {
+        match attempt.result.clone().now_or_never() {
             Some(result) => result.is_err(),
             None => attempt.began.elapsed() > self.limit * 2,
         }

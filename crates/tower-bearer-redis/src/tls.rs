@@ -1,7 +1,10 @@
 //! TLS: which certificates are trusted and sent, and who computes.
 
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::{
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use tower_bearer::SecretString;
 
 use crate::error::RedisStoreError;
@@ -40,6 +43,11 @@ impl Tls {
         let client_tls = self
             .client
             .map(|(client_cert, key)| ClientTlsConfig { client_cert, client_key: key.expose().as_bytes().to_vec() });
+        if let Some(roots) = &self.roots
+            && !CertificateDer::pem_slice_iter(roots).any(|certificate| certificate.is_ok())
+        {
+            return Err(RedisStoreError::config("the roots of TLS hold no certificate in PEM"));
+        }
         let certificates = TlsCertificates { client_tls, root_cert: self.roots };
         for url in urls {
             let client = Client::build_with_tls(url.clone(), certificates.clone());

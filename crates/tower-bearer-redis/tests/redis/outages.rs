@@ -185,7 +185,7 @@ async fn a_store_outlives_the_runtime_that_connected_it() {
     });
     let runtime = other.join().unwrap();
     recovered(&store).await;
-    drop(runtime);
+    runtime.shutdown_background();
     store.load(key()).await.unwrap();
 }
 

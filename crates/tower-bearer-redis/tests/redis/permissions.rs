@@ -53,7 +53,7 @@ async fn missing_rights_are_told_by_their_code() {
 
 #[tokio::test]
 async fn a_replica_is_read_and_says_that_it_is_one() {
-    let Some(master) = Server::start(Version::Redis7, &[]) else { return };
+    let Some(master) = Server::start(Version::Redis7, &["--repl-diskless-sync-delay", "0"]) else { return };
     let Some(replica) = Server::start(Version::Redis7, &["--replicaof", &format!("127.0.0.1 {}", master.port)]) else {
         return;
     };

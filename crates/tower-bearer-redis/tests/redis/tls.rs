@@ -51,6 +51,8 @@ async fn only_the_named_roots_are_trusted() {
 #[test]
 fn certificates_that_are_wrong_or_of_no_use_are_refused() {
     let error = RedisStore::builder("rediss://localhost").tls_roots("no PEM").build().unwrap_err();
+    assert!(error.to_string().ends_with("the roots of TLS hold no certificate in PEM"), "{error}");
+    let error = RedisStore::builder("rediss://localhost").tls_client("no PEM", "no PEM").build().unwrap_err();
     assert!(error.to_string().ends_with("a certificate or the key of TLS is not valid PEM"), "{error}");
     let error = RedisStore::builder("redis://localhost").tls_roots("no PEM").build().unwrap_err();
     assert!(error.to_string().ends_with("certificates are set, but no URL begins with rediss://"), "{error}");
