@@ -12,6 +12,9 @@ mod blocking_programs;
 mod client_numbers;
 #[path = "api/connection.rs"]
 mod connection;
+#[cfg(feature = "sealing")]
+#[path = "api/fleet.rs"]
+mod fleet;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]

@@ -1,4 +1,4 @@
-//! The compiler says what to do about a body, a service or a response body that the middleware cannot use.
+//! The compiler says what to do about a body, a service, a response body or a body function that the middleware cannot use.
 //!
 //! The target `wrong` of this package does not compile. It is built here with the features and the profile of this test,
 //! so that cargo has its dependencies already. Only the crate's own words are looked for, not the compiler's.
@@ -55,6 +55,11 @@ fn the_compiler_says_what_to_do() {
         // A response body that is not a `Body`.
         "the response body of the service inside `BearerAuth` has to be an `http_body::Body`, and `u64` is not",
         "map the response to a body",
+        // A body that is not made by a function, and a function that makes another one.
+        "`&str` is not a function that makes the body of an answer from a `JudgedBody`",
+        "`JudgeBodyLayer::body` needs a function from a `JudgedBody<B>` to a `B`",
+        "the function of `JudgeBodyLayer::body` does not make the type of body that the inner service's answers have, `String`",
+        "the function has to return a `String`",
     ] {
         assert!(output.contains(says), "the compiler does not say: {says}\n{output}");
     }

@@ -95,6 +95,8 @@ impl CacheCore {
 
     /// Forgets the token and every failure. A renewal in progress no longer counts.
     pub(crate) fn reset(&self) {
+        // User code, which may panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.source.reset()));
         self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
         self.family.reset();
         self.nudge.notify_one();

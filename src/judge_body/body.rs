@@ -16,7 +16,8 @@ pin_project! {
     /// The body of an answer. Its first bytes may have been [judged](crate::BearerAuthLayer::judge_body).
     ///
     /// It behaves as the wrapped body does: the same frames, errors, size hints and end, whether or not some of it was read
-    /// before.
+    /// before. Where the answers need the type of body that the inner service's answers have, set a function with
+    /// [`JudgeBodyLayer::body`](crate::judge_body::JudgeBodyLayer::body).
     pub struct JudgedBody<B: Body> {
         #[pin]
         state: State<B>,

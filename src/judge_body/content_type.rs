@@ -33,9 +33,14 @@ impl ContentTypes {
         types.into_iter().map(parse).collect::<Result<_, _>>().map(Self::Listed)
     }
 
-    /// Returns whether the type is meant. Its parameters are ignored (RFC 9110 §8.3.1).
+    /// Returns whether the type is meant. Its parameters are ignored (RFC 9110 §8.3.1). A proxy may have joined several types by
+    /// commas: each has to be meant.
     fn contains(&self, content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim_ascii();
+        let essences = content_type.split(';').next().unwrap_or_default();
+        essences.split(',').all(|essence| self.contains_essence(essence.trim_ascii()))
+    }
+
+    fn contains_essence(&self, essence: &str) -> bool {
         match self {
             // gRPC frames its JSON, so it cannot be read as such.
             Self::Json => {
@@ -47,15 +52,19 @@ impl ContentTypes {
         }
     }
 
-    /// Returns whether an answer is looked at: a whole, readable one of these types.
+    /// Returns whether an answer is looked at: a whole, readable one of these types. An answer may state several types, although it
+    /// must not (RFC 9110 §5.3, §8.3): each has to be meant.
     pub(super) fn are_in(&self, answer: &Parts) -> bool {
         let is_whole = answer.status.is_success()
             && !matches!(
                 answer.status,
                 StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
             );
-        let content_type = answer.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
-        is_whole && content_type.is_some_and(|it| it.is_ok_and(|it| self.contains(it))) && !is_encoded(&answer.headers)
+        let is_meant = |stated: &HeaderValue| stated.to_str().is_ok_and(|stated| self.contains(stated));
+        is_whole
+            && answer.headers.contains_key(CONTENT_TYPE)
+            && answer.headers.get_all(CONTENT_TYPE).iter().all(is_meant)
+            && !is_encoded(&answer.headers)
     }
 }
 
@@ -79,6 +88,7 @@ mod tests {
             "Application/JSON; charset=utf-8",
             "application/graphql-response+json",
             " application/problem+Json ;q",
+            "application/json, application/problem+json",
         ] {
             assert!(ContentTypes::Json.contains(json), "{json}");
         }
@@ -91,6 +101,9 @@ mod tests {
             "text/plain; a=application/json",
             "application/grpc+json",
             "application/grpc",
+            "application/json, text/html",
+            "text/html, application/problem+json",
+            "application/json,",
         ] {
             assert!(!ContentTypes::Json.contains(other), "{other}");
         }

@@ -21,6 +21,9 @@ use crate::{
 /// The longest time to wait for bytes that the rule needs, in all. An answer may be a stream that has nothing to say for hours.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// How many frames without data are read. A body may send them without end.
+const MAX_EMPTY_FRAMES: usize = 256;
+
 /// The result of one poll.
 pub(super) struct Read<B: Body> {
     pub(super) polled: Option<Result<Frame<B::Data>, B::Error>>,
@@ -34,8 +37,10 @@ pub(super) struct FirstBytes<B: Body> {
     read: VecDeque<Read<B>>,
     /// The bytes of `read`, up to the limit.
     seen: Vec<u8>,
-    /// How much may still be read. An empty frame counts as one byte, because a body may send empty frames without end.
+    /// How many bytes may still be read.
     left: usize,
+    /// How many frames without data may still be read.
+    empty_left: usize,
     is_news: bool,
     deadline: Option<Sleep>,
 }
@@ -47,6 +52,7 @@ impl<B: Body> FirstBytes<B> {
             read: VecDeque::new(),
             seen: Vec::new(),
             left: limit,
+            empty_left: MAX_EMPTY_FRAMES,
             is_news: false,
             deadline: None,
         }
@@ -80,23 +86,25 @@ impl<B: Body> FirstBytes<B> {
 
     /// Copies what fits of a frame's data.
     fn look_at(&mut self, frame: &Frame<B::Data>) {
+        let Some(data) = frame.data_ref().filter(|data| data.has_remaining()) else {
+            self.empty_left -= 1;
+            if self.empty_left == 0 {
+                self.left = 0;
+            }
+            return;
+        };
         let mut room = self.left;
-        if let Some(data) = frame.data_ref() {
-            let mut parts = [IoSlice::new(&[]); 16];
-            let shown = data.chunks_vectored(&mut parts);
-            for part in parts.iter().take(shown) {
-                let seen = &part[..part.len().min(room)];
-                self.seen.extend_from_slice(seen);
-                room -= seen.len();
-            }
-            let copied = self.left - room;
-            self.is_news |= copied > 0;
-            // Data in many pieces may not show all of them. What comes after a gap cannot be judged.
-            if copied < data.remaining() {
-                room = 0;
-            }
+        let mut parts = [IoSlice::new(&[]); 16];
+        let shown = data.chunks_vectored(&mut parts);
+        for part in parts.iter().take(shown) {
+            let seen = &part[..part.len().min(room)];
+            self.seen.extend_from_slice(seen);
+            room -= seen.len();
         }
-        self.left = room.min(self.left - 1);
+        let copied = self.left - room;
+        self.is_news |= copied > 0;
+        // Data in many pieces may not show all of them. What comes after a gap cannot be judged.
+        self.left = if copied < data.remaining() { 0 } else { room };
     }
 
     /// Returns whether the body was read to its end, or to an error.

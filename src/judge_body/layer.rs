@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use http_body::Body;
 use tower_layer::Layer;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     inner_service::CloneableService,
     judge_body::{
         content_type::ContentTypes,
-        make_body::{Made, Wrapped},
+        make_body::{BodyFn, Made, Wrapped},
         rule::BodyRule,
         service::{Judge, JudgeBody},
     },
@@ -53,7 +54,8 @@ impl<R> BearerAuthLayer<R> {
     ///
     /// # Which answers are looked at
     /// Those with a status 2xx and a body of JSON: `application/json`, or any type that ends with `+json`, except gRPC's.
-    /// [`content_types`](crate::judge_body::JudgeBodyLayer::content_types) sets other types.
+    /// [`content_types`](crate::judge_body::JudgeBodyLayer::content_types) sets other types. If an answer has several
+    /// `Content-Type` headers, each has to be one of these types.
     ///
     /// Everything else passes unread: streams of other types (`text/event-stream`, `application/grpc`, `application/x-ndjson`),
     /// answers with a `Content-Encoding`, a 206, and answers to requests that are marked with
@@ -64,7 +66,8 @@ impl<R> BearerAuthLayer<R> {
     /// The caller gets the answer when the rule has decided, or there are `limit` bytes, or the body ends. That is soon also
     /// where a body of JSON goes on for hours: if the rule needs more bytes and they do not come within 500 ms, the answer is
     /// accepted. The bytes that were looked at are then part of the body again, unchanged. The limit says how many bytes are
-    /// kept, but a chunk is never split. An answer of more bytes than the limit passes if the rule has not decided by then.
+    /// kept, but a chunk is never split. An answer of more bytes than the limit passes if the rule has not decided by then. So
+    /// does one after 256 chunks without data.
     ///
     /// An answer that was looked at and accepted proves the token, as any 200 does.
     ///
@@ -101,9 +104,28 @@ impl<R, M> JudgeBodyLayer<R, M> {
     ///
     /// Most body types that erase another one have such a function: `axum::body::Body::new`, `tonic::body::Body::new`,
     /// `UnsyncBoxBody::new`. The body of an answer that was not looked at is not wrapped.
-    pub fn body<F>(self, make: F) -> JudgeBodyLayer<R, Made<F>> {
+    ///
+    /// The function returns the type of body that the answers of the inner service have. Any other type is a compile error where
+    /// the service is used. A method such as `oneshot` then only says that trait bounds are not satisfied. A function that takes
+    /// an `impl Service<Request<B>>`, or returns one, makes the compiler say which types differ.
+    ///
+    /// ```compile_fail,E0277
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::{Full, combinators::UnsyncBoxBody};
+    /// # use tower_bearer::{BearerAuthLayer, BoxError, FixedToken, judge_body::BodyRule};
+    /// # use tower_layer::Layer;
+    /// # use tower_service::Service;
+    /// # type Body = UnsyncBoxBody<Bytes, BoxError>;
+    /// # fn is_service(_: impl Service<Request<String>>) {}
+    /// # let api = tower::service_fn(async |_: Request<String>| Ok::<_, BoxError>(Response::<Body>::default()));
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t").unwrap()).judge_body(1024, BodyRule::slack());
+    /// // The answers of `api` have another body.
+    /// is_service(layer.body(|_| Full::<Bytes>::default()).layer(api));
+    /// ```
+    pub fn body<F: BodyFn<B>, B: Body>(self, make: F) -> JudgeBodyLayer<R, Made<F, B>> {
         let Judge { limit, rule, types, .. } = self.judge;
-        JudgeBodyLayer { auth: self.auth, judge: Judge { limit, rule, types, make: Made(make) } }
+        JudgeBodyLayer { auth: self.auth, judge: Judge { limit, rule, types, make: Made::by(make) } }
     }
 
     /// Returns the cache, to share it or to read its [`status`](TokenCache::status).

@@ -5,6 +5,7 @@
 mod body; // the body of an answer, with the first bytes that were read
 mod content_type; // which answers are looked at
 mod first_bytes; // reads the first bytes and asks the rule
+mod json; // finds values in JSON, and skips all others
 mod layer; // puts the service below the middleware
 mod make_body; // which type the body of an answer has
 mod rule; // the rule, and those of known servers by name

@@ -1,6 +1,6 @@
 //! The rule that judges the first bytes of an answer.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{extensions::BodyVerdict, judge_body::servers};
 
@@ -9,14 +9,22 @@ use crate::{extensions::BodyVerdict, judge_body::servers};
 ///
 /// The rules of known servers read one whole JSON text: an answer that is longer than the limit is accepted. The words of a
 /// rejection count only where the server puts them. The same words elsewhere, such as in the data that was asked for, mean
-/// nothing.
+/// nothing. Only what a rule looks at has to be valid: an unpaired surrogate, a number that is too large, or deep nesting
+/// elsewhere does not hide a rejection.
+///
+/// [`or`](Self::or) combines rules.
 ///
 /// ```
 /// use tower_bearer::judge_body::{BodyRule, BodyVerdict};
 ///
-/// // An API that answers `{"status":"LOGGED_OUT"}`.
-/// let rule = BodyRule::new(|bytes| match serde_json::from_slice::<serde_json::Value>(bytes) {
-///     Ok(json) if json["status"] == "LOGGED_OUT" => BodyVerdict::Rejected,
+/// // An API that answers `{"status":"LOGGED_OUT"}`. Only this member is read: a `serde_json::Value` fails if any other part of
+/// // the answer is nested too deeply, or has a number that is too large.
+/// #[derive(serde::Deserialize)]
+/// struct Answer {
+///     status: Option<String>,
+/// }
+/// let rule = BodyRule::new(|bytes| match serde_json::from_slice::<Answer>(bytes) {
+///     Ok(answer) if answer.status.as_deref() == Some("LOGGED_OUT") => BodyVerdict::Rejected,
 ///     Ok(_) => BodyVerdict::Accepted,
 ///     Err(error) if error.is_eof() => BodyVerdict::Undecided,
 ///     Err(_) => BodyVerdict::Accepted,
@@ -25,7 +33,7 @@ use crate::{extensions::BodyVerdict, judge_body::servers};
 /// ```
 #[derive(Clone)]
 pub struct BodyRule {
-    name: &'static str,
+    name: Cow<'static, str>,
     judge: Arc<JudgeBytes>,
 }
 
@@ -73,13 +81,40 @@ impl BodyRule {
         Self::named("etcd_watch", servers::etcd_watch)
     }
 
-    fn named(name: &'static str, judge: impl Fn(&[u8]) -> BodyVerdict + Send + Sync + 'static) -> Self {
-        Self { name, judge: Arc::new(judge) }
+    /// Adds another rule, for a client of several APIs: an answer is rejected if one of the two rules rejects it. Both rules are
+    /// asked about the same bytes, and their order does not matter:
+    ///
+    /// 1. One says [`RejectedInPart`](BodyVerdict::RejectedInPart): so does the whole, because a part may have been carried out.
+    /// 2. One says [`Rejected`](BodyVerdict::Rejected): so does the whole, also if the other needs more bytes.
+    /// 3. One says [`Undecided`](BodyVerdict::Undecided): so does the whole. Both are asked again with more bytes.
+    /// 4. Both say [`Accepted`](BodyVerdict::Accepted): so does the whole.
+    ///
+    /// ```
+    /// use tower_bearer::judge_body::BodyRule;
+    ///
+    /// let rule = BodyRule::graphql("UNAUTHENTICATED").or(BodyRule::slack());
+    /// # let _ = rule;
+    /// ```
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let name = format!("{} or {}", self.name, other.name);
+        Self::named(name, move |bytes| either(self.judge(bytes), other.judge(bytes)))
+    }
+
+    fn named(name: impl Into<Cow<'static, str>>, judge: impl Fn(&[u8]) -> BodyVerdict + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), judge: Arc::new(judge) }
     }
 
     pub(super) fn judge(&self, bytes: &[u8]) -> BodyVerdict {
         (self.judge)(bytes)
     }
+}
+
+/// Returns the verdict of two rules on the same bytes.
+fn either(first: BodyVerdict, second: BodyVerdict) -> BodyVerdict {
+    let by_precedence = [BodyVerdict::RejectedInPart, BodyVerdict::Rejected, BodyVerdict::Undecided];
+    let is_said = |verdict: &BodyVerdict| [first, second].contains(verdict);
+    by_precedence.into_iter().find(is_said).unwrap_or(BodyVerdict::Accepted)
 }
 
 impl fmt::Debug for BodyRule {

@@ -140,6 +140,10 @@ pub trait TokenSource: Send + Sync + 'static {
         let _ = cache;
     }
 
+    /// Forgets earlier failures: the cache was [reset](crate::TokenCache::reset), because someone has corrected what was wrong. Default: does
+    /// nothing.
+    fn reset(&self) {}
+
     /// Erases the type of the source.
     fn boxed(self) -> BoxTokenSource
     where
@@ -179,6 +183,7 @@ trait DynTokenSource: Send + Sync {
     fn refresh_token(&self) -> Option<SecretString>;
     fn continue_with(&self, refresh_token: Option<SecretString>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     fn attach(&self, cache: CacheHandle);
+    fn reset(&self);
 }
 
 impl<T: TokenSource> DynTokenSource for T {
@@ -220,6 +225,10 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn attach(&self, cache: CacheHandle) {
         TokenSource::attach(self, cache);
+    }
+
+    fn reset(&self) {
+        TokenSource::reset(self);
     }
 }
 
@@ -271,6 +280,10 @@ impl TokenSource for BoxTokenSource {
         self.0.attach(cache);
     }
 
+    fn reset(&self) {
+        self.0.reset();
+    }
+
     fn boxed(self) -> BoxTokenSource {
         self
     }
@@ -318,6 +331,10 @@ macro_rules! forward_to_inner {
 
             fn attach(&self, cache: CacheHandle) {
                 T::attach(self, cache);
+            }
+
+            fn reset(&self) {
+                T::reset(self);
             }
         }
     };

@@ -136,6 +136,10 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
     fn attach(&self, cache: CacheHandle) {
         self.source.attach(cache);
     }
+
+    fn reset(&self) {
+        self.source.reset();
+    }
 }
 
 impl<T: fmt::Debug, K> fmt::Debug for Verified<T, K> {

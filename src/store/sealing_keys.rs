@@ -152,7 +152,7 @@ impl Sealing for SealingKeys {
         sealed.extend(self.seals.id);
         let aad = [&sealed, associated].concat();
         let payload = Payload { msg: record, aad: &aad };
-        let encrypted = self.seals.seals.encrypt(XNonce::from_slice(&nonce), payload);
+        let encrypted = self.seals.seals.encrypt(&XNonce::from(nonce), payload);
         sealed.extend(nonce);
         sealed.extend(encrypted.map_err(|_| StoreError::new("the record is too long to be sealed"))?);
         Ok(sealed)
@@ -164,10 +164,11 @@ impl Sealing for SealingKeys {
         if head[0] != VERSION {
             return None;
         }
+        let nonce = XNonce::from(<[u8; NONCE_LENGTH]>::try_from(nonce).ok()?);
         let aad = [head, associated].concat();
         // Two keys may have the same id by chance.
         let mut keys = self.opens.iter().filter(|key| key.id == head[1..]);
-        keys.find_map(|key| key.seals.decrypt(XNonce::from_slice(nonce), Payload { msg: encrypted, aad: &aad }).ok())
+        keys.find_map(|key| key.seals.decrypt(&nonce, Payload { msg: encrypted, aad: &aad }).ok())
     }
 
     fn hash(&self, data: &[u8]) -> [u8; 32] {

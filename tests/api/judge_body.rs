@@ -283,6 +283,21 @@ async fn json_is_looked_at_in_any_spelling_of_its_type() {
 }
 
 #[tokio::test]
+async fn of_several_content_types_each_has_to_be_meant() {
+    for (types, is_looked_at) in [
+        (["application/json", "application/json"], true),
+        (["application/json", "application/problem+json;charset=utf-8"], true),
+        (["application/json", "text/html"], false),
+        (["text/html", "application/json"], false),
+    ] {
+        let mut answer = typed(types[0]);
+        answer.headers_mut().append("content-type", types[1].parse().unwrap());
+        let api = PiecesApi::answering([answer]);
+        assert_eq!((retried(&answered(&api).await), api.polls() > 0), (is_looked_at, is_looked_at), "{types:?}");
+    }
+}
+
+#[tokio::test]
 async fn other_content_types_can_be_set() {
     let source = Numbered::default();
     let judging = layer(&source).content_types(["text/html", "Application/X-NDJSON"]).unwrap();
@@ -322,10 +337,16 @@ async fn no_more_is_read_than_the_limit_and_a_chunk_is_not_split() {
         assert_eq!(shown(limit, &pieces).await, (vec![seen.to_owned()], polls), "{limit}");
     }
     assert_eq!(shown(0, &pieces).await, (vec![], 0), "nothing is looked at");
-    let empty = [Data(""); 50];
-    assert_eq!(shown(10, &empty).await.1, 10, "empty chunks count");
-    let trailers = [Trailers; 50];
-    assert_eq!(shown(10, &trailers).await.1, 10);
+}
+
+#[tokio::test]
+async fn chunks_without_data_use_none_of_the_limit_and_their_number_is_bounded() {
+    let pieces = [Data(""), Data("ab"), Trailers, Data(""), Data("c"), Data("d")];
+    assert_eq!(shown(3, &pieces).await, (vec!["abc".to_owned()], 5));
+    for empty in [Data(""), Trailers] {
+        assert_eq!(shown(10, &[empty; 50]).await.1, 51);
+        assert_eq!(shown(10, &[empty; 300]).await.1, 256);
+    }
 }
 
 #[tokio::test]
@@ -417,7 +438,7 @@ fn its_types_are_shareable_and_its_future_can_be_spawned() {
     type Inner = tower::util::BoxCloneSyncService<Ask, Response<Boxed>, BoxError>;
     is_shareable::<(BodyRule, BodyVerdict, Wrapped, JudgeBodyLayer<CloneBody>)>();
     is_shareable::<BearerAuth<JudgeBody<Inner, Wrapped>>>();
-    is_shareable::<JudgeBodyLayer<CloneBody, Made<fn(JudgedBody<Boxed>) -> Boxed>>>();
+    is_shareable::<JudgeBodyLayer<CloneBody, Made<fn(JudgedBody<Boxed>) -> Boxed, Boxed>>>();
     is_send::<ResponseFuture<JudgeBody<Inner, Wrapped>, Full<Bytes>, JudgedBody<Boxed>, CloneBody>>();
     is_send::<JudgeBodyFuture<<Inner as Service<Ask>>::Future, Boxed, Wrapped>>();
     is_send::<JudgedBody<Boxed>>();

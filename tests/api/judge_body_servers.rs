@@ -3,7 +3,10 @@
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
-use tower_bearer::{BearerAuthLayer, NotRetried, Outcome, judge_body::BodyRule};
+use tower_bearer::{
+    BearerAuthLayer, NotRetried, Outcome,
+    judge_body::{BodyRule, BodyVerdict},
+};
 
 use crate::{
     pieces::{Boxed, Piece, PiecesApi, json},
@@ -167,6 +170,84 @@ async fn a_watch_of_etcd_is_retried_if_it_was_canceled_because_of_the_token() {
         r#"{"error":{"grpc_code":7,"http_code":403}}"#,
     ] {
         assert_eq!(done(BodyRule::etcd_watch(), Method::POST, text).await, Done::Nothing, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_odd_value_beside_a_rejection_does_not_hide_it() {
+    let deep: &'static str =
+        format!(r#"{{"debug":{}{},"ok":false,"error":"token_expired"}}"#, "[".repeat(128), "]".repeat(128)).leak();
+    for text in [
+        r#"{"ok":false,"error":"token_expired","warning":"\ud800"}"#,
+        r#"{"\ud800":1,"ok":false,"error":"token_expired"}"#,
+        r#"{"ok":false,"error":"token_expired","took":1e999}"#,
+        deep,
+    ] {
+        assert_eq!(done(BodyRule::slack(), Method::POST, text).await, Done::SentAgain, "{text}");
+    }
+    let cut = r#"{"errors":[{"message":"no \ud83d...","extensions":{"code":"UNAUTHENTICATED"}}],"data":null}"#;
+    assert_eq!(done(graphql(), Method::POST, cut).await, Done::SentAgain);
+}
+
+/// As a client of several APIs needs it.
+#[tokio::test]
+async fn of_two_rules_in_any_order_one_has_to_reject() {
+    for rule in [graphql().or(BodyRule::slack()), BodyRule::slack().or(graphql())] {
+        for (text, expected) in [
+            (r#"{"errors":[{"extensions":{"code":"UNAUTHENTICATED"}}]}"#, Done::SentAgain),
+            (r#"{"ok":false,"error":"invalid_auth"}"#, Done::SentAgain),
+            (
+                r#"{"data":{"a":1,"b":null},"errors":[{"path":["b"],"extensions":{"code":"UNAUTHENTICATED"}}]}"#,
+                Done::Renewed,
+            ),
+            (r#"{"errors":[{"extensions":{"code":"FORBIDDEN"}}]}"#, Done::Nothing),
+            (r#"{"ok":false,"error":"missing_scope"}"#, Done::Nothing),
+            (r#"{"ok":true}"#, Done::Nothing),
+            ("", Done::Nothing),
+        ] {
+            assert_eq!(done(rule.clone(), Method::POST, text).await, expected, "{rule:?}: {text}");
+        }
+        let three = rule.or(BodyRule::marketo());
+        let marketo = r#"{"success":false,"errors":[{"code":"601"}]}"#;
+        assert_eq!(done(three, Method::POST, marketo).await, Done::SentAgain);
+    }
+    assert_eq!(format!("{:?}", graphql().or(BodyRule::slack())), r#"BodyRule("graphql or slack")"#);
+}
+
+#[tokio::test]
+async fn of_two_rules_that_reject_the_one_that_rejects_in_part_counts() {
+    use BodyVerdict::{Accepted, Rejected, RejectedInPart, Undecided};
+    for (verdicts, expected) in [
+        ([Rejected, RejectedInPart], Done::Renewed),
+        ([Accepted, RejectedInPart], Done::Renewed),
+        ([Undecided, RejectedInPart], Done::Renewed),
+        ([Rejected, Rejected], Done::SentAgain),
+        ([Rejected, Accepted], Done::SentAgain),
+        ([Rejected, Undecided], Done::SentAgain),
+        ([Accepted, Undecided], Done::Nothing),
+        ([Accepted, Accepted], Done::Nothing),
+        ([Undecided, Undecided], Done::Nothing),
+    ] {
+        let [first, second] = verdicts;
+        for (first, second) in [(first, second), (second, first)] {
+            // They accept the answer to the second attempt.
+            let says = |verdict| BodyRule::new(move |bytes| if bytes.contains(&b'!') { verdict } else { Accepted });
+            let rule = says(first).or(says(second));
+            assert_eq!(done(rule, Method::POST, r#"{"a":"!"}"#).await, expected, "{first:?} or {second:?}");
+        }
+    }
+}
+
+/// A rule that has accepted the start is asked again, because the other one needs more.
+#[tokio::test]
+async fn a_rule_that_accepts_does_not_keep_the_other_from_reading_on() {
+    let accepting = BodyRule::new(|_| BodyVerdict::Accepted);
+    for rule in [accepting.clone().or(BodyRule::slack()), BodyRule::slack().or(accepting)] {
+        let pieces = [Piece::Data(r#"{"ok":false,"#), Piece::Soon, Piece::Data(r#""error":"invalid_auth"}"#)];
+        let api = PiecesApi::answering([json(pieces)]);
+        let service = BearerAuthLayer::new(Numbered::default()).judge_body(1024, rule).layer(api);
+        let answer: Response<_> = service.oneshot(crate::scripted::get("https://api.test/")).await.unwrap();
+        assert!(answer.extensions().get().is_some_and(Outcome::retried));
     }
 }
 

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuthLayer, FixedToken};
+use tower_bearer::{BearerAuthLayer, FixedToken, judge_body::BodyRule};
 
 fn main() {}
 
@@ -86,4 +86,30 @@ fn a_response_body_that_is_no_body() {
     }
 
     is_service::<String>(BearerAuthLayer::new(source()).layer(Counter));
+}
+
+fn a_body_that_is_not_made_by_a_function() {
+    let _ = BearerAuthLayer::new(source()).judge_body(1024, BodyRule::slack()).body("wrapped");
+}
+
+fn a_function_that_makes_another_body() {
+    #[derive(Clone)]
+    struct Text;
+
+    impl Service<Request<String>> for Text {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = Ready<Result<Response<String>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<String>) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    let judging = BearerAuthLayer::new(source()).judge_body(1024, BodyRule::slack());
+    is_service::<String>(judging.body(|_| http_body_util::Empty::<bytes::Bytes>::new()).layer(Text));
 }
