@@ -16,8 +16,8 @@ use crate::{
     servers::{Link, Server, Servers},
 };
 
-/// So many nodes are asked at once which node serves what.
-const ASKED_AT_ONCE: usize = 4;
+/// So many of the nodes, and so many of those that the URLs name, are asked at once which node serves what.
+const ASKED_AT_ONCE: usize = 2;
 
 /// A node, and the slot for its connection. So a node that hangs does not hold up the keys of others.
 pub(crate) struct Node {
@@ -28,9 +28,17 @@ pub(crate) struct Node {
 /// What is known of a cluster.
 pub(crate) struct Cluster {
     map: Kept<Arc<SlotMap>>,
-    nodes: Mutex<HashMap<String, Arc<Node>>>,
+    nodes: Mutex<Nodes>,
     servers: Arc<Servers>,
     limit: Duration,
+}
+
+/// The nodes by their addresses.
+#[derive(Default)]
+struct Nodes {
+    known: HashMap<String, Arc<Node>>,
+    /// The map that they were compared with.
+    map: u64,
 }
 
 /// Which node serves which slots.
@@ -51,6 +59,13 @@ impl Cluster {
     pub(crate) async fn node(&self, slot: Slot) -> Result<(u64, Arc<Node>), RedisStoreError> {
         let (number, map) = self.map.get(|| self.read_map()).await?;
         let range = map.0.iter().find(|range| (range.first..=range.last).contains(&slot.0)).ok_or(Kind::NoNode)?;
+        let mut nodes = self.lock();
+        if nodes.map != number {
+            // Nodes that have left are not asked again.
+            nodes.known.retain(|address, _| map.0.iter().any(|range| range.server.to_string() == *address));
+            nodes.map = number;
+        }
+        drop(nodes);
         Ok((number, self.at(range.server.clone())))
     }
 
@@ -70,15 +85,14 @@ impl Cluster {
     fn at(&self, server: Server) -> Arc<Node> {
         let new =
             |server| Arc::new(Node { server, link: Kept::new(self.limit, Some(Arc::clone(&self.servers.health))) });
-        Arc::clone(self.lock().entry(server.to_string()).or_insert_with(|| new(server)))
+        Arc::clone(self.lock().known.entry(server.to_string()).or_insert_with(|| new(server)))
     }
 
     fn read_map(&self) -> impl Future<Output = Result<Arc<SlotMap>, RedisStoreError>> + Send + use<> {
         let servers = Arc::clone(&self.servers);
-        let mut asked: Vec<Server> =
-            self.lock().values().map(|node| node.server.clone()).chain(servers.named()).collect();
-        fastrand::shuffle(&mut asked);
-        asked.truncate(ASKED_AT_ONCE);
+        let known: Vec<Server> = self.lock().known.values().map(|node| node.server.clone()).collect();
+        let some = |servers| fastrand::choose_multiple(servers, ASKED_AT_ONCE);
+        let asked = [some(known), some(servers.named().collect())].concat();
         async move {
             let ask = |server: Server| read_map(&servers, server).boxed();
             let (map, _) = select_ok(asked.into_iter().map(ask)).await?;
@@ -86,7 +100,7 @@ impl Cluster {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Node>>> {
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use redis::{Value, aio::PubSub, cmd};
 use tokio::time::{sleep, timeout};
 use tower_bearer::store::{NewsChannel, StoreKey};
 
@@ -41,16 +42,16 @@ pub(crate) async fn listen(topology: Weak<Topology>, servers: Arc<Servers>, chan
     }
 }
 
-async fn subscribe(
-    topology: &Topology,
-    servers: &Servers,
-    channel: &str,
-) -> Result<redis::aio::PubSub, RedisStoreError> {
+async fn subscribe(topology: &Topology, servers: &Servers, channel: &str) -> Result<PubSub, RedisStoreError> {
     let limit = servers.timeout * 4;
     // Any node of a cluster has the news of all.
     let slot = Slot::any();
     let subscription = async {
-        let route = topology.route(slot).await?;
+        let mut route = topology.route(slot).await?;
+        // A store that is idle has not noticed yet that its connection was lost, or that there is another master.
+        let pong = timeout(servers.timeout, cmd("PING").query_async::<Value>(&mut route.link.connection)).await;
+        let pong = pong.map_err(|_| Kind::TimedOut(servers.timeout).into()).and_then(|pong| pong.map_err(Into::into));
+        pong.inspect_err(|error| topology.failed(&route, error))?;
         let mut subscription = servers.subscriber(&route.link.server).await?;
         subscription.subscribe(channel).await?;
         Ok(subscription)
@@ -59,7 +60,7 @@ async fn subscribe(
 }
 
 /// Passes on the news until the connection fails or the store was dropped.
-async fn pass_on(subscription: redis::aio::PubSub, topology: &Weak<Topology>, limit: Duration, news: &NewsChannel) {
+async fn pass_on(subscription: PubSub, topology: &Weak<Topology>, limit: Duration, news: &NewsChannel) {
     let (mut sink, mut stream) = subscription.split();
     while topology.strong_count() > 0 {
         match timeout(TRIED_EVERY, stream.next()).await {
@@ -70,7 +71,7 @@ async fn pass_on(subscription: redis::aio::PubSub, topology: &Weak<Topology>, li
             }
             Ok(None) => return,
             Err(_) => {
-                if !matches!(timeout(limit, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
+                if !matches!(timeout(limit, sink.ping::<Value>()).await, Ok(Ok(_))) {
                     return;
                 }
             }

@@ -26,6 +26,16 @@ async fn valkey_9_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn a_unix_socket_is_a_server_as_well() {
+    let socket = std::env::temp_dir().join(format!("tower-bearer-{}.sock", fastrand::u64(..)));
+    let Some(_server) = Server::start(Version::Redis7, &["--unixsocket", &socket.display().to_string()]) else {
+        return;
+    };
+    let store = RedisStore::new(&format!("unix://{}", socket.display())).unwrap();
+    crate::support::given(&store, crate::support::key(), crate::support::owner()).await;
+}
+
+#[tokio::test]
 async fn databases_and_prefixes_are_kept_apart() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
     let one = RedisStore::builder(&server.url()).prefix("one").build().unwrap();

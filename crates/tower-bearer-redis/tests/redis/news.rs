@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-use tower_bearer::store::{News, NewsReceiver, StoreKey, TokenStore};
+use tokio::time::{Instant, timeout};
+use tower_bearer::store::{LeaseAnswer, News, NewsReceiver, StoreKey, TokenStore};
 use tower_bearer_redis::RedisStore;
 
 use crate::{
+    clusters::Watched,
     server::{Server, Version},
     support::{commit, given, key, owner},
 };
@@ -69,4 +70,28 @@ async fn a_store_that_was_dropped_does_not_listen() {
     while subscribers() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_store_that_is_idle_hears_of_what_the_next_master_is_told() {
+    let Some(mut watched) = Watched::start() else { return };
+    let builder = || RedisStore::builder(&watched.urls()).sentinel("mymaster");
+    let (idle, other) = (builder().build().unwrap(), builder().build().unwrap());
+    let (key, me) = (key(), owner());
+    let mut news = idle.news();
+    assert_eq!(next(&mut news).await, News::Missed);
+    // It does not close its connections.
+    watched.servers[0].signal("-STOP");
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?} {:?}", idle.status(), other.status());
+        if let Ok(LeaseAnswer::Given(lease)) = other.lease(key, me, Duration::from_secs(60)).await {
+            let _ = commit(&other, key, lease, b"record").await;
+        }
+        if timeout(Duration::from_millis(100), news.next()).await == Ok(News::Changed(key)) {
+            break;
+        }
+    }
+    watched.servers[0].signal("-CONT");
+    watched.servers[0].kill();
 }

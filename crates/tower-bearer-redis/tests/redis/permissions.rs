@@ -6,21 +6,21 @@ use tower_bearer_redis::RedisStore;
 
 use crate::{
     server::{Server, Version, query},
-    support::{commit, given, key, owner, record},
+    support::{MINUTE, commit, given, key, owner, record},
 };
 
 /// The rule that the README names.
-fn rule() -> String {
+pub(crate) fn rule() -> String {
     let readme = include_str!("../../README.md");
     let rule = readme.lines().find(|line| line.starts_with("user tokens ")).expect("the README has the rule");
-    rule.replace(">s3cret", ">password").split_whitespace().collect::<Vec<_>>().join(" ")
+    rule.replace(">s3cret", ">password").replace("user tokens", "ACL SETUSER tokens")
 }
 
 #[tokio::test]
 async fn the_rights_of_the_readme_are_enough() {
     for version in [Version::Redis7, Version::Redis62, Version::Valkey9] {
         let Some(server) = Server::start(version, &[]) else { continue };
-        server.run(&rule().replace("user tokens", "ACL SETUSER tokens"));
+        server.run(&rule());
         let url = format!("redis://tokens:password@127.0.0.1:{}", server.port);
         tower_bearer::store::conformance::check(RedisStore::new(&url).unwrap()).await;
         let refused = server.run("ACL LOG");
@@ -85,6 +85,11 @@ async fn a_server_without_memory_reads_and_releases() {
     store.release(key, lease).await.unwrap();
     assert_eq!(store.load(key).await.unwrap().leased_for, None);
     server.run("CONFIG SET maxmemory 0");
+    server.run("CONFIG SET min-replicas-to-write 1");
+    let error = store.lease(key, owner(), MINUTE).await.unwrap_err().to_string();
+    assert!(error.contains("refused with NOREPLICAS: too few of its replicas are connected"), "{error}");
+    assert_eq!(store.load(key).await.unwrap().leased_for, None, "a lease that was refused is held");
+    server.run("CONFIG SET min-replicas-to-write 0");
     assert!(given(&store, key, owner()).await.fence > lease.fence);
     assert_eq!(store.status().reconnects, 0, "a server that refuses is not connected to again");
 }

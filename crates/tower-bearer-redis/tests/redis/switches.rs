@@ -9,6 +9,7 @@ use tower_bearer_redis::RedisStore;
 
 use crate::{
     clusters::{Watched, cluster, urls},
+    permissions::rule,
     server::{Server, eventually},
     support::{MINUTE, SLACK, commit, given, key, owner, record},
 };
@@ -16,12 +17,17 @@ use crate::{
 #[tokio::test]
 async fn a_master_of_sentinel_keeps_the_contract_and_the_next_one_is_found() {
     let Some(mut watched) = Watched::start() else { return };
-    let store = RedisStore::builder(&watched.urls()).sentinel("mymaster").build().unwrap();
+    for server in &watched.servers {
+        server.run(&format!("{} +role", rule()));
+    }
+    let urls = watched.urls();
+    let builder = || RedisStore::builder(&urls).sentinel("mymaster").user("tokens").password("password");
+    let store = builder().build().unwrap();
     conformance::check(store.clone()).await;
 
     // One that hangs is asked as well, and delays nothing.
     watched.sentinels[0].signal("-STOP");
-    let other = RedisStore::builder(&watched.urls()).sentinel("mymaster").build().unwrap();
+    let other = builder().build().unwrap();
     other.load(key()).await.expect("the master is found while a sentinel hangs");
     watched.sentinels[0].signal("-CONT");
 
@@ -66,17 +72,21 @@ async fn a_master_of_sentinel_keeps_the_contract_and_the_next_one_is_found() {
     });
     told.await.expect("news from the new master");
 
-    let error = RedisStore::builder(&watched.urls()).sentinel("typo").build().unwrap().load(key).await.unwrap_err();
+    let error = builder().sentinel("typo").build().unwrap().load(key).await.unwrap_err();
     assert!(error.to_string().ends_with("no sentinel knows a master \"typo\" that can be reached"), "{error}");
 }
 
 #[tokio::test]
 async fn a_cluster_keeps_the_contract_moves_keys_and_replaces_a_master() {
     let Some(mut nodes) = cluster() else { return };
-    let store = RedisStore::builder(&urls(&nodes)).build().unwrap();
+    for node in &nodes {
+        node.run(&format!("{} +cluster|slots +asking", rule()));
+    }
+    let builder = |urls: &str| RedisStore::builder(urls).user("tokens").password("password");
+    let store = builder(&urls(&nodes)).build().unwrap();
     conformance::check(store.clone()).await;
     // One node is enough to find the others.
-    let one_url = RedisStore::builder(&nodes[2].url()).cluster().build().unwrap();
+    let one_url = builder(&nodes[2].url()).cluster().build().unwrap();
     for _ in 0..20 {
         let (key, me) = (key(), owner());
         let lease = given(&one_url, key, me).await;
@@ -89,6 +99,9 @@ async fn a_cluster_keeps_the_contract_moves_keys_and_replaces_a_master() {
     assert!(error.ends_with("refused with MOVED: it is part of a cluster; set `cluster`"), "{error}");
 
     a_slot_that_moves_is_followed(&store, &nodes).await;
+    for node in &nodes {
+        assert_eq!(node.run("ACL LOG"), Value::Array(vec![]), "the rule of the README is not enough");
+    }
 
     // The master of the first slots dies. Its keys are served by its replica.
     let of_first = std::iter::repeat_with(key).find(|key| slot(&nodes[1], *key) <= 5460).unwrap();
