@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Password(String),
     TimedOut(Duration),
     Io(io::ErrorKind),
+    #[cfg(feature = "tls")]
     Tls(String),
     /// The server does not know the user, or the password is wrong.
     Login,
@@ -144,6 +145,7 @@ impl fmt::Display for RedisStoreError {
             Kind::Password(why) => write!(f, "the password of the Redis store could not be read: {why}"),
             Kind::TimedOut(limit) => write!(f, "the Redis server did not answer within {limit:?}"),
             Kind::Io(kind) => write!(f, "the connection to the Redis server failed: {kind}"),
+            #[cfg(feature = "tls")]
             Kind::Tls(why) => write!(f, "the TLS connection to the Redis server failed: {why}"),
             Kind::Login => f.write_str("the Redis server refused the user or the password: check both"),
             Kind::Code(code) => {
