@@ -1,6 +1,6 @@
 //! The settings of a store.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use redis::{ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisConnectionInfo};
@@ -13,6 +13,9 @@ use crate::{
     store::RedisStore,
     topology::{Arrangement, Topology},
 };
+
+/// How long a call may take.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// The settings of a [`RedisStore`]. Its `Debug` shows neither URLs nor passwords.
 #[must_use = "a builder does nothing until `build` is called"]
@@ -67,7 +70,7 @@ impl RedisStoreBuilder {
         Self { prefix: prefix.into(), ..self }
     }
 
-    /// Sets how long a call may take, including a connection that has to be made first. Default: 250 ms.
+    /// Sets how long a call may take, including a connection that has to be made first. Between 1 ms and a minute. Default: 250 ms.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -89,7 +92,7 @@ impl RedisStoreBuilder {
     /// use tower_bearer_redis::RedisStore;
     ///
     /// let store = RedisStore::builder("redis://127.0.0.1:6379").user("tokens").password_from(async || {
-    ///     let password = std::fs::read_to_string("/run/secrets/redis-password")?;
+    ///     let password = tokio::fs::read_to_string("/run/secrets/redis-password").await?;
     ///     Ok(password.trim_end().into())
     /// });
     /// ```
@@ -124,8 +127,8 @@ impl RedisStoreBuilder {
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
             return Err(RedisStoreError::config("the prefix must not be empty and must not have braces"));
         }
-        if self.timeout < Duration::from_millis(1) {
-            return Err(RedisStoreError::config("the timeout must be at least 1 ms"));
+        if !TIMEOUTS.contains(&self.timeout) {
+            return Err(RedisStoreError::config("the timeout must be between 1 ms and 1 minute"));
         }
         let mut urls = split(&self.urls)
             .iter()
@@ -231,7 +234,8 @@ mod tests {
             (RedisStore::builder(""), "URL 1 is not of the form"),
             (RedisStore::builder("redis://a").prefix(""), "the prefix must not be empty"),
             (RedisStore::builder("redis://a").prefix("a{b"), "must not have braces"),
-            (RedisStore::builder("redis://a").timeout(Duration::ZERO), "the timeout must be at least 1 ms"),
+            (RedisStore::builder("redis://a").timeout(Duration::ZERO), "the timeout must be between 1 ms"),
+            (RedisStore::builder("redis://a").timeout(Duration::MAX), "the timeout must be between 1 ms"),
             (RedisStore::builder("redis://a/3,redis://b"), "a cluster has only database 0"),
         ] {
             assert!(!format!("{builder:?}").contains("SECRET"));

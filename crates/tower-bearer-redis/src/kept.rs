@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,7 @@ pub(crate) struct Kept<T> {
     state: Mutex<State<T>>,
     /// Counts the values that replace discarded ones.
     health: Option<Arc<Health>>,
+    was_made: Arc<AtomicBool>,
     limit: Duration,
 }
 
@@ -41,7 +45,7 @@ struct Attempt<T> {
 
 impl<T: Clone + Send + Sync + 'static> Kept<T> {
     pub(crate) fn new(limit: Duration, health: Option<Arc<Health>>) -> Self {
-        Self { state: Mutex::new(State { attempt: None, attempts: 0 }), health, limit }
+        Self { state: Mutex::new(State { attempt: None, attempts: 0 }), health, was_made: Arc::default(), limit }
     }
 
     /// Returns the value and its number, after it was made if there is none.
@@ -63,11 +67,13 @@ impl<T: Clone + Send + Sync + 'static> Kept<T> {
             return Ok((attempt.number, attempt.result.clone()));
         }
         let runtime = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
-        let (limit, health, again) = (self.limit, self.health.clone(), state.attempts > 0);
+        let (limit, health, was_made) = (self.limit, self.health.clone(), Arc::clone(&self.was_made));
         let value = timeout(limit, make());
         let task = runtime.spawn(async move {
             let result = value.await.unwrap_or_else(|_| Err(Kind::TimedOut(limit).into()));
-            if let (Ok(_), Some(health), true) = (&result, health, again) {
+            if let (Ok(_), Some(health)) = (&result, health)
+                && was_made.swap(true, Relaxed)
+            {
                 health.reconnected();
             }
             result
@@ -105,7 +111,7 @@ pub(crate) type Pending<T> = Shared<BoxFuture<'static, Result<T, RedisStoreError
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::atomic::AtomicU32;
 
     use tokio::time::sleep;
 

@@ -3,11 +3,14 @@
 use tower_bearer::store::conformance;
 use tower_bearer_redis::RedisStore;
 
-use crate::server::{Server, Version};
+use crate::{
+    server::{Server, Version},
+    support::patient,
+};
 
 async fn check(version: Version) {
     let Some(server) = Server::start(version, &[]) else { return };
-    conformance::check(RedisStore::new(&server.url()).unwrap()).await;
+    conformance::check(patient(&server.url()).unwrap()).await;
 }
 
 #[tokio::test]
@@ -31,7 +34,7 @@ async fn a_unix_socket_is_a_server_as_well() {
     let Some(_server) = Server::start(Version::Redis7, &["--unixsocket", &socket.display().to_string()]) else {
         return;
     };
-    let store = RedisStore::new(&format!("unix://{}", socket.display())).unwrap();
+    let store = patient(&format!("unix://{}", socket.display())).unwrap();
     crate::support::given(&store, crate::support::key(), crate::support::owner()).await;
 }
 

@@ -2,18 +2,17 @@
 
 use redis::Value;
 use tower_bearer::store::TokenStore;
-use tower_bearer_redis::RedisStore;
 
 use crate::{
     server::{Server, Version, query},
-    support::{commit, given, key, owner, record},
+    support::{commit, given, key, owner, patient, record},
 };
 
 #[tokio::test]
 async fn a_fence_is_never_given_twice() {
     for version in [Version::Redis7, Version::Redis62, Version::Valkey9] {
         let Some(mut server) = Server::start(version, &[]) else { continue };
-        let store = RedisStore::new(&server.url()).unwrap();
+        let store = patient(&server.url()).unwrap();
         let key = key();
         let mut last = given(&store, key, owner()).await;
         for turn in 0..6 {
@@ -37,7 +36,7 @@ async fn a_fence_is_never_given_twice() {
 #[tokio::test]
 async fn a_fence_grows_also_when_the_clock_goes_back() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
-    let store = RedisStore::new(&server.url()).unwrap();
+    let store = patient(&server.url()).unwrap();
     let key = key();
     let lease = given(&store, key, owner()).await;
     store.release(key, lease).await.unwrap();
@@ -50,7 +49,7 @@ async fn a_fence_grows_also_when_the_clock_goes_back() {
 #[tokio::test]
 async fn keys_end_and_no_time_is_too_long() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
-    let store = RedisStore::new(&server.url()).unwrap();
+    let store = patient(&server.url()).unwrap();
     let key = key();
     store.lease(key, owner(), std::time::Duration::MAX).await.unwrap();
     server.run("FLUSHALL");
@@ -67,7 +66,7 @@ async fn evicted_records_are_missing_and_the_store_warns() {
     for version in [Version::Redis7, Version::Valkey9] {
         let arguments = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru"];
         let Some(server) = Server::start(version, &arguments) else { continue };
-        let store = RedisStore::new(&server.url()).unwrap();
+        let store = patient(&server.url()).unwrap();
         let key = key();
         let lease = given(&store, key, owner()).await;
         assert!(commit(&store, key, lease, b"record").await.unwrap());
@@ -113,7 +112,7 @@ async fn a_server_that_evicts_is_warned_of_once() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let store = RedisStore::new(&server.url()).unwrap();
+    let store = patient(&server.url()).unwrap();
     while store.status().evicts.is_none() {
         store.load(key()).await.unwrap();
         server.run("CLIENT KILL TYPE normal SKIPME yes");

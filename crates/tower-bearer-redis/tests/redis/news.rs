@@ -9,7 +9,7 @@ use tower_bearer_redis::RedisStore;
 use crate::{
     clusters::Watched,
     server::{Server, Version},
-    support::{commit, given, key, owner},
+    support::{commit, given, key, owner, patient},
 };
 
 async fn next(news: &mut NewsReceiver) -> News {
@@ -23,7 +23,7 @@ async fn tells_of(news: &mut NewsReceiver, key: StoreKey) {
 #[tokio::test]
 async fn another_process_hears_of_a_commit() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
-    let (one, other) = (RedisStore::new(&server.url()).unwrap(), RedisStore::new(&server.url()).unwrap());
+    let (one, other) = (patient(&server.url()).unwrap(), patient(&server.url()).unwrap());
     let key = key();
     let mut news = other.news();
     assert_eq!(next(&mut news).await, News::Missed, "after the subscription, what came before it is read");
@@ -35,7 +35,7 @@ async fn another_process_hears_of_a_commit() {
 #[tokio::test]
 async fn a_subscription_is_made_again_and_says_that_news_was_missed() {
     let Some(mut server) = Server::start(Version::Redis7, &[]) else { return };
-    let (one, other) = (RedisStore::new(&server.url()).unwrap(), RedisStore::new(&server.url()).unwrap());
+    let (one, other) = (patient(&server.url()).unwrap(), patient(&server.url()).unwrap());
     let key = key();
     let mut news = other.news();
     assert_eq!(next(&mut news).await, News::Missed);
@@ -62,7 +62,7 @@ async fn a_subscription_is_made_again_and_says_that_news_was_missed() {
 #[tokio::test]
 async fn a_store_that_was_dropped_does_not_listen() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
-    let store = RedisStore::new(&server.url()).unwrap();
+    let store = patient(&server.url()).unwrap();
     let mut news = store.news();
     assert_eq!(next(&mut news).await, News::Missed);
     drop(store);

@@ -6,7 +6,7 @@ use tower_bearer_redis::RedisStore;
 
 use crate::{
     server::{Server, Version, query},
-    support::{MINUTE, commit, given, key, owner, record},
+    support::{MINUTE, commit, given, key, owner, patient, record},
 };
 
 /// The rule that the README names.
@@ -22,7 +22,7 @@ async fn the_rights_of_the_readme_are_enough() {
         let Some(server) = Server::start(version, &[]) else { continue };
         server.run(&rule());
         let url = format!("redis://tokens:password@127.0.0.1:{}", server.port);
-        tower_bearer::store::conformance::check(RedisStore::new(&url).unwrap()).await;
+        tower_bearer::store::conformance::check(patient(&url).unwrap()).await;
         let refused = server.run("ACL LOG");
         assert_eq!(refused, Value::Array(vec![]), "{version:?}");
         // And no more than that.
@@ -46,7 +46,7 @@ async fn missing_rights_are_told_by_their_code() {
     ] {
         server.run(&format!("ACL SETUSER weak reset on >password {rule}"));
         let url = format!("redis://weak:password@127.0.0.1:{}", server.port);
-        let error = RedisStore::new(&url).unwrap().load(key()).await.unwrap_err().to_string();
+        let error = patient(&url).unwrap().load(key()).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -57,7 +57,7 @@ async fn a_replica_is_read_and_says_that_it_is_one() {
     let Some(replica) = Server::start(Version::Redis7, &["--replicaof", &format!("127.0.0.1 {}", master.port)]) else {
         return;
     };
-    let (of_master, of_replica) = (RedisStore::new(&master.url()).unwrap(), RedisStore::new(&replica.url()).unwrap());
+    let (of_master, of_replica) = (patient(&master.url()).unwrap(), patient(&replica.url()).unwrap());
     let key = key();
     let lease = given(&of_master, key, owner()).await;
     assert!(commit(&of_master, key, lease, b"record").await.unwrap());
@@ -74,7 +74,7 @@ async fn a_replica_is_read_and_says_that_it_is_one() {
 #[tokio::test]
 async fn a_server_without_memory_reads_and_releases() {
     let Some(server) = Server::start(Version::Redis7, &[]) else { return };
-    let store = RedisStore::new(&server.url()).unwrap();
+    let store = patient(&server.url()).unwrap();
     let key = key();
     let lease = given(&store, key, owner()).await;
     assert!(commit(&store, key, lease, b"record").await.unwrap());
@@ -99,7 +99,7 @@ async fn nothing_that_was_stored_and_no_password_is_shown() {
     let Some(server) = Server::start(Version::Redis7, &["--requirepass", "SECRET-password"]) else { return };
     let url = format!("redis://:SECRET-password@127.0.0.1:{}", server.port);
     let mut admin = redis::Client::open(url.clone()).unwrap().get_connection().unwrap();
-    let store = RedisStore::new(&url).unwrap();
+    let store = patient(&url).unwrap();
     let key = key();
     let lease = given(&store, key, owner()).await;
     assert!(commit(&store, key, lease, b"SECRET-record").await.unwrap());

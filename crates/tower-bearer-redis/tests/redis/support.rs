@@ -4,12 +4,17 @@ use std::{array, time::Duration};
 
 use tokio::time::Instant;
 use tower_bearer::store::{Lease, LeaseAnswer, LeaseOwner, StoreError, StoreKey, TokenStore};
-use tower_bearer_redis::RedisStore;
+use tower_bearer_redis::{RedisStore, RedisStoreError};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// A call may take so much longer than its limit on a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(1);
+
+/// Creates a store that waits longer than by default, for tests on a busy machine that are not about time.
+pub(crate) fn patient(url: &str) -> Result<RedisStore, RedisStoreError> {
+    RedisStore::builder(url).timeout(Duration::from_secs(5)).build()
+}
 
 pub(crate) fn key() -> StoreKey {
     StoreKey::new(array::from_fn(|_| fastrand::u8(..)))
