@@ -206,6 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_ends_when_it_may_never_work_again() {
+        let ends = |error: RedisStoreError| error.ends_connection();
+        let code = |code: &str| RedisStoreError::from(Kind::Code(code.to_owned()));
+        for code in ["READONLY", "MASTERDOWN"].map(code) {
+            assert!(ends(code));
+        }
+        for code in ["OOM", "NOPERM", "MOVED", "BUSY", "LOADING", "NOREPLICAS", "ERR"].map(code) {
+            assert!(!ends(code));
+        }
+        for kind in [Kind::TimedOut(Duration::ZERO), Kind::Io(io::ErrorKind::BrokenPipe), Kind::Login, Kind::Answer] {
+            assert!(ends(kind.into()));
+        }
+        let login = |code: &str| redis::make_extension_error(code.to_owned(), None).into();
+        assert!(
+            ["NOAUTH", "WRONGPASS"]
+                .map(login)
+                .into_iter()
+                .all(|error: RedisStoreError| error.is_login() && ends(error))
+        );
+    }
+
+    #[test]
     fn an_io_error_keeps_its_kind() {
         let error = RedisStoreError::from(RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(error, Kind::Io(io::ErrorKind::ConnectionRefused).into());

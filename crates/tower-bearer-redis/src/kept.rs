@@ -153,6 +153,19 @@ mod tests {
         assert_eq!(kept.get(forever).await, Err(Kind::TimedOut(LIMIT).into()));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_of_a_runtime_that_does_not_run_is_given_up() {
+        let kept = Arc::new(Kept::<u32>::new(LIMIT, None));
+        let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let guard = other.enter();
+        drop(kept.begin(async || Ok(1)).unwrap());
+        drop(guard);
+        assert!(timeout(LIMIT, kept.get(async || Ok(2))).await.is_err());
+        sleep(LIMIT * 2).await;
+        assert_eq!(kept.get(async || Ok(2)).await, Ok((2, 2)));
+        other.shutdown_background();
+    }
+
     #[test]
     fn without_a_runtime_it_is_an_error() {
         let kept = Kept::<u32>::new(LIMIT, None);

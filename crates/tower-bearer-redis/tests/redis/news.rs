@@ -35,7 +35,7 @@ async fn another_process_hears_of_a_commit() {
 #[tokio::test]
 async fn a_subscription_is_made_again_and_says_that_news_was_missed() {
     let Some(mut server) = Server::start(Version::Redis7, &[]) else { return };
-    let (one, other) = (patient(&server.url()).unwrap(), patient(&server.url()).unwrap());
+    let (one, other) = (RedisStore::new(&server.url()).unwrap(), RedisStore::new(&server.url()).unwrap());
     let key = key();
     let mut news = other.news();
     assert_eq!(next(&mut news).await, News::Missed);
