@@ -1,14 +1,12 @@
 //! The settings in a `--config` file.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use http::HeaderName;
 use serde::Deserialize;
 use toml::Table;
 use tower_bearer::{
@@ -21,7 +19,8 @@ use crate::{
     args::{ANY_PORT, Config},
     base::Base,
     cli::CliError,
-    tenants::Tenants,
+    config_identity::IdentitySection,
+    config_values::{duration, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -53,17 +52,6 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   renewal_deadline = "10s"
   [layer]                            # the documentation of LayerConfig has all keys
   reject_on = [403, "/login"]
-
-With [identity], a header names the tenant whose token is sent. It is not passed on. Without it, or with another name, the answer
-is 403, and nothing is sent. Set the header in a proxy that knows its users: the gateway believes it.
-
-  [identity]
-  header = "x-tenant"
-  max = 100000                       # how many tenants have a token at once
-  idle = "1h"                        # how long an unused token is kept
-  [identity.tenants.acme]            # replaces what [token] says
-  username = "acme"
-  password = { env = "ACME_PASSWORD" }
 "#;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
@@ -84,19 +72,7 @@ struct Settings {
     token: Option<TokenConfig>,
     cache: CacheConfig,
     layer: LayerConfig,
-    identity: Option<Identity>,
-}
-
-/// How a request says whose token it needs.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    header: Option<String>,
-    subject_token: Option<String>,
-    max: Option<usize>,
-    idle: Option<String>,
-    #[serde(default)]
-    tenants: BTreeMap<String, TokenConfig>,
+    identity: Option<IdentitySection>,
 }
 
 /// # Errors
@@ -126,15 +102,11 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         http = http.root_certificates(pem.clone());
     }
     let http = http.build().map_err(|error| wrong("ca_file", &error.to_string()))?;
-    let token = match file.token {
-        Some(token) => token.with_files_in(folder),
-        // The tenants may have all of it.
-        None if file.identity.is_some() => TokenConfig::default(),
-        None => return Err(wrong("token", "this section is missing; say how to get a token")),
-    };
+    let token = file.token.map(|token| token.with_files_in(folder));
     let tokens = if let Some(identity) = file.identity {
-        Tokens::Tenants(identity.tenants(&token, file.cache, http, folder)?)
+        identity.tokens(token.as_ref(), file.cache, http, folder)?
     } else {
+        let token = token.ok_or_else(|| wrong("token", "this section is missing; say how to get a token"))?;
         let source = token.source_with(http).map_err(in_file)?;
         token.check_secrets().map_err(in_file)?;
         Tokens::One(file.cache.builder(source).build())
@@ -159,58 +131,6 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         timeout: period("timeout", file.timeout.as_deref())?,
         drain: period("drain", file.drain.as_deref())?,
     })
-}
-
-impl Identity {
-    /// # Errors
-    /// When a setting of the section or of a tenant is wrong.
-    fn tenants(
-        self,
-        token: &TokenConfig,
-        cache: CacheConfig,
-        http: HttpClient,
-        folder: &Path,
-    ) -> Result<Tenants, CliError> {
-        let header = self.header()?;
-        if self.max == Some(0) {
-            return Err(wrong("identity.max", "this is 0, so no token could be kept; give a larger number"));
-        }
-        let idle = self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
-        if self.tenants.is_empty() {
-            return Err(wrong(
-                "identity.tenants",
-                "there are no tenants; add a section for each, such as [identity.tenants.acme]",
-            ));
-        }
-        let mut tokens = BTreeMap::new();
-        for (name, tenant) in self.tenants {
-            let tenant = token.replaced_by(&tenant.with_files_in(folder));
-            tenant.source_with(http.clone()).map_err(in_file)?;
-            tenant.check_secrets().map_err(in_file)?;
-            tokens.insert(name, tenant);
-        }
-        let max = self.max;
-        Ok(Tenants::new(header, tokens, cache, http, |mut pool| {
-            if let Some(max) = max {
-                pool = pool.max_identities(max);
-            }
-            if let Some(idle) = idle {
-                pool = pool.idle(idle);
-            }
-            pool
-        }))
-    }
-
-    fn header(&self) -> Result<HeaderName, CliError> {
-        if self.subject_token.is_some() {
-            return Err(wrong("identity.subject_token", "this is not supported yet; use `header` with `tenants`"));
-        }
-        let header = self.header.as_deref();
-        let header = header
-            .ok_or_else(|| wrong("identity.header", "this key is missing; give the header with the tenant's name"))?;
-        let problem = "this is not the name of a header; give one such as \"x-tenant\"";
-        header.parse().map_err(|_| wrong("identity.header", problem))
-    }
 }
 
 fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
@@ -251,19 +171,4 @@ fn period(key: &str, text: Option<&str>) -> Result<Duration, CliError> {
         return Err(wrong(key, "this is too short or too long; give a duration from \"1s\" to \"24h\""));
     }
     Ok(period)
-}
-
-fn duration(key: &str, text: &str) -> Result<Duration, CliError> {
-    let wrong = |_| wrong(key, "this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"");
-    humantime::parse_duration(text).map_err(wrong)
-}
-
-fn wrong(key: &str, problem: &str) -> CliError {
-    CliError::config(format!("{key}: {problem}"))
-}
-
-/// The error names its key.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn in_file(error: tower_bearer::Error) -> CliError {
-    CliError::config(error.to_string())
 }

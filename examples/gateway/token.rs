@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use tower_bearer::{BearerAuthLayer, TokenCache};
 
 use crate::{
     cli::{CliError, GrantOptions},
-    tenants::{Tenant, Tenants},
+    identity::Identity,
+    problem::Problem,
+    tenants::Tenants,
+    users::Users,
 };
 
 /// The tokens that the gateway has.
@@ -18,6 +22,8 @@ pub enum Tokens {
     One(TokenCache),
     /// One for each tenant.
     Tenants(Tenants),
+    /// One for each user.
+    Users(Users),
 }
 
 impl Tokens {
@@ -26,6 +32,19 @@ impl Tokens {
             Self::None => None,
             Self::One(cache) => Some(BearerAuthLayer::with_cache(cache.clone())),
             Self::Tenants(tenants) => Some(tenants.layer()),
+            Self::Users(users) => Some(users.layer()),
+        }
+    }
+
+    /// Takes the identity of a request out of its headers. Returns `None` if all requests have the same token, or none.
+    ///
+    /// # Errors
+    /// When the request has no identity.
+    pub fn identify(&self, headers: &mut HeaderMap) -> Result<Option<Identity>, Problem> {
+        match self {
+            Self::None | Self::One(_) => Ok(None),
+            Self::Tenants(tenants) => tenants.take(headers).map(Some).ok_or(Problem::Tenant),
+            Self::Users(users) => users.take(headers).map(Some).ok_or(Problem::NoUser),
         }
     }
 
@@ -35,16 +54,18 @@ impl Tokens {
             Self::None => return false,
             Self::One(cache) => cache.reset(),
             Self::Tenants(tenants) => tenants.pool.reset(),
+            Self::Users(users) => users.pool.identities().reset(),
         }
         true
     }
 
-    /// Returns how long no token is requested for a request of this tenant.
-    pub fn retry_in(&self, tenant: Option<&Tenant>) -> Option<Duration> {
-        match self {
-            Self::None => None,
-            Self::One(cache) => cache.status().retry_in,
-            Self::Tenants(tenants) => tenants.retry_in(tenant?),
+    /// Returns how long no token is requested for a request of this identity.
+    pub fn retry_in(&self, identity: Option<&Identity>) -> Option<Duration> {
+        match (self, identity) {
+            (Self::One(cache), _) => cache.status().retry_in,
+            (Self::Tenants(tenants), Some(Identity::Tenant(name))) => tenants.retry_in(name),
+            (Self::Users(users), Some(Identity::User(subject))) => users.retry_in(subject),
+            _ => None,
         }
     }
 
@@ -54,6 +75,7 @@ impl Tokens {
             Self::None => return,
             Self::One(cache) => cache.revoke().await,
             Self::Tenants(tenants) => tenants.pool.revoke().await,
+            Self::Users(users) => users.pool.identities().revoke().await,
         };
         match revoked {
             Ok(()) => tracing::info!("the token is revoked"),

@@ -99,7 +99,19 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
         value
     }
 
-    /// Removes the entry of a key if `is_meant` says so.
+    /// Removes the entry of a key, whether it must stay or not, and returns it. This is not an eviction.
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        let removed = self.entries.remove(key);
+        if removed.is_some() {
+            self.counts.entries.fetch_sub(1, Relaxed);
+        }
+        removed
+    }
+
+    /// Evicts the entry of a key if `is_meant` says so.
     pub(crate) fn remove_if<Q: Eq + Hash + ?Sized>(&self, key: &Q, is_meant: impl Fn(&V) -> bool) -> bool
     where
         K: Borrow<Q>,
@@ -135,7 +147,7 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
         self.counts.entries.load(Relaxed)
     }
 
-    /// Returns how many entries were evicted or removed.
+    /// Returns how many entries were evicted.
     pub(crate) fn evicted(&self) -> u64 {
         self.counts.evicted.load(Relaxed)
     }

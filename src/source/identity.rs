@@ -50,7 +50,7 @@ impl SourceIdentity {
 
     /// Adds another identity as a part of this one.
     #[cfg(feature = "on-behalf-of")]
-    pub(crate) fn with_all_of(mut self, other: Self) -> Self {
+    pub(crate) fn with_all_of(mut self, other: &Self) -> Self {
         self.is_unnamed |= other.is_unnamed;
         self.with("before", &*other.who).with("before", &*other.what).with_secret("before", &*other.secrets)
     }

@@ -46,8 +46,8 @@ struct Brought {
 }
 
 impl Sharing {
-    /// Gets a token from the source, with the lease, and tells the others.
-    pub(super) async fn exchange(self: &Arc<Self>, lease: Lease, wanted: &mut Wanted) -> Outcome {
+    /// Gets a token from the source, with the lease that was asked for at this time, and tells the others.
+    pub(super) async fn exchange(self: &Arc<Self>, lease: Lease, asked: Instant, wanted: &mut Wanted) -> Outcome {
         let shared = self.shared();
         let names = wanted.names.clone();
         // Another process may have had the lease since the last reading.
@@ -63,11 +63,16 @@ impl Sharing {
             // Before the request, so that nobody takes the token meanwhile.
             record.fence = lease.fence;
             if self.commit(&names, lease, &record).await == Committed::Refused {
+                shared.link.release(names.key, lease).await;
                 return Outcome::Again;
             }
         }
 
         let requesting = self.requesting.read().await;
+        if asked.elapsed() >= shared.lease {
+            // Nobody drove this for some time. Another process may use the refresh token now.
+            return Outcome::Again;
+        }
         self.continue_with_stored(record.refresh.as_ref(), &names).await;
         let before = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         {
@@ -76,7 +81,7 @@ impl Sharing {
             memory.outdated_refresh = memory.outdated_refresh.take().or_else(|| memory.shared_refresh.clone());
         }
         shared.link.counters.exchanges.add();
-        let (result, is_lost) = self.drive(lease, wanted).await;
+        let (result, is_lost) = self.drive(lease, asked, wanted).await;
         let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         let used = names.given.iter().cloned().chain(before).chain(after).collect();
         if let Ok(token) = &result {
@@ -89,9 +94,9 @@ impl Sharing {
     }
 
     /// Asks the source, and keeps the lease meanwhile. Returns whether the lease was lost.
-    async fn drive(&self, lease: Lease, wanted: &Wanted) -> (Result<AccessToken, Error>, bool) {
+    async fn drive(&self, lease: Lease, asked: Instant, wanted: &Wanted) -> (Result<AccessToken, Error>, bool) {
         let asking = pin!(self.source.obtain(wanted.why.clone()));
-        let losing = pin!(self.extend_until_lost(lease, &wanted.names));
+        let losing = pin!(self.extend_until_lost(lease, asked, &wanted.names));
         match select(asking, losing).await {
             Either::Left((result, _)) => (result, false),
             Either::Right(((), asking)) => {
@@ -103,10 +108,10 @@ impl Sharing {
     }
 
     /// Extends the lease each third of its time. Ends when it is lost.
-    async fn extend_until_lost(&self, lease: Lease, names: &Names) {
+    async fn extend_until_lost(&self, lease: Lease, asked: Instant, names: &Names) {
         let shared = self.shared();
         // It counts from before the request, not from the answer.
-        let mut held_until = Instant::now() + shared.lease;
+        let mut held_until = asked + shared.lease;
         while Instant::now() < held_until {
             sleep(shared.lease / 3).await;
             let asked = Instant::now();
@@ -133,7 +138,8 @@ impl Sharing {
         wanted: &mut Wanted,
     ) -> Result<AccessToken, Error> {
         let (shared, names) = (self.shared(), wanted.names.clone());
-        let base = record.fence;
+        // What was committed under a later lease is another process's.
+        let base = lease.fence;
         self.note(&mut record, brought, lease, &names);
         let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record).await };
         match committed {
@@ -143,7 +149,7 @@ impl Sharing {
                 return brought.result.clone();
             }
             Committed::Unknown => {
-                self.commit_later(lease.owner, base, record, names);
+                self.commit_later(lease, base, record, names);
                 return brought.result.clone();
             }
             Committed::Refused => {}
@@ -153,9 +159,12 @@ impl Sharing {
         // Another process may have had the lease since, and a newer token. If not, this one is the newest.
         let owner = LeaseOwner(fastrand::u128(..));
         let leased = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await;
-        let mut newer = None;
+        let (mut newer, mut held) = (None, Lease { owner, fence: base });
         if let (Ok(answer), Ok((_, found))) = (leased, self.load(&names).await) {
-            let is_newest = found.as_ref().is_none_or(|found| found.fence == base);
+            let is_newest = found.as_ref().is_none_or(|found| found.fence <= base);
+            if let LeaseAnswer::Given(lease) = answer {
+                held = lease;
+            }
             if let (LeaseAnswer::Given(lease), true) = (answer, is_newest) {
                 record.fence = lease.fence;
                 let committed = self.commit(&names, lease, &record).await;
@@ -172,7 +181,7 @@ impl Sharing {
                 newer = Some(token);
             }
         }
-        self.commit_later(owner, base, record, names);
+        self.commit_later(held, base, record, names);
         newer.map_or_else(|| brought.result.clone(), Ok)
     }
 
@@ -200,19 +209,23 @@ impl Sharing {
         }
     }
 
-    /// Commits in the background what the store did not take yet: nobody else has the successor of a refresh token that was used.
-    fn commit_later(self: &Arc<Self>, owner: LeaseOwner, base: u64, mut record: Record, names: Arc<Names>) {
+    /// Commits in the background what the store did not take yet, if only this process has the successor of the refresh token that was
+    /// used. Meanwhile, nobody else gets the lease. Otherwise the lease ends, because others can ask the issuer too.
+    fn commit_later(self: &Arc<Self>, lease: Lease, base: u64, mut record: Record, names: Arc<Names>) {
         let Ok(runtime) = runtime::current() else { return };
-        let sharing = Arc::clone(self);
+        let (sharing, owner) = (Arc::clone(self), lease.owner);
         runtime.spawn(async move {
             let (shared, began) = (Arc::clone(sharing.shared()), Instant::now());
+            if names.given.is_none() {
+                return shared.link.release(names.key, lease).await;
+            }
             while began.elapsed() < COMMITS_LATER_FOR {
                 sleep(COMMIT_WAIT).await;
                 // The same owner: if the lease is still held, it is extended.
                 let leased = shared.link.lease(names.key, owner, shared.lease, Urgency::Urgent).await;
                 let Ok(LeaseAnswer::Given(lease)) = leased else { continue };
                 let Ok((_, found)) = sharing.load(&names).await else { continue };
-                let is_newest = found.as_ref().is_none_or(|found| found.fence == base);
+                let is_newest = found.as_ref().is_none_or(|found| found.fence <= base);
                 if is_newest {
                     record.fence = lease.fence;
                     match sharing.commit(&names, lease, &record).await {

@@ -107,7 +107,7 @@ impl Record {
 
     /// Returns how long the store keeps the record. It is never zero.
     pub(super) fn keep(&self, now: Millis) -> Duration {
-        let until = self.tokens.values().map(|slot| slot.needed_until()).max().unwrap_or_default();
+        let until = self.tokens.values().map(Slot::needed_until).max().unwrap_or_default();
         let keep = Duration::from_millis(until.saturating_sub(now).max(1));
         if self.refresh.is_some() { keep.max(REFRESH_TOKEN_FOR) } else { keep }
     }

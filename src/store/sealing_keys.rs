@@ -49,7 +49,7 @@ pub struct SealingKey {
 /// 2. Let the new key seal and the old one open. Give the old key to [`names_with`](Self::names_with) as well.
 /// 3. When the last record that the old key sealed is over, leave out `opens_with`.
 ///
-/// The key of the names stays. Whoever has it can only check a guess whose tokens a record holds, and cannot open it. If it
+/// The key of the names stays. With it alone, one can only check a guess whose tokens a record holds, and not open it. If it
 /// changes, each record is missed once.
 ///
 /// ```

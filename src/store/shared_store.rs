@@ -12,6 +12,7 @@ use crate::{
         fields::{Hash, Millis, at},
         link::Link,
         sealing::Sealing,
+        store_key::StoreKey,
         store_status::StoreStatus,
         token_store::{BoxTokenStore, TokenStore},
         watch::Watch,
@@ -132,7 +133,7 @@ impl Shared {
 
     /// Returns a hash as text, 128 bits of it.
     pub(super) fn short_hash(&self, usage: &str, data: &[u8]) -> Hash {
-        self.hash(usage, data)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        StoreKey::new(self.hash(usage, data)).to_string()[..32].into()
     }
 }
 

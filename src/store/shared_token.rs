@@ -138,10 +138,10 @@ mod tests {
         let read: SharedToken = serde_json::from_slice(&json).unwrap();
         assert_eq!(read, shared(&token));
         tokio::time::advance(Duration::from_secs(600)).await;
-        let taken = read.token(10 * HOUR + HOUR / 6).unwrap();
-        assert_eq!((taken.secret(), taken.scope(), taken.lifetime()), ("t", Some("a b"), token.lifetime()));
-        assert_eq!((taken.issued_at(), taken.refresh_in()), (token.issued_at(), token.refresh_in()));
-        assert_eq!(taken.response::<Value>().unwrap(), token.response::<Value>().unwrap());
+        let shared = read.token(10 * HOUR + HOUR / 6).unwrap();
+        assert_eq!((shared.secret(), shared.scope(), shared.lifetime()), ("t", Some("a b"), token.lifetime()));
+        assert_eq!((shared.issued_at(), shared.refresh_in()), (token.issued_at(), token.refresh_in()));
+        assert_eq!(shared.response::<Value>().unwrap(), token.response::<Value>().unwrap());
     }
 
     #[test]

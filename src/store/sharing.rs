@@ -78,8 +78,8 @@ pub(super) struct Wanted {
     pub(super) why: Reason,
     pub(super) names: Arc<Names>,
     pub(super) rejected: Option<Hash>,
-    /// The fence of the failure that was in the record at first. `None` before the first reading.
-    known_failure: Option<Option<u64>>,
+    /// The fence of the failure that the last reading found, or 0. `None` before the first reading.
+    known_failure: Option<u64>,
     waited: bool,
     /// Whether earlier failures do not count.
     was_reset: bool,
@@ -141,13 +141,14 @@ impl Sharing {
                 return done;
             }
             if loaded.0.leased_for.is_none() {
+                let asked = Instant::now();
                 match shared.link.lease(wanted.names.key, owner, shared.lease, Urgency::Usual).await {
                     Err(Unavailable) => return self.alone(&wanted).await,
                     Ok(LeaseAnswer::Given(lease)) => {
                         if wanted.waited {
                             shared.link.counters.takeovers.add();
                         }
-                        match self.exchange(lease, &mut wanted).await {
+                        match self.exchange(lease, asked, &mut wanted).await {
                             Outcome::Done(done) => return done,
                             // A store that never commits is of no use.
                             Outcome::Again if has_lost => return self.alone(&wanted).await,
@@ -166,9 +167,10 @@ impl Sharing {
                 }
                 Some(news) if Instant::now() < ends => wait(news, wanted.names.key, ends).await,
                 Some(_) => {
-                    return Err(Error::transient(
+                    return Err(Error::unreadable(
                         "another process has requested a token for longer than this one waits; check that the issuer is not slow, or \
-                         raise the `wait` of the `SharedStore` and the deadline of the cache",
+                         raise the `wait` of the `SharedStore` and the deadline of the cache"
+                            .into(),
                     ));
                 }
             }
@@ -179,8 +181,8 @@ impl Sharing {
     pub(super) async fn alone(&self, wanted: &Wanted) -> Result<AccessToken, Error> {
         if wanted.names.given.is_some() {
             // Another process may use the same refresh token now, and to the issuer the second use looks like theft.
-            return Err(Error::transient(
-                "the token store does not answer, and without it a shared refresh token must not be used; check the store",
+            return Err(Error::unreadable(
+                "the token store does not answer, and without it a shared refresh token must not be used; check the store".into(),
             ));
         }
         self.shared().link.counters.alone.add();
@@ -225,7 +227,7 @@ impl Sharing {
         let counters = &self.shared().link.counters;
         let slot = record.and_then(|record| record.slot(&wanted.names.slot));
         let Some((record, slot)) = record.zip(slot) else {
-            wanted.known_failure.get_or_insert(None);
+            wanted.known_failure.get_or_insert(0);
             counters.absent.add();
             return Said::Nothing;
         };
@@ -236,8 +238,8 @@ impl Sharing {
             return Said::Done(Ok(token));
         }
         let failure = slot.failure.as_ref();
-        let is_new = wanted.known_failure.replace(failure.map(|failure| failure.fence));
-        let is_new = is_new.is_some_and(|known| known != failure.map(|failure| failure.fence));
+        let fence = failure.map_or(0, |failure| failure.fence);
+        let is_new = wanted.known_failure.replace(fence).is_some_and(|known| known != fence);
         let error = failure.and_then(|failure| {
             let awaited = if is_new { failure.error(&wanted.names.tag) } else { None };
             awaited.or_else(|| failure.holds_back(&wanted.names.tag, now).filter(|_| !wanted.was_reset))
@@ -349,7 +351,9 @@ impl Sharing {
         // Most records are the same as before, and need not be opened.
         let mut hash = DefaultHasher::new();
         sealed.hash(&mut hash);
-        served.iter().for_each(|(_, token)| token.secret().hash(&mut hash));
+        for (_, token) in &served {
+            token.secret().hash(&mut hash);
+        }
         if self.memory().checked.replace(hash.finish()) == Some(hash.finish()) {
             return;
         }

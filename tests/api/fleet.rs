@@ -2,6 +2,8 @@
 
 #[path = "fleet/faults.rs"]
 mod faults;
+#[path = "fleet/model.rs"]
+mod model;
 #[path = "fleet/processes.rs"]
 mod processes;
 #[path = "fleet/refresh_tokens.rs"]
@@ -14,17 +16,18 @@ mod secrecy;
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    AccessToken, Error, Reason, TokenCache, TokenPool, TokenSource,
-    grant::{ClientAuth, PasswordGrant},
+    AccessToken, BoxTokenSource, Error, Reason, TokenCache, TokenPool, TokenSource,
+    grant::{ClientAuth, ClientCredentials, JwtBearer, PasswordGrant, Secret, TokenExchange},
     source::{Narrowing, from_fn},
     store::{SealingKey, SealingKeys, SharedStore, Stored},
     testing::{Failure, Issuer, IssuerService, TokenFormat},
 };
 
 use self::processes::{Fleet, keys};
-use crate::support::{MINUTE, SECOND, grant, issuer, obtain};
+use crate::support::{MINUTE, SECOND, grant, issuer, obtain, scratch};
 
 /// Returns the tokens of all caches, each asked by ten requests at once.
 async fn tokens(caches: &[TokenCache]) -> Vec<Result<AccessToken, Error>> {
@@ -210,9 +213,9 @@ async fn nobody_gets_anothers_token() {
         Stored::new(grant, &fleet.process())
     };
     for n in 1..=10 {
-        fleet.issuer.answer_next(
-            serde_json::json!({ "access_token": format!("t{n}"), "token_type": "Bearer", "expires_in": 3600 }),
-        );
+        fleet
+            .issuer
+            .answer_next(json!({ "access_token": format!("t{n}"), "token_type": "Bearer", "expires_in": 3600 }));
     }
     let mut seen = BTreeSet::new();
     for (user, client, scope, server) in [
@@ -230,6 +233,60 @@ async fn nobody_gets_anothers_token() {
     let narrowed = cache.narrowed(&Narrowing::new().with_scope("a").unwrap()).unwrap();
     assert_eq!(narrowed.token().await.unwrap().secret(), "t1", "it is the token of those who ask for this scope");
     assert_eq!(cache.token().await.unwrap().secret(), "t4");
+}
+
+/// A change of what is asked for is another token. A change of a secret is not, nor is one of where a secret is kept.
+#[tokio::test(start_paused = true)]
+async fn the_identity_of_a_grant_is_all_that_shapes_its_token() {
+    const URL: &str = "https://issuer.test/token";
+    let fleet = Fleet::new(issuer());
+    let service = || fleet.issuer.service();
+    let client = |secret: &str| ClientCredentials::builder(URL).client_auth(ClientAuth::basic("client1", secret));
+    let exchange = |subject: Secret, kind: &str| {
+        TokenExchange::builder(URL)
+            .client_auth(ClientAuth::none("c"))
+            .subject_token(subject, kind)
+            .build_with(service())
+            .unwrap()
+    };
+    let bearer = |assertion: &str| {
+        JwtBearer::builder(URL).client_auth(ClientAuth::none("c")).assertion(assertion).build_with(service()).unwrap()
+    };
+    let changing = || Secret::from_fn(|| async { Ok("s1".into()) });
+    let file = scratch("secret");
+    std::fs::write(&file, "s1").unwrap();
+    let same: [[BoxTokenSource; 2]; 3] = [
+        [client("one").build_with(service()).unwrap().boxed(), client("other").build_with(service()).unwrap().boxed()],
+        [bearer("a1").boxed(), bearer("a1").boxed()],
+        [exchange("s1".into(), "jwt").boxed(), exchange(Secret::file(&file), "jwt").boxed()],
+    ];
+    let others: [BoxTokenSource; 6] = [
+        client("one").scope("a").build_with(service()).unwrap().boxed(),
+        client("one").resource("https://a.test").build_with(service()).unwrap().boxed(),
+        client("one").param("tenant", "t").build_with(service()).unwrap().boxed(),
+        bearer("a2").boxed(),
+        exchange("s2".into(), "jwt").boxed(),
+        exchange("s1".into(), "saml").boxed(),
+    ];
+    let mut keys = BTreeSet::new();
+    let mut key_of = async |source: &BoxTokenSource| {
+        let before = fleet.store.records().len();
+        fleet.issuer.answer_next(json!({ "access_token": "t", "token_type": "Bearer", "issued_token_type": "x" }));
+        obtain(&Stored::new(source.clone(), &fleet.process())).await.unwrap();
+        fleet.issuer.clear_failures();
+        let records = fleet.store.records();
+        keys.extend(records.iter().map(|(key, _)| key.to_string()));
+        records.len() - before
+    };
+    for [one, other] in &same {
+        assert_eq!((key_of(one).await, key_of(other).await), (1, 0), "{one:?} {other:?}");
+    }
+    for other in &others {
+        assert_eq!(key_of(other).await, 1, "{other:?}");
+    }
+    assert_eq!(keys.len(), 9);
+    let error = obtain(&Stored::new(exchange(changing(), "jwt"), &fleet.process())).await.unwrap_err();
+    assert!(error.is_config(), "a function may return another user's token: {error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +353,7 @@ async fn a_pool_shares_the_token_of_each_identity() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_lives_for_a_second_is_shared_too() {
     let fleet = Fleet::new(issuer());
-    fleet.issuer.amend_next(serde_json::json!({ "expires_in": 1 }));
+    fleet.issuer.amend_next(json!({ "expires_in": 1 }));
     obtain(&fleet.stored(&fleet.process())).await.unwrap();
     obtain(&fleet.stored(&fleet.process())).await.unwrap();
     assert_eq!(fleet.issuer.counts().token_requests, 1);

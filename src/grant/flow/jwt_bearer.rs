@@ -72,7 +72,7 @@ impl FlowBehavior for JwtBearerFlow {
     async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
         #[cfg(feature = "on-behalf-of")]
         if let (None, Some(exchange)) = (&self.assertion, &self.exchange) {
-            return Ok(identity.with_all_of(exchange.identity().await?));
+            return Ok(identity.with_all_of(&exchange.identity().await?));
         }
         match &self.assertion {
             Some(assertion) => assertion.identify(identity).await,

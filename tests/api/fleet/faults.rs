@@ -32,6 +32,8 @@ pub(super) enum Fault {
     ReadOnly,
     /// Each lease is refused a moment after it was given.
     NeverCommits,
+    /// Leases are given, and records are not taken.
+    Full,
     /// It forgets all that is written.
     Forgets,
     /// Each call fails, hangs, is late, or is made twice, at random.
@@ -130,7 +132,7 @@ impl TokenStore for Faulty {
 
     async fn commit(&self, key: StoreKey, lease: Lease, record: Vec<u8>, keep: Duration) -> Result<bool, StoreError> {
         match self.fault() {
-            Fault::ReadOnly => return Err(StoreError::new("read only")),
+            Fault::ReadOnly | Fault::Full => return Err(StoreError::new("no room")),
             Fault::NeverCommits => return Ok(false),
             _ => {}
         }
@@ -154,13 +156,14 @@ pub(super) async fn put(store: &MemoryStore, key: StoreKey, record: Vec<u8>) {
     store.release(key, lease).await.unwrap();
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::Fail,
     Fault::Hang,
     Fault::Panic,
     Fault::Garbage,
     Fault::ReadOnly,
     Fault::NeverCommits,
+    Fault::Full,
     Fault::Forgets,
     Fault::Random,
 ];
