@@ -117,7 +117,11 @@ impl Node {
 
 async fn read_map(servers: &Servers, server: Server) -> Result<SlotMap, RedisStoreError> {
     let mut link = servers.connect(server).await?;
-    let answer: Value = cmd("CLUSTER").arg("SLOTS").query_async(&mut link.connection).await?;
+    let answer: Value = cmd("CLUSTER")
+        .arg("SLOTS")
+        .query_async(&mut link.connection)
+        .await
+        .map_err(|error| RedisStoreError::of(&error))?;
     let map = parse(&answer, |host, port| {
         let host = host.or(link.server.host())?;
         Some(servers.server(host, port))

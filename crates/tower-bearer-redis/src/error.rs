@@ -91,10 +91,11 @@ impl From<Kind> for RedisStoreError {
     }
 }
 
-impl From<RedisError> for RedisStoreError {
-    fn from(error: RedisError) -> Self {
+impl RedisStoreError {
+    /// Keeps the kind and the code. It is not `From`, which would make a type of the `redis` crate public.
+    pub(crate) fn of(error: &RedisError) -> Self {
         match error.kind() {
-            ErrorKind::Io => of_io(&error).into(),
+            ErrorKind::Io => of_io(error).into(),
             ErrorKind::AuthenticationFailed => Kind::Login.into(),
             ErrorKind::Server(ServerErrorKind::ResponseError) => Kind::Code("ERR".to_owned()).into(),
             ErrorKind::InvalidClientConfig => Self::config("the `redis` crate does not accept the settings"),
@@ -197,7 +198,7 @@ mod tests {
             redis::make_extension_error("SECRET-1".to_owned(), Some("SECRET".to_owned())),
             redis::make_extension_error("OOM".to_owned(), Some("SECRET".to_owned())),
         ];
-        for error in texts.map(RedisStoreError::from) {
+        for error in texts.iter().map(RedisStoreError::of) {
             let store: StoreError = error.clone().into();
             for shown in [error.to_string(), format!("{error:?}"), store.to_string(), format!("{store:?}")] {
                 assert!(!shown.contains("SECRET"), "{shown}");
@@ -218,7 +219,7 @@ mod tests {
         for kind in [Kind::TimedOut(Duration::ZERO), Kind::Io(io::ErrorKind::BrokenPipe), Kind::Login, Kind::Answer] {
             assert!(ends(kind.into()));
         }
-        let login = |code: &str| redis::make_extension_error(code.to_owned(), None).into();
+        let login = |code: &str| RedisStoreError::of(&redis::make_extension_error(code.to_owned(), None));
         assert!(
             ["NOAUTH", "WRONGPASS"]
                 .map(login)
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_io_error_keeps_its_kind() {
-        let error = RedisStoreError::from(RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        let error = RedisStoreError::of(&RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(error, Kind::Io(io::ErrorKind::ConnectionRefused).into());
     }
 }

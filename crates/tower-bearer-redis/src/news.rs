@@ -50,10 +50,12 @@ async fn subscribe(topology: &Topology, servers: &Servers, channel: &str) -> Res
         let mut route = topology.route(slot).await?;
         // A store that is idle has not noticed yet that its connection was lost, or that there is another master.
         let pong = timeout(servers.timeout, cmd("PING").query_async::<Value>(&mut route.link.connection)).await;
-        let pong = pong.map_err(|_| Kind::TimedOut(servers.timeout).into()).and_then(|pong| pong.map_err(Into::into));
+        let pong = pong
+            .map_err(|_| Kind::TimedOut(servers.timeout).into())
+            .and_then(|pong| pong.map_err(|error| RedisStoreError::of(&error)));
         pong.inspect_err(|error| topology.failed(&route, error))?;
         let mut subscription = servers.subscriber(&route.link.server).await?;
-        subscription.subscribe(channel).await?;
+        subscription.subscribe(channel).await.map_err(|error| RedisStoreError::of(&error))?;
         Ok(subscription)
     };
     timeout(limit, subscription).await.unwrap_or_else(|_| Err(Kind::TimedOut(limit).into()))

@@ -24,11 +24,17 @@ pub(crate) async fn connect(servers: Arc<Servers>, name: Arc<str>) -> Result<Lin
 
 async fn ask(servers: &Servers, index: usize, name: &str) -> Result<Link, RedisStoreError> {
     let mut sentinel = servers.connect_to_sentinel(&servers.urls[index]).await?;
-    let answer: Value = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut sentinel).await?;
+    let answer: Value = cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(name)
+        .query_async(&mut sentinel)
+        .await
+        .map_err(|error| RedisStoreError::of(&error))?;
     let address: Option<(String, u16)> = from_redis_value(answer).map_err(|_| Kind::Answer)?;
     let (host, port) = address.ok_or_else(|| Kind::NoMaster(name.to_owned()))?;
     let mut link = servers.connect(servers.server(&host, port)).await?;
-    let role: Value = cmd("ROLE").query_async(&mut link.connection).await?;
+    let role: Value =
+        cmd("ROLE").query_async(&mut link.connection).await.map_err(|error| RedisStoreError::of(&error))?;
     match role {
         Value::Array(parts) if matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master") => Ok(link),
         _ => Err(Kind::NoMaster(name.to_owned()).into()),

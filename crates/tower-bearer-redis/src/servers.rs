@@ -73,14 +73,17 @@ impl Servers {
 
     /// Connects to a server to receive what is published.
     pub(crate) async fn subscriber(&self, server: &Server) -> Result<PubSub, RedisStoreError> {
-        let client = Client::open(self.info(server, self.login().await?))?;
-        Ok(client.get_async_pubsub().await?)
+        let client =
+            Client::open(self.info(server, self.login().await?)).map_err(|error| RedisStoreError::of(&error))?;
+        client.get_async_pubsub().await.map_err(|error| RedisStoreError::of(&error))
     }
 
     async fn open(&self, info: &ConnectionInfo) -> Result<MultiplexedConnection, RedisStoreError> {
         let limit = Some(self.timeout);
         let config = AsyncConnectionConfig::new().set_connection_timeout(limit).set_response_timeout(limit);
-        Ok(Client::open(info.clone())?.get_multiplexed_async_connection_with_config(&config).await?)
+        let connection =
+            async { Client::open(info.clone())?.get_multiplexed_async_connection_with_config(&config).await };
+        connection.await.map_err(|error| RedisStoreError::of(&error))
     }
 
     fn info(&self, server: &Server, login: RedisConnectionInfo) -> ConnectionInfo {

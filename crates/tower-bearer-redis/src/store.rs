@@ -138,10 +138,10 @@ impl Shared {
                 Ok(Err(error)) if tries > 0 => {
                     let moved = timeout_at(deadline, self.topology.redirected(&route, &error)).await;
                     redirected = moved.ok().flatten().and_then(Result::ok);
-                    error.into()
+                    RedisStoreError::of(&error)
                 }
                 Ok(Err(error)) if error.is_timeout() => late(),
-                Ok(Err(error)) => error.into(),
+                Ok(Err(error)) => RedisStoreError::of(&error),
                 Err(_) => late(),
             };
             self.topology.failed(&route, &error);
