@@ -14,7 +14,7 @@ use crate::{
         token_grant::Grant,
     },
     secret_string::SecretString,
-    source::{Narrowing, Reason, TokenSource},
+    source::{Narrowing, Reason, SourceIdentity, TokenSource},
     token::AccessToken,
 };
 
@@ -37,6 +37,9 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
     fn client(&self) -> Option<u64>;
 
     fn issuer(&self) -> Option<u64>;
+
+    /// Returns what the tokens of all users share, if they are narrowed like this.
+    fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity>;
 }
 
 impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
@@ -76,6 +79,13 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
 
     fn issuer(&self) -> Option<u64> {
         TokenSource::issuer(self)
+    }
+
+    fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity> {
+        Box::pin(async move {
+            let grant = self.once(self.flow().clone(), to);
+            Ok(TokenSource::identity(&grant).await?.unwrap_or_default())
+        })
     }
 }
 
