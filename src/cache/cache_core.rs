@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -41,8 +41,10 @@ pub(crate) struct CacheCore {
     pub(crate) family: Arc<Family>,
     /// The caches of narrowed tokens, made with the first of them.
     pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
-    /// The last use in a pool, in milliseconds of the pool's life. Each lease of a token is noted, so a hit is not.
-    last_use: AtomicU64,
+    /// Its place in the order of its map.
+    pub(super) place: AtomicU64,
+    /// Whether it was used since its map asked last. Each lease of a token is noted, so a hit is not.
+    is_used: AtomicBool,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
     /// Whether another renewal waits for that one.
@@ -52,7 +54,6 @@ pub(crate) struct CacheCore {
 impl CacheCore {
     pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
-        let last_use = family.shared.as_ref().map_or(0, |shared| shared.age());
         Self {
             source,
             settings,
@@ -60,23 +61,22 @@ impl CacheCore {
             flight,
             family,
             narrowed: OnceLock::new(),
-            last_use: AtomicU64::new(last_use),
+            place: AtomicU64::new(0),
+            is_used: AtomicBool::new(false),
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
     }
 
-    /// Notes a use of this cache, as far as it is in a pool.
+    /// Notes a use of this cache, and of its identity.
     pub(crate) fn note_use(&self) {
-        if let Some(shared) = &self.family.shared {
-            self.last_use.store(shared.age(), Relaxed);
-        }
+        self.is_used.store(true, Relaxed);
+        self.family.note_use();
     }
 
-    /// Returns whether this cache is in a pool and was not used for so long.
-    pub(crate) fn is_idle(&self, idle: Duration) -> bool {
-        let unused = self.family.shared.as_ref().map(|shared| shared.age().saturating_sub(self.last_use.load(Relaxed)));
-        unused.is_some_and(|unused| u128::from(unused) >= idle.as_millis())
+    /// Returns whether this cache was used since this was asked last.
+    pub(super) fn take_use(&self) -> bool {
+        self.is_used.swap(false, Relaxed)
     }
 
     /// Changes the state, and publishes it.

@@ -247,6 +247,11 @@ impl Error {
         matches!(self.failure().kind, Kind::SubjectExpired)
     }
 
+    /// Returns whether nothing was sent to the issuer, because something was wrong before that.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self.failure().kind, Kind::Config(_) | Kind::SubjectExpired)
+    }
+
     /// Returns whether the token source panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
