@@ -121,6 +121,9 @@ mod settings;
 mod settings_environment;
 #[path = "api/settings_errors.rs"]
 mod settings_errors;
+#[cfg(feature = "on-behalf-of")]
+#[path = "api/settings_users.rs"]
+mod settings_users;
 #[path = "api/sizes.rs"]
 mod sizes;
 #[path = "api/stack.rs"]

@@ -24,3 +24,5 @@ mod tenants;
 mod tls;
 #[path = "gateway/usage.rs"]
 mod usage;
+#[path = "gateway/users.rs"]
+mod users;

@@ -68,12 +68,14 @@ fn health(proxy: &Proxy) -> (bool, Value) {
     let cache = match &proxy.tokens {
         Tokens::One(cache) => cache,
         Tokens::None => return (!draining, json!({ "ready": !draining, "draining": draining, "token": null })),
-        // A tenant without a token is a problem of that tenant.
+        // One without a token is a problem of that tenant or user.
         Tokens::Tenants(tenants) => {
-            return (
-                !draining,
-                json!({ "ready": !draining, "draining": draining, "tenants": all(&tenants.pool.status()) }),
-            );
+            let tenants = all(&tenants.pool.status());
+            return (!draining, json!({ "ready": !draining, "draining": draining, "tenants": tenants }));
+        }
+        Tokens::Users(users) => {
+            let users = all(&users.status());
+            return (!draining, json!({ "ready": !draining, "draining": draining, "users": users }));
         }
     };
     let status = cache.status();
@@ -131,14 +133,20 @@ fn metrics(proxy: &Proxy) -> String {
     let retries = number(proxy.counters.count(Ending::Retried));
     family("gateway_retries_total", "counter", "Requests answered at the second attempt.", &[("", retries)]);
 
-    if let Tokens::Tenants(tenants) = &proxy.tokens {
-        let status = tenants.pool.status();
+    let many = match &proxy.tokens {
+        Tokens::None | Tokens::One(_) => None,
+        Tokens::Tenants(tenants) => {
+            Some(("gateway_tenants", "Tenants by the state of their tokens.", tenants.pool.status()))
+        }
+        Tokens::Users(users) => Some(("gateway_users", "Users by the state of their tokens.", users.status())),
+    };
+    if let Some((name, help, status)) = many {
         let counts = [status.identities, status.ready, status.failing, status.limited, status.renewing];
         let labels =
             ["in_use", "ready", "failing", "limited", "renewing"].map(|state| format!("{{state=\"{state}\"}}"));
         let counts = counts.map(|count| number(count as u64));
         let samples: Vec<_> = labels.iter().map(String::as_str).zip(counts).collect();
-        family("gateway_tenants", "gauge", "Tenants by the state of their tokens.", &samples);
+        family(name, "gauge", help, &samples);
     }
     if let Tokens::One(cache) = &proxy.tokens {
         let status = cache.status();

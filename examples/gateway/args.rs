@@ -11,7 +11,7 @@ use crate::{
     addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
-    config_file,
+    config_file, config_identity,
     token::{self, Tokens},
     token_rules::{self, LayerRules, TokenRules},
 };
@@ -42,9 +42,10 @@ from an earlier request, closed before an answer.
 A POST to /reset at the --admin address, or SIGHUP, forgets the token and all failures, and gets a new token at once. Use it
 when the authorization server was wrong and is right again.
 Token requests use the proxy that HTTPS_PROXY and NO_PROXY name; requests to the upstream do not.
-The gateway does not authenticate its users: everybody who can reach it uses its token. Secret files are read for each token
-request, so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard
-output has the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
+The gateway does not authenticate its users: everybody who can reach it uses its token. With `subject_token` in a
+--config file, each request needs a token that the authorization server accepts. Secret files are read for each token request,
+so a secret can be rotated without a restart. RUST_LOG selects the log lines, which go to standard error. Standard output has
+the addresses: `listening on http://ADDR`, and with --admin `admin on http://ADDR`.
 Exit status: 0 ended by a signal, 1 could not start, 2 wrong command line or --config file.
 ";
 
@@ -57,7 +58,9 @@ const FLAGS: [&str; 2] = ["allow-plain-http", "no-auth"];
 pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn help() -> String {
-    format!("{USAGE}{GRANT_HELP}{}{}{MORE_OPTIONS}{}", token_rules::HELP, addresses::HELP, config_file::HELP)
+    let (rules, addresses) = (token_rules::HELP, addresses::HELP);
+    let file = [config_file::HELP, config_identity::HELP].concat();
+    format!("{USAGE}{GRANT_HELP}{rules}{addresses}{MORE_OPTIONS}{file}")
 }
 
 pub struct Config {

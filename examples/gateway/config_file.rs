@@ -1,16 +1,14 @@
 //! The settings in a `--config` file.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use http::HeaderName;
 use serde::Deserialize;
-use toml::Table;
+use toml::de::DeTable;
 use tower_bearer::{
     config::{self, CacheConfig, LayerConfig, TokenConfig},
     grant::HttpClient,
@@ -21,7 +19,8 @@ use crate::{
     args::{ANY_PORT, Config},
     base::Base,
     cli::CliError,
-    tenants::Tenants,
+    config_identity::IdentitySection,
+    config_values::{duration, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -35,7 +34,7 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   ca_file = "ca.pem"
   allow_plain_http = false           # as --allow-plain-http, for the upstream
   timeout = "30s"
-  drain = "30s"
+  drain = "30s"                      # at the end: how long requests may go on, and then how long revocations may take
   revoke_on_exit = false             # at token.revocation_url, or where the issuer's metadata says
   forwarded = "keep"
   trust_forwarded = false
@@ -53,17 +52,6 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   renewal_deadline = "10s"
   [layer]                            # the documentation of LayerConfig has all keys
   reject_on = [403, "/login"]
-
-With [identity], a header names the tenant whose token is sent. It is not passed on. Without it, or with another name, the answer
-is 403, and nothing is sent. Set the header in a proxy that knows its users: the gateway believes it.
-
-  [identity]
-  header = "x-tenant"
-  max = 100000                       # how many tenants have a token at once
-  idle = "1h"                        # how long an unused token is kept
-  [identity.tenants.acme]            # replaces what [token] says
-  username = "acme"
-  password = { env = "ACME_PASSWORD" }
 "#;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
@@ -84,19 +72,7 @@ struct Settings {
     token: Option<TokenConfig>,
     cache: CacheConfig,
     layer: LayerConfig,
-    identity: Option<Identity>,
-}
-
-/// How a request says whose token it needs.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    header: Option<String>,
-    subject_token: Option<String>,
-    max: Option<usize>,
-    idle: Option<String>,
-    #[serde(default)]
-    tenants: BTreeMap<String, TokenConfig>,
+    identity: Option<IdentitySection>,
 }
 
 /// # Errors
@@ -105,8 +81,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
     let text = fs::read_to_string(path)
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
-    check_layer(&table)?;
-    let file: Settings = config::read(table).map_err(in_file)?;
+    check_layer(table.get_ref())?;
+    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(in_file)?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
     let upstream =
@@ -126,15 +102,11 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         http = http.root_certificates(pem.clone());
     }
     let http = http.build().map_err(|error| wrong("ca_file", &error.to_string()))?;
-    let token = match file.token {
-        Some(token) => token.with_files_in(folder),
-        // The tenants may have all of it.
-        None if file.identity.is_some() => TokenConfig::default(),
-        None => return Err(wrong("token", "this section is missing; say how to get a token")),
-    };
+    let token = file.token.map(|token| token.with_files_in(folder));
     let tokens = if let Some(identity) = file.identity {
-        Tokens::Tenants(identity.tenants(&token, file.cache, http, folder)?)
+        identity.tokens(token.as_ref(), file.cache, http, folder)?
     } else {
+        let token = token.ok_or_else(|| wrong("token", "this section is missing; say how to get a token"))?;
         let source = token.source_with(http).map_err(in_file)?;
         token.check_secrets().map_err(in_file)?;
         Tokens::One(file.cache.builder(source).build())
@@ -161,60 +133,9 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
     })
 }
 
-impl Identity {
-    /// # Errors
-    /// When a setting of the section or of a tenant is wrong.
-    fn tenants(
-        self,
-        token: &TokenConfig,
-        cache: CacheConfig,
-        http: HttpClient,
-        folder: &Path,
-    ) -> Result<Tenants, CliError> {
-        let header = self.header()?;
-        if self.max == Some(0) {
-            return Err(wrong("identity.max", "this is 0, so no token could be kept; give a larger number"));
-        }
-        let idle = self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
-        if self.tenants.is_empty() {
-            return Err(wrong(
-                "identity.tenants",
-                "there are no tenants; add a section for each, such as [identity.tenants.acme]",
-            ));
-        }
-        let mut tokens = BTreeMap::new();
-        for (name, tenant) in self.tenants {
-            let tenant = token.replaced_by(&tenant.with_files_in(folder));
-            tenant.source_with(http.clone()).map_err(in_file)?;
-            tenant.check_secrets().map_err(in_file)?;
-            tokens.insert(name, tenant);
-        }
-        let max = self.max;
-        Ok(Tenants::new(header, tokens, cache, http, |mut pool| {
-            if let Some(max) = max {
-                pool = pool.max_identities(max);
-            }
-            if let Some(idle) = idle {
-                pool = pool.idle(idle);
-            }
-            pool
-        }))
-    }
-
-    fn header(&self) -> Result<HeaderName, CliError> {
-        if self.subject_token.is_some() {
-            return Err(wrong("identity.subject_token", "this is not supported yet; use `header` with `tenants`"));
-        }
-        let header = self.header.as_deref();
-        let header = header
-            .ok_or_else(|| wrong("identity.header", "this key is missing; give the header with the tenant's name"))?;
-        let problem = "this is not the name of a header; give one such as \"x-tenant\"";
-        header.parse().map_err(|_| wrong("identity.header", problem))
-    }
-}
-
-fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
-    text.parse::<Table>().map_err(|error: toml::de::Error| {
+/// It reads no values, because an error about one would show it.
+fn parse<'a>(text: &'a str, path: &Path) -> Result<toml::Spanned<DeTable<'a>>, CliError> {
+    DeTable::parse(text).map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         let problem = error.message().lines().next().unwrap_or_default();
         CliError::config(format!("{} line {line}: this is not TOML ({problem}); correct the line", path.display()))
@@ -222,12 +143,12 @@ fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
 }
 
 /// The gateway sets these itself.
-fn check_layer(table: &Table) -> Result<(), CliError> {
+fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
     for (key, problem) in [
         ("origins", "this is of no use here, because the token goes only to `upstream`; remove it"),
         ("allow_plain_http", "this is of no use here; set `allow_plain_http` at the top of the file"),
     ] {
-        if table.get("layer").and_then(|layer| layer.get(key)).is_some() {
+        if table.get("layer").and_then(|layer| layer.get_ref().get(key)).is_some() {
             return Err(wrong(&format!("layer.{key}"), problem));
         }
     }
@@ -251,19 +172,4 @@ fn period(key: &str, text: Option<&str>) -> Result<Duration, CliError> {
         return Err(wrong(key, "this is too short or too long; give a duration from \"1s\" to \"24h\""));
     }
     Ok(period)
-}
-
-fn duration(key: &str, text: &str) -> Result<Duration, CliError> {
-    let wrong = |_| wrong(key, "this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"");
-    humantime::parse_duration(text).map_err(wrong)
-}
-
-fn wrong(key: &str, problem: &str) -> CliError {
-    CliError::config(format!("{key}: {problem}"))
-}
-
-/// The error names its key.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn in_file(error: tower_bearer::Error) -> CliError {
-    CliError::config(error.to_string())
 }

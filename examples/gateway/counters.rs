@@ -17,7 +17,7 @@ pub enum Ending {
     NoToken,
     Unreachable,
     Timeout,
-    /// Not sent, because the request's target is not valid here.
+    /// Not sent, because the request's target or identity is not valid here.
     Refused,
     /// The user closed the connection before the response or before the end of the request.
     Gone,

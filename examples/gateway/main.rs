@@ -7,7 +7,7 @@
 //!
 //! Or with all settings in a file: `cargo run --example gateway -- --config gateway.toml`. `--help` shows one.
 //!
-//! With a file, it can have a token for each tenant (`tenants.rs`).
+//! With a file, it can have a token for each tenant (`tenants.rs`), or exchange the token of each user (`users.rs`).
 //!
 //! `upstream.rs` applies the layer, `proxy.rs` forwards a request, `headers.rs` has the header fields that a proxy must
 //! change, and `resend.rs` says which failed requests are sent once more.
@@ -24,8 +24,11 @@ mod base;
 #[path = "../cli/mod.rs"]
 mod cli;
 mod config_file;
+mod config_identity;
+mod config_values;
 mod counters;
 mod headers;
+mod identity;
 mod kept_connection;
 mod problem;
 mod progress;
@@ -38,6 +41,7 @@ mod token;
 mod token_rules;
 mod upload;
 mod upstream;
+mod users;
 
 use std::{
     io::{self, IsTerminal, Write, stderr, stdout},
@@ -102,7 +106,7 @@ async fn run() -> Result<(), CliError> {
     }
     serve::until_signal(users, proxy, &mut signals, drain).await;
     if revokes {
-        tokens.revoke().await;
+        tokens.revoke(drain).await;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::Full;
 use serde_json::json;
@@ -23,6 +23,10 @@ pub enum Problem {
     Trace,
     /// The request does not name a tenant, or names one that is not known.
     Tenant,
+    /// The request has no token of a user.
+    NoUser,
+    /// The user's token has expired, or the authorization server refused it.
+    RefusedUser,
     /// Without a token, nothing was sent. The time is until the next token request.
     NoToken(Option<Duration>),
     Unreachable,
@@ -38,6 +42,8 @@ impl Problem {
             Self::Tunnel => (StatusCode::NOT_IMPLEMENTED, "The gateway does not support CONNECT."),
             Self::Trace => (StatusCode::METHOD_NOT_ALLOWED, "The gateway does not forward TRACE."),
             Self::Tenant => (StatusCode::FORBIDDEN, "The request does not name a tenant that the gateway knows."),
+            Self::NoUser => (StatusCode::UNAUTHORIZED, "The request has no token of a user."),
+            Self::RefusedUser => (StatusCode::UNAUTHORIZED, "The user's token has expired, or was refused."),
             Self::NoToken(Some(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The gateway has no token for the upstream at the moment.")
             }
@@ -56,6 +62,9 @@ impl Problem {
         response.headers_mut().extend(match self {
             Self::NoToken(Some(wait)) => Some((RETRY_AFTER, seconds(*wait).into())),
             Self::Trace => Some((ALLOW, FORWARDED)),
+            // RFC 6750 §3: without a token, the challenge has no error.
+            Self::NoUser => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::RefusedUser => Some((WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="invalid_token""#))),
             _ => None,
         });
         response

@@ -19,11 +19,12 @@ use crate::{
     base::Base,
     counters::{Counters, Ending},
     headers,
+    identity::Identity,
     problem::Problem,
-    tenants::Tenant,
     token::Tokens,
     upload::Upload,
     upstream::Upstream,
+    users,
 };
 
 pub type Body = Either<Incoming, Full<Bytes>>;
@@ -82,7 +83,12 @@ impl Proxy {
             }
             Err(problem) => {
                 in_flight.ending = match problem {
-                    Problem::Path | Problem::Tunnel | Problem::Trace | Problem::Tenant => Ending::Refused,
+                    Problem::Path
+                    | Problem::Tunnel
+                    | Problem::Trace
+                    | Problem::Tenant
+                    | Problem::NoUser
+                    | Problem::RefusedUser => Ending::Refused,
                     Problem::NoToken(_) => Ending::NoToken,
                     Problem::Unreachable => Ending::Unreachable,
                     Problem::Timeout => Ending::Timeout,
@@ -97,7 +103,7 @@ impl Proxy {
     }
 
     async fn forward(&self, request: Request<Incoming>, asked: &Asked) -> Result<Response<Incoming>, Problem> {
-        let (request, original, tenant) = {
+        let (request, original, identity) = {
             let (mut head, body) = request.into_parts();
             match head.method {
                 Method::CONNECT => return Err(Problem::Tunnel),
@@ -105,11 +111,12 @@ impl Proxy {
                 _ => {}
             }
             // Before the headers of the connection are removed: it must not name this one as its own.
-            let tenant = match &self.tokens {
-                Tokens::Tenants(tenants) => Some(tenants.take(&mut head.headers).ok_or(Problem::Tenant)?),
-                _ => None,
-            };
-            let (upload, original) = Upload::new(body);
+            let identity = self.tokens.identify(&mut head.headers)?;
+            let header = self.tokens.identity_header();
+            if let Some(header) = header {
+                headers::remove_announced(&mut head.headers, header);
+            }
+            let (upload, original) = Upload::new(body, header.cloned());
             // A new request, because extensions control the layer, and only the gateway may set them.
             let mut request = Request::new(upload);
             *request.uri_mut() = self.base.join(&head.uri).ok_or(Problem::Path)?;
@@ -118,10 +125,10 @@ impl Proxy {
             headers::prepare_request(request.headers_mut(), head.version);
             self.addresses.prepare_request(request.headers_mut(), asked);
             set_framing(&mut request);
-            if let Some(tenant) = tenant.clone() {
-                request.extensions_mut().insert(tenant);
+            if let Some(identity) = identity.clone() {
+                request.extensions_mut().insert(identity);
             }
-            (request, original, tenant)
+            (request, original, identity)
         };
         let progress = &original.progress;
         match progress.timeout(self.timeout, self.upstream.send(request, &original)).await {
@@ -129,7 +136,7 @@ impl Proxy {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_)) if progress.is_incomplete() => Err(Problem::Incomplete),
-            Ok(Err(error)) => Err(self.explain(&error, tenant.as_ref())),
+            Ok(Err(error)) => Err(self.explain(&error, identity.as_ref())),
             Err(_) => {
                 tracing::warn!(timeout = ?self.timeout, "the upstream did not respond in time");
                 Err(Problem::Timeout)
@@ -137,16 +144,19 @@ impl Proxy {
         }
     }
 
-    fn explain(&self, error: &BoxError, tenant: Option<&Tenant>) -> Problem {
+    fn explain(&self, error: &BoxError, identity: Option<&Identity>) -> Problem {
         let Some(error) = error.downcast_ref::<Error>() else {
             tracing::warn!(error = chain(error), "the request to the upstream failed");
             return Problem::Unreachable;
         };
         // The cache logs a warning once for each failure; this line is logged once for each request.
         tracing::debug!(%error, "no token");
+        if matches!(identity, Some(Identity::User(_))) && users::is_refused(error) {
+            return Problem::RefusedUser;
+        }
         // The error of the failed token request does not know the time of the next one; the cache does. If the cache does
         // not back off, an early retry is fine.
-        let retry_in = || self.tokens.retry_in(tenant);
+        let retry_in = || self.tokens.retry_in(identity);
         let soon = error.is_transient().then_some(Duration::ZERO);
         Problem::NoToken(error.retry_in().or_else(retry_in).or(soon))
     }

@@ -10,16 +10,14 @@ use tower_bearer::{
     pool::TokenPoolBuilder,
 };
 
+use crate::identity::Identity;
+
 #[derive(Clone)]
 pub struct Tenants {
     pub pool: TokenPool<String>,
-    header: HeaderName,
+    pub header: HeaderName,
     names: Vec<String>,
 }
-
-/// The tenant of a request: one of those in the file. The layer finds it in the request's extensions.
-#[derive(Clone)]
-pub struct Tenant(String);
 
 impl Tenants {
     /// `bounded` sets the bounds of the pool. The settings of each tenant must be known to be right.
@@ -39,23 +37,24 @@ impl Tenants {
     }
 
     /// Takes the header out of a request. Returns `None` if it is missing or given twice, or if the tenant is not known.
-    pub fn take(&self, headers: &mut HeaderMap) -> Option<Tenant> {
+    pub fn take(&self, headers: &mut HeaderMap) -> Option<Identity> {
         let mut given = headers.get_all(&self.header).iter();
         let (first, second) = (given.next()?, given.next());
         let name = first.to_str().ok().filter(|name| second.is_none() && self.names.iter().any(|known| known == name));
-        let tenant = name.map(|name| Tenant(name.to_owned()));
+        let tenant = name.map(|name| Identity::Tenant(name.to_owned()));
         headers.remove(&self.header);
         tenant
     }
 
     pub fn layer(&self) -> BearerAuthLayer {
-        BearerAuthLayer::with_pool(self.pool.clone(), |head| {
-            head.extensions().get().map(|Tenant(name)| Cow::Borrowed(name.as_str()))
+        BearerAuthLayer::with_pool(self.pool.clone(), |head| match head.extensions().get()? {
+            Identity::Tenant(name) => Some(Cow::Borrowed(name.as_str())),
+            Identity::User(_) => None,
         })
     }
 
     /// Returns how long no token is requested for the tenant.
-    pub fn retry_in(&self, Tenant(name): &Tenant) -> Option<Duration> {
-        self.pool.get(name.as_str())?.status().retry_in
+    pub fn retry_in(&self, name: &str) -> Option<Duration> {
+        self.pool.get(name)?.status().retry_in
     }
 }

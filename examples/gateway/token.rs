@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use tower_bearer::{BearerAuthLayer, TokenCache};
 
 use crate::{
     cli::{CliError, GrantOptions},
-    tenants::{Tenant, Tenants},
+    identity::Identity,
+    problem::Problem,
+    tenants::Tenants,
+    users::Users,
 };
 
 /// The tokens that the gateway has.
@@ -18,6 +22,8 @@ pub enum Tokens {
     One(TokenCache),
     /// One for each tenant.
     Tenants(Tenants),
+    /// One for each user.
+    Users(Users),
 }
 
 impl Tokens {
@@ -26,6 +32,28 @@ impl Tokens {
             Self::None => None,
             Self::One(cache) => Some(BearerAuthLayer::with_cache(cache.clone())),
             Self::Tenants(tenants) => Some(tenants.layer()),
+            Self::Users(users) => Some(users.layer()),
+        }
+    }
+
+    /// Takes the identity of a request out of its headers. Returns `None` if all requests have the same token, or none.
+    ///
+    /// # Errors
+    /// When the request has no identity.
+    pub fn identify(&self, headers: &mut HeaderMap) -> Result<Option<Identity>, Problem> {
+        match self {
+            Self::None | Self::One(_) => Ok(None),
+            Self::Tenants(tenants) => tenants.take(headers).map(Some).ok_or(Problem::Tenant),
+            Self::Users(users) => users.take(headers).map(Some).ok_or(Problem::NoUser),
+        }
+    }
+
+    /// Returns the header from which the identity is taken.
+    pub fn identity_header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::None | Self::One(_) => None,
+            Self::Tenants(tenants) => Some(&tenants.header),
+            Self::Users(users) => Some(&users.header),
         }
     }
 
@@ -35,27 +63,40 @@ impl Tokens {
             Self::None => return false,
             Self::One(cache) => cache.reset(),
             Self::Tenants(tenants) => tenants.pool.reset(),
+            Self::Users(users) => users.pool.identities().reset(),
         }
         true
     }
 
-    /// Returns how long no token is requested for a request of this tenant.
-    pub fn retry_in(&self, tenant: Option<&Tenant>) -> Option<Duration> {
-        match self {
-            Self::None => None,
-            Self::One(cache) => cache.status().retry_in,
-            Self::Tenants(tenants) => tenants.retry_in(tenant?),
+    /// Returns how long no token is requested for a request of this identity.
+    pub fn retry_in(&self, identity: Option<&Identity>) -> Option<Duration> {
+        match (self, identity) {
+            (Self::One(cache), _) => cache.status().retry_in,
+            (Self::Tenants(tenants), Some(Identity::Tenant(name))) => tenants.retry_in(name),
+            (Self::Users(users), Some(Identity::User(subject))) => users.retry_in(subject),
+            _ => None,
         }
     }
 
-    /// Tells the authorization server that the tokens are not used any more.
-    pub async fn revoke(&self) {
-        let revoked = match self {
-            Self::None => return,
-            Self::One(cache) => cache.revoke().await,
-            Self::Tenants(tenants) => tenants.pool.revoke().await,
+    /// Tells the authorization server that the tokens are not used any more. Many are revoked at once. What is not revoked within
+    /// `limit` stays valid.
+    pub async fn revoke(&self, limit: Duration) {
+        let revocation = async {
+            match self {
+                Self::None => Ok(()),
+                Self::One(cache) => cache.revoke().await,
+                Self::Tenants(tenants) => tenants.pool.revoke().await,
+                Self::Users(users) => users.pool.identities().revoke().await,
+            }
+        };
+        let Ok(revoked) = tokio::time::timeout(limit, revocation).await else {
+            return tracing::warn!(
+                ?limit,
+                "not all tokens are revoked in time; the others are valid until they expire"
+            );
         };
         match revoked {
+            Ok(()) if matches!(self, Self::None) => {}
             Ok(()) => tracing::info!("the token is revoked"),
             Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),
         }

@@ -28,10 +28,10 @@ use tower_bearer::{
 use crate::{
     base::Base,
     cli::CliError,
+    identity::Identity,
     kept_connection::{Connector, Used},
     resend,
     serve::{MAX_FIELDS, MAX_HEAD},
-    tenants::Tenant,
     token::Tokens,
     token_rules::LayerRules,
     upload::{Original, Upload},
@@ -100,8 +100,8 @@ impl Upstream {
         request.method().clone_into(copy.method_mut());
         request.uri().clone_into(copy.uri_mut());
         request.headers().clone_into(copy.headers_mut());
-        if let Some(tenant) = request.extensions().get::<Tenant>() {
-            copy.extensions_mut().insert(tenant.clone());
+        if let Some(identity) = request.extensions().get::<Identity>() {
+            copy.extensions_mut().insert(identity.clone());
         }
         let error = match self.send_once(request).await {
             Ok(response) => {

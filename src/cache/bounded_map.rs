@@ -126,8 +126,25 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
         value
     }
 
+    /// Removes the entry of a key, whether it must stay or not, and returns it. This is not an eviction.
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.take_if(key, |_| true)
+    }
+
     /// Evicts the entry of a key if `is_meant` says so.
     pub(crate) fn remove_if<Q: Eq + Hash + ?Sized>(&self, key: &Q, is_meant: impl Fn(&V) -> bool) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let removed = self.take_if(key, is_meant);
+        self.evicted.fetch_add(u64::from(removed.is_some()), Relaxed);
+        removed.is_some()
+    }
+
+    fn take_if<Q: Eq + Hash + ?Sized>(&self, key: &Q, is_meant: impl Fn(&V) -> bool) -> Option<(K, V)>
     where
         K: Borrow<Q>,
     {
@@ -135,10 +152,10 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
         let removed = self.entries.remove_if(key, is_meant);
         let from_order = removed.as_ref().and_then(|(_, value)| order.remove((self.rules.place)(value).load(Relaxed)));
         self.count.fetch_sub(usize::from(removed.is_some()), Relaxed);
-        self.evicted.fetch_add(u64::from(removed.is_some()), Relaxed);
+        // The lock first.
         drop(order);
         drop(from_order);
-        removed.is_some()
+        removed
     }
 
     /// Returns the entries, one after another. No lock is held between two of them.
@@ -164,7 +181,7 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
         self.count.load(Relaxed)
     }
 
-    /// Returns how many entries were evicted or removed.
+    /// Returns how many entries were evicted.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Relaxed)
     }

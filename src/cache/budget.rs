@@ -9,10 +9,12 @@
 //! A token whose *retry* was accepted has proved that its renewal helped. Its later rejection is a new revocation and
 //! not a strike, unless many tokens in a row "die young": they are rejected soon after their issue (`YOUNG_DEATHS`).
 //!
-//! Without a retry (it is switched off, the body is too large, the caller is gone), the first request that is accepted
-//! with the new token proves it. Such a proof is weaker, because another endpoint may have rejected the old token. So a
-//! token counts as dying young for longer (`YOUNG_WITHOUT_RETRY`). An answer proves nothing if it does not show that
-//! the token was checked.
+//! Without a retry (it is switched off, the body is too large, the caller is gone), one bad endpoint looks the same as a
+//! revocation: a request is rejected, and the next one is accepted with the new token. So each renewal is **owed** until a
+//! retry with its token is accepted, and one is paid back in each longest interval. If the token was accepted only by other
+//! requests, its rejection is not a strike, but the renewal stays owed. When too many are owed (`OWED`), the budget is
+//! limited. Wherever the budget is limited, all that is owed becomes strikes. An answer proves nothing if it does not show
+//! that the token was checked.
 //!
 //! While limited, the budget must not hide a real revocation behind one bad endpoint. It is told when the token is accepted
 //! anywhere. A token that was accepted, and then was not accepted for `silence` although requests carry it, is renewed
@@ -33,9 +35,10 @@ use crate::cache::backoff::LONGEST;
 /// a strike. An API that accepts each token only once would otherwise cost a renewal a request.
 const YOUNG_DEATHS: u32 = 8;
 
-/// A token without an accepted retry dies young before this many of the first interval: 15 s by default. One bad endpoint
-/// that is never retried looks like a revocation each time that it is called.
-const YOUNG_WITHOUT_RETRY: u32 = 15;
+/// How many renewals may be owed before the budget is limited, until one less is owed: twelve at once, and one more for each
+/// longest interval after that. With more, an hour would cost more than an API that rejects everything. It is a little
+/// less than twelve, because some of it is paid back meanwhile, which must not allow a thirteenth.
+const OWED: f64 = 11.75;
 
 /// How many early renewals are allowed in a row that were not seen to help.
 const EARLY: u32 = 3;
@@ -98,6 +101,8 @@ pub(crate) struct BudgetState {
     not_before: Option<Instant>,
     /// How many early renewals are left.
     early: u32,
+    /// When all that is owed is paid back.
+    owed_until: Option<Instant>,
     run: RejectionRun,
 }
 
@@ -107,8 +112,8 @@ struct NewestToken {
     at: Option<Instant>,
     by_rejection: bool,
     proof: Proof,
-    /// Whether its first rejection was taken for a revocation, where no retry was accepted.
-    believed_revoked: Option<bool>,
+    /// Whether its renewal is owed: no retry was accepted, and it is not a strike.
+    owed: bool,
     struck: bool,
     /// Since when it lacks an acceptance. If its predecessor was accepted, that is its issue: it may be revoked before the
     /// first acceptance.
@@ -154,6 +159,7 @@ impl BudgetState {
             last_rejection: None,
             not_before: None,
             early: EARLY,
+            owed_until: None,
             run: RejectionRun::default(),
         }
     }
@@ -163,7 +169,11 @@ impl BudgetState {
         self.recover_when_quiet(now);
         self.run.of_newest = 0;
         let unaccepted_since = std::mem::take(&mut self.accepted).then_some(now);
-        self.newest = NewestToken { at: Some(now), by_rejection, unaccepted_since, ..NewestToken::default() };
+        if by_rejection {
+            self.owed_until = Some(self.owed_until.map_or(now, |until| until.max(now)) + self.budget.max);
+        }
+        self.newest =
+            NewestToken { at: Some(now), by_rejection, owed: by_rejection, unaccepted_since, ..NewestToken::default() };
     }
 
     /// Notes that the newest token was rejected on a first attempt.
@@ -177,8 +187,21 @@ impl BudgetState {
         self.run.add();
         self.last_rejection = Some(now);
         self.accepted |= accepted.is_some();
-        if self.newest.by_rejection && !self.is_believed_revoked(now) {
+        let helped = match self.newest.proof {
+            Proof::Retried => self.dies_old_or_seldom(now),
+            Proof::Accepted => true,
+            Proof::Missing => !self.newest.by_rejection,
+        };
+        if !helped {
             self.strike(now);
+        } else if self.newest.proof == Proof::Retried {
+            // A revocation, however many are owed.
+        } else if self.is_limited() {
+            self.limit(now);
+        } else if !self.too_much_owed(OWED, now).is_zero() {
+            // Those that are owed came early already.
+            self.early = 0;
+            self.limit(now);
         }
     }
 
@@ -212,6 +235,7 @@ impl BudgetState {
     pub(crate) fn retried(&mut self, accepted: bool, now: Instant) {
         if accepted {
             self.newest.proof = Proof::Retried;
+            self.settle();
             self.early = EARLY_AFTER_REVOCATION;
             // These rejections were a revocation, so they are not usual.
             self.run.now = 0;
@@ -256,11 +280,44 @@ impl BudgetState {
             return;
         }
         self.newest.struck = true;
+        self.settle();
         self.strikes = self.strikes.saturating_add(1);
         if self.strikes >= self.budget.free {
-            let scheduled = self.newest.at.unwrap_or(now) + self.interval();
-            self.not_before = Some(self.not_before.map_or(scheduled, |at| at.max(scheduled)));
+            self.limit(now);
         }
+    }
+
+    /// Holds renewals back for an interval from the issue of the newest token, and until what is owed allows one more. Then all
+    /// that is owed becomes strikes.
+    fn limit(&mut self, now: Instant) {
+        let repaid = now + self.too_much_owed(OWED - 1.0, now);
+        let owed = self.owed(now).as_nanos().div_ceil(self.budget.max.as_nanos().max(1));
+        self.strikes = self.strikes.saturating_add(u32::try_from(owed).unwrap_or(u32::MAX));
+        (self.owed_until, self.newest.owed) = (None, false);
+        if self.is_limited() && !self.newest.by_rejection {
+            // A token that is renewed because of its age does not move the schedule.
+            return;
+        }
+        let scheduled = repaid.max(self.newest.at.unwrap_or(now) + self.interval());
+        self.not_before = Some(self.not_before.map_or(scheduled, |at| at.max(scheduled)));
+    }
+
+    /// Notes that the renewal of the newest token is no longer owed: it has helped, or is a strike.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.newest.owed) {
+            self.owed_until = self.owed_until.map(|until| until - self.budget.max);
+        }
+    }
+
+    /// Returns how long it takes to pay back what is owed.
+    fn owed(&self, now: Instant) -> Duration {
+        self.owed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    /// Returns how long it takes until no more than `most` are owed. Strikes count as owed, and do not get fewer.
+    fn too_much_owed(&self, most: f64, now: Instant) -> Duration {
+        let most = most.max(f64::from(self.budget.free)) - f64::from(self.strikes);
+        self.owed(now).saturating_sub(self.budget.max.mul_f64(most.max(0.0)))
     }
 
     fn interval(&self) -> Duration {
@@ -274,7 +331,9 @@ impl BudgetState {
     /// would get its first renewals again each time.
     fn recover_when_quiet(&mut self, now: Instant) {
         if self.is_quiet(now) {
-            let quiet = self.last_rejection.map_or(Duration::ZERO, |at| now.duration_since(at));
+            // What is owed is paid back first.
+            let since = self.last_rejection.max(self.owed_until);
+            let quiet = since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             let unused = u32::try_from(quiet.as_nanos() / self.budget.max.as_nanos().max(1)).unwrap_or(u32::MAX);
             let strikes = self.strikes.saturating_sub(unused);
             // Much slower, because an early renewal costs no wait: a job of a few seconds each five minutes must not get them
@@ -283,6 +342,7 @@ impl BudgetState {
             *self = Self {
                 strikes,
                 early,
+                owed_until: self.owed_until,
                 newest: std::mem::take(&mut self.newest),
                 ..Self::new(Arc::clone(&self.budget))
             };
@@ -293,23 +353,9 @@ impl BudgetState {
         self.last_rejection.is_some_and(|at| now.duration_since(at) > 2 * self.budget.max)
     }
 
-    /// Returns whether the rejection of the newest token is taken for a revocation, because it was proven before.
-    fn is_believed_revoked(&mut self, now: Instant) -> bool {
-        match self.newest.proof {
-            Proof::Missing => return false,
-            Proof::Retried => return self.dies_old_or_seldom(self.budget.first / 2, now),
-            Proof::Accepted => {}
-        }
-        // At its first rejection: a bad endpoint goes on rejecting it until it is old.
-        if self.newest.believed_revoked.is_none() {
-            self.newest.believed_revoked = Some(self.dies_old_or_seldom(self.budget.first * YOUNG_WITHOUT_RETRY, now));
-        }
-        self.newest.believed_revoked == Some(true)
-    }
-
-    /// Notes the death of a token. Returns `false` if too many in a row died before the age of `youth`.
-    fn dies_old_or_seldom(&mut self, youth: Duration, now: Instant) -> bool {
-        let young = self.newest.at.is_some_and(|at| now.duration_since(at) < youth);
+    /// Notes the death of a token whose retry was accepted. Returns `false` if too many in a row died young.
+    fn dies_old_or_seldom(&mut self, now: Instant) -> bool {
+        let young = self.newest.at.is_some_and(|at| now.duration_since(at) < self.budget.first / 2);
         self.young_deaths = if young { self.young_deaths + 1 } else { 0 };
         self.young_deaths < YOUNG_DEATHS
     }
@@ -377,15 +423,16 @@ mod tests {
     }
 
     /// Plays an hour without retries, in which the newest token is accepted, and then rejected, each `period`. Returns how many
-    /// renewals there were, and how many rejections were passed on.
-    fn without_retries(period: Duration) -> (u32, u32) {
+    /// renewals there were, how many rejections were passed on, and how many renewals there were before the first of these.
+    fn without_retries(period: Duration) -> (u32, u32, u32) {
         let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
         state.issued(false, start);
-        let (mut renewals, mut passed_on) = (0, 0);
+        let (mut renewals, mut passed_on, mut at_once) = (0, 0, 0);
         for n in 1..=3600 / u32::try_from(period.as_secs()).unwrap() {
             let now = start + period * n;
             if state.may_renew(None, now) {
                 renewals += 1;
+                at_once += u32::from(passed_on == 0);
                 state.issued(true, now);
                 assert!(state.wants_proof());
             } else {
@@ -393,21 +440,31 @@ mod tests {
             }
             state.accepted();
         }
-        (renewals, passed_on)
+        (renewals, passed_on, at_once)
     }
 
     #[test]
     fn without_retries_a_token_that_was_accepted_is_renewed_at_once_each_time_it_is_revoked() {
-        for seconds in [16, 30, 60, 100, 119, 200] {
-            assert_eq!(without_retries(seconds * SECOND), (3600 / seconds, 0), "each {seconds} s");
+        for seconds in [100, 119, 150, 200, 301] {
+            let revocations = 3600 / seconds;
+            assert_eq!(without_retries(seconds * SECOND), (revocations, 0, revocations), "each {seconds} s");
+        }
+    }
+
+    /// One bad endpoint that is called so often looks the same, so no more than the bound can be allowed.
+    #[test]
+    fn without_retries_a_token_that_is_revoked_more_often_is_renewed_at_once_at_first() {
+        for (seconds, first) in [(16, 14), (30, 15), (60, 20)] {
+            let (renewals, _, at_once) = without_retries(seconds * SECOND);
+            assert!(renewals <= 36 && at_once == first, "{renewals}, {at_once} at once, each {seconds} s");
         }
     }
 
     #[test]
     fn without_retries_one_bad_endpoint_that_is_called_often_is_limited() {
         for seconds in [1, 2, 5] {
-            let (renewals, passed_on) = without_retries(seconds * SECOND);
-            assert!(renewals <= 37 + YOUNG_DEATHS && passed_on > 600, "{renewals} each {seconds} s");
+            let (renewals, passed_on, _) = without_retries(seconds * SECOND);
+            assert!(renewals <= 36 && passed_on > 600, "{renewals} each {seconds} s");
         }
     }
 

@@ -13,9 +13,10 @@ struct Played {
     state: BudgetState,
     start: Instant,
     now: Instant,
+    /// When the newest token was last accepted, if that was watched.
     accepted: Option<Instant>,
     revoked_at: Option<Instant>,
-    token_requests: u32,
+    token_requests: Vec<Instant>,
     /// How long each revocation lasted.
     outages: Vec<Duration>,
 }
@@ -25,20 +26,49 @@ impl Played {
         let now = Instant::now();
         let mut state = BudgetState::new(RejectionBudget::default());
         state.issued(false, now);
-        Self { state, start: now, now, accepted: None, revoked_at: None, token_requests: 1, outages: Vec::new() }
+        Self {
+            state,
+            start: now,
+            now,
+            accepted: None,
+            revoked_at: None,
+            token_requests: vec![now],
+            outages: Vec::new(),
+        }
     }
 
     /// Sends a request, and a retry where the budget allows it.
     fn request(&mut self, is_bad: bool) {
+        self.request_of(is_bad, true);
+    }
+
+    /// Sends a request. Its rejection is retried only if the request allows it.
+    fn request_of(&mut self, is_bad: bool, is_retried: bool) {
         if !is_bad && self.revoked_at.is_none() {
-            self.accepted = self.state.is_limited().then_some(self.now).or(self.accepted);
+            self.note_accepted();
         } else if self.state.may_renew(self.accepted, self.now) {
-            self.token_requests += 1;
+            self.token_requests.push(self.now);
             self.outages.extend(self.revoked_at.take().map(|at| self.now - at));
             self.state.issued(true, self.now);
-            self.state.retried(!is_bad, self.now);
-            self.accepted = (!is_bad).then_some(self.now);
+            self.accepted = None;
+            if is_retried {
+                self.state.retried(!is_bad, self.now);
+                self.accepted = (!is_bad).then_some(self.now);
+            }
         }
+    }
+
+    fn note_accepted(&mut self) {
+        let is_watched = self.state.is_limited() || self.state.wants_proof();
+        if is_watched && self.accepted.replace(self.now).is_none() {
+            self.state.accepted();
+        }
+    }
+
+    /// Returns the most token requests in an hour, whenever it begins.
+    fn most_in_an_hour(&self) -> usize {
+        let all = &self.token_requests;
+        (0..all.len()).map(|n| all[n..].partition_point(|at| *at - all[n] < HOUR)).max().unwrap_or(0)
     }
 
     fn revoke(&mut self) {
@@ -93,13 +123,13 @@ fn bad_endpoints_stay_within_the_bound_in_every_hour_at_any_pace() {
                 for seed in 0..2 {
                     let (mut played, mut schedule) = (Played::new(), Schedule::new(kind, gap, bad, seed));
                     for hour in 1..=3 {
-                        let before = if hour == 1 { 0 } else { played.token_requests };
+                        let before = if hour == 1 { 0 } else { played.token_requests.len() };
                         while played.now - played.start < HOUR * hour {
                             let (gap, is_bad) = schedule.next();
                             played.now += gap;
                             played.request(is_bad);
                         }
-                        let cost = played.token_requests - before;
+                        let cost = played.token_requests.len() - before;
                         assert!(cost <= 37, "{cost} in hour {hour}: {kind:?}, gap {gap} s, bad {bad}, seed {seed}");
                     }
                 }
@@ -108,12 +138,61 @@ fn bad_endpoints_stay_within_the_bound_in_every_hour_at_any_pace() {
     }
 }
 
+/// Plays three hours in which a share of the requests is retried.
+fn without_some_retries(kind: Kind, gap: f64, bad: f64, retried: f64, seed: u64) -> Played {
+    let (mut played, mut schedule) = (Played::new(), Schedule::new(kind, gap, bad, seed));
+    let mut random = fastrand::Rng::with_seed(seed);
+    while played.now - played.start < 3 * HOUR {
+        let (gap, is_bad) = schedule.next();
+        played.now += gap;
+        played.request_of(is_bad, random.f64() < retried);
+    }
+    played
+}
+
+#[test]
+fn bad_endpoints_without_retries_stay_within_the_bound_in_any_hour_at_any_pace() {
+    for kind in [Kind::Alternating, Kind::RegularGaps, Kind::RandomGaps, Kind::Bursts] {
+        for gap in [0.9, 1.0, 1.5, 5.0, 10.0, 14.0, 15.0, 16.0, 20.0, 30.0, 50.0, 60.0] {
+            for (bad, retried) in [0.05, 0.25, 0.5, 0.9].into_iter().flat_map(|bad| [0.0, 0.2, 0.8].map(|it| (bad, it)))
+            {
+                let cost = without_some_retries(kind, gap, bad, retried, 5).most_in_an_hour();
+                assert!(cost <= 37, "{cost}: {kind:?}, gap {gap} s, bad {bad}, retried {retried}");
+            }
+        }
+    }
+}
+
+/// The pace, and the shares of bad and of retried requests, change all the time.
+#[test]
+fn random_schedules_with_and_without_retries_stay_within_the_bound_in_any_hour() {
+    for seed in 0..150 {
+        let (mut played, mut random) = (Played::new(), fastrand::Rng::with_seed(seed));
+        while played.now - played.start < 3 * HOUR {
+            let kind = random.choice([Kind::Alternating, Kind::RegularGaps, Kind::RandomGaps, Kind::Bursts]).unwrap();
+            let gap = 0.5 * 120_f64.powf(random.f64());
+            // None and all are as likely as the rest.
+            let [bad, retried_good, retried_bad] = [(); 3].map(|()| (3.0 * random.f64() - 1.0).clamp(0.0, 1.0));
+            let mut schedule = Schedule::new(kind, gap, bad, random.u64(..));
+            let end = played.now + Duration::from_secs(*random.choice(&[10, 60, 302, 1800, 7200]).unwrap());
+            while played.now < end {
+                let (gap, is_bad) = schedule.next();
+                played.now += gap;
+                let retried = if is_bad { retried_bad } else { retried_good };
+                played.request_of(is_bad, random.f64() < retried);
+            }
+        }
+        let cost = played.most_in_an_hour();
+        assert!(cost <= 37, "{cost} with seed {seed}");
+    }
+}
+
 /// A job of four seconds. Each of its steps is one good request and then seven bad ones, which looks like a revocation.
 #[test]
 fn a_short_job_each_five_minutes_stays_within_the_bound_in_every_hour() {
     let mut played = Played::new();
     for hour in 1..=3 {
-        let before = if hour == 1 { 0 } else { played.token_requests };
+        let before = if hour == 1 { 0 } else { played.token_requests.len() };
         while played.now - played.start < HOUR * hour {
             for _ in 0..4 {
                 played.request(false);
@@ -122,7 +201,7 @@ fn a_short_job_each_five_minutes_stays_within_the_bound_in_every_hour() {
             }
             played.now += Duration::from_secs(301);
         }
-        let cost = played.token_requests - before;
+        let cost = played.token_requests.len() - before;
         assert!(cost <= 37, "{cost} in hour {hour}");
     }
 }
@@ -166,6 +245,24 @@ fn a_revocation_is_recovered_from_within_two_intervals_at_any_pace() {
                     assert!(outage < bound, "{outage:?}, gap {gap} s, bad {bad}, seed {seed}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn without_retries_a_revocation_is_recovered_from_at_once_or_within_two_intervals() {
+    for (seconds, longest) in [(1800, 0), (300, 0), (150, 0), (60, 300), (20, 300)] {
+        let (mut played, each) = (Played::new(), Duration::from_secs(seconds));
+        for n in 1..14_400_u32 {
+            played.now += Duration::from_secs(1);
+            if n % u32::try_from(each.as_secs()).unwrap() == 0 {
+                played.revoke();
+            }
+            played.request_of(false, false);
+        }
+        assert!(played.outages.len() > 6 && played.most_in_an_hour() <= 37, "each {each:?}");
+        for outage in &played.outages {
+            assert!(*outage <= Duration::from_secs(longest), "{outage:?}, revoked each {each:?}");
         }
     }
 }

@@ -72,7 +72,12 @@ struct BudgetConfig {
 impl CacheConfig {
     /// Returns a builder of a cache over `source`, with these settings.
     pub fn builder(&self, source: impl TokenSource) -> TokenCacheBuilder {
-        let mut builder = TokenCache::builder(source);
+        self.apply(TokenCache::builder(source))
+    }
+
+    /// Returns the builder with these settings, such as that of each user's cache in a
+    /// [`UserPool`](crate::pool::UserPoolBuilder::cache).
+    pub fn apply(&self, mut builder: TokenCacheBuilder) -> TokenCacheBuilder {
         if let Some(MarginConfig { max, share }) = self.stale_before_expiry {
             builder = builder.stale_before_expiry(max.0, share.0);
         }

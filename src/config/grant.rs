@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     grant::{
         AuthorizationServer, ClientAuth, ClientCredentials, GrantBuilder, HttpService, JwtBearer, JwtBearerBuilder,
-        PasswordGrant, RefreshToken, TokenExchange, flow::Flow, token_type,
+        PasswordGrant, RefreshToken, TokenExchange, TokenExchangeBuilder, flow::Flow, token_type,
     },
     source::{BoxTokenSource, check_resource, check_scope},
 };
@@ -49,8 +49,7 @@ impl TokenConfig {
     /// # Errors
     /// As for [`source`](Self::source).
     pub fn source_with(&self, http: impl HttpService) -> Result<BoxTokenSource, Error> {
-        let kind = *self.required("grant", self.grant.as_ref(), &format!("give one of {GRANTS}"))?;
-        self.check_used(kind)?;
+        let kind = self.kind()?;
         let server = self.server()?;
         match kind {
             GrantKind::ClientCredentials => self.build(ClientCredentials::builder(server), http),
@@ -67,23 +66,39 @@ impl TokenConfig {
             GrantKind::TokenExchange => {
                 let subject = self.required_secret("subject_token", self.subject_token.as_ref(), "the token is")?;
                 let subject_type = self.token_type("subject_token_type", self.subject_token_type.as_ref())?;
-                let mut builder = TokenExchange::builder(server).subject_token(subject.secret(), subject_type);
-                if let Some(actor) = &self.actor_token {
-                    let actor_type = self.token_type("actor_token_type", self.actor_token_type.as_ref())?;
-                    builder = builder.actor_token(actor.secret(), actor_type);
-                } else if self.actor_token_type.is_some() {
-                    return Err(self
-                        .wrong("actor_token_type", "this is of no use without `actor_token`; remove it, or add that"));
-                }
-                if let Some(requested) = &self.requested_token_type {
-                    builder = builder.requested_token_type(urn(requested));
-                }
-                self.build(builder, http)
+                let builder = TokenExchange::builder(server).subject_token(subject.secret(), subject_type);
+                self.build(self.with_actor(builder)?, http)
             }
         }
     }
 
-    fn wrong(&self, key: &str, problem: impl Display) -> Error {
+    /// Returns the grant.
+    ///
+    /// # Errors
+    /// When it is missing, or there is a setting that it does not use.
+    pub(super) fn kind(&self) -> Result<GrantKind, Error> {
+        let kind = *self.required("grant", self.grant.as_ref(), &format!("give one of {GRANTS}"))?;
+        self.check_used(kind)?;
+        Ok(kind)
+    }
+
+    /// Sets what an exchange may have beside the token that is exchanged.
+    pub(super) fn with_actor(&self, mut builder: TokenExchangeBuilder) -> Result<TokenExchangeBuilder, Error> {
+        if let Some(actor) = &self.actor_token {
+            let actor_type = self.token_type("actor_token_type", self.actor_token_type.as_ref())?;
+            builder = builder.actor_token(actor.secret(), actor_type);
+        } else if self.actor_token_type.is_some() {
+            return Err(
+                self.wrong("actor_token_type", "this is of no use without `actor_token`; remove it, or add that")
+            );
+        }
+        if let Some(requested) = &self.requested_token_type {
+            builder = builder.requested_token_type(urn(requested));
+        }
+        Ok(builder)
+    }
+
+    pub(super) fn wrong(&self, key: &str, problem: impl Display) -> Error {
         self.at(key).error(problem)
     }
 
@@ -112,7 +127,7 @@ impl TokenConfig {
         Err(self.wrong(useless.key, problem))
     }
 
-    fn server(&self) -> Result<AuthorizationServer, Error> {
+    pub(super) fn server(&self) -> Result<AuthorizationServer, Error> {
         let mut given = self.servers().into_iter().filter_map(|(key, url)| Some((key, url?)));
         let Some((key, url)) = given.next() else {
             return Err(self.wrong(
@@ -219,8 +234,13 @@ impl TokenConfig {
         self.required(key, value, advice).map(|token_type| urn(token_type))
     }
 
-    /// Sets what all grants have, and builds the grant.
     fn build<F: Flow>(&self, builder: GrantBuilder<F>, http: impl HttpService) -> Result<BoxTokenSource, Error> {
+        let grant = self.with_common(builder)?.build_with(http);
+        grant.map(BoxTokenSource::new).map_err(|error| self.place.error(in_settings(&error)))
+    }
+
+    /// Sets what all grants have.
+    pub(super) fn with_common<F: Flow>(&self, builder: GrantBuilder<F>) -> Result<GrantBuilder<F>, Error> {
         let mut builder = builder.client_auth(self.client_auth()?);
         let wrong = |key| move |error| self.wrong(key, in_settings(&error));
         if let Some(scope) = &self.scope {
@@ -261,13 +281,12 @@ impl TokenConfig {
         if let Some(deadline) = self.deadline {
             builder = builder.deadline(deadline.0);
         }
-        let grant = builder.build_with(http).map_err(|error| self.place.error(in_settings(&error)))?;
-        Ok(BoxTokenSource::new(grant))
+        Ok(builder)
     }
 }
 
 /// Returns an error of a builder with advice for people who write settings: the name of a key, not of a method.
-fn in_settings(error: &Error) -> String {
+pub(super) fn in_settings(error: &Error) -> String {
     let text = error.to_string();
     let advice = [
         ("call `allow_plain_http(true)`", "set allow_plain_http = true"),
@@ -283,7 +302,7 @@ fn in_settings(error: &Error) -> String {
 }
 
 /// Returns the URN of a token type that is given by its last part.
-fn urn(token_type: &str) -> String {
+pub(super) fn urn(token_type: &str) -> String {
     let known = TOKEN_TYPES.iter().find(|(name, _)| *name == token_type);
     known.map_or(token_type, |(_, urn)| urn).to_owned()
 }

@@ -103,6 +103,8 @@ mod secret_place; // where a secret is: a file or a variable
 mod token; // a grant
 mod tree; // settings of any format, before their keys are known
 mod units; // durations, shares and lists
+#[cfg(feature = "on-behalf-of")]
+mod users; // builds a grant for many users from its settings
 
 pub use cache::CacheConfig;
 pub use environment::{from_env, from_vars};

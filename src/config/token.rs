@@ -63,6 +63,9 @@ use crate::{
 /// | `jwt_bearer` | `assertion`, or `signed = { issuer, subject, key, … }` (feature `jwt`) with `audience`, `key_id`, `key_algorithm`, `lifetime`, `issued_at` as well |
 /// | `token_exchange` | `subject_token`, `subject_token_type`; may have `actor_token`, `actor_token_type`, `requested_token_type`; a type is a URN or one of `access_token`, `refresh_token`, `id_token`, `jwt`, `saml2` |
 ///
+/// With the feature `on-behalf-of`, `token_exchange` and `jwt_bearer` also get [tokens for many users](Self::for_users): then each
+/// request brings its `subject_token` or `assertion`.
+///
 /// Secrets are `{ file = "…" }` or `{ env = "…" }`: `client_secret`, `client_key`, `client_assertion`, `password`,
 /// `refresh_token`, `assertion`, the `key` of `signed`, `subject_token` and `actor_token`.
 ///

@@ -115,6 +115,32 @@ where
         self.pool.identities.get(key).map(TokenCache::from_core)
     }
 
+    /// Forgets one identity: its token, its narrowed tokens and its failures. Returns whether there was one.
+    ///
+    /// It is for an operator who removes a tenant, or for a user who signs out. The next request of the identity gets a new cache,
+    /// from the pool's function. A request in progress keeps the old one to its end, and so does a clone of the cache; the pool
+    /// does not show or change that any more. A backoff and the use of a budget are forgotten too, as with
+    /// [`reset`](TokenCache::reset), so the issuer is asked at once. A refused client and an outage stay known, because they are
+    /// not of one identity.
+    ///
+    /// The token stays valid until it expires. To end it, [`revoke`](TokenCache::revoke) it first:
+    ///
+    /// ```
+    /// # use tower_bearer::{Error, TokenPool};
+    /// async fn remove(pool: &TokenPool<String>, tenant: &str) -> Result<(), Error> {
+    ///     let cache = pool.get(tenant);
+    ///     pool.forget(tenant);
+    ///     if let Some(cache) = cache { cache.revoke().await } else { Ok(()) }
+    /// }
+    /// ```
+    pub fn forget<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.pool.identities.remove(key).is_some()
+    }
+
     /// Returns a snapshot of the pool, for a health probe or a log line. It looks at each identity.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
@@ -181,25 +207,9 @@ where
     {
         let Some(core) = self.pool.identities.get(key) else { return self.make(key, make) };
         if core.family.is_idle(self.pool.idle) {
-            // A reference here would keep it.
-            drop(core);
-            return self.replace_idle(key, make);
+            return self.pool.evict_unless_needed(key, core).map_or_else(|| self.make(key, make), Ok);
         }
         Ok(core)
-    }
-
-    #[cold]
-    fn replace_idle<Q, E>(
-        &self,
-        key: &Q,
-        make: impl FnOnce(&K) -> Result<TokenCacheBuilder, E>,
-    ) -> Result<Arc<CacheCore>, E>
-    where
-        K: Borrow<Q>,
-        Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
-    {
-        self.pool.evict_idle(key);
-        self.pool.identities.get(key).map_or_else(|| self.make(key, make), Ok)
     }
 
     /// Makes the cache of an identity. The function that says how is user code, so no lock is held.
@@ -242,6 +252,19 @@ where
 }
 
 impl<K: Clone + Eq + Hash> Pool<K> {
+    /// Evicts an idle identity, and returns its cache if that must stay.
+    #[cold]
+    fn evict_unless_needed<Q>(&self, key: &Q, core: Arc<CacheCore>) -> Option<Arc<CacheCore>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        // A reference here would keep it.
+        drop(core);
+        self.evict_idle(key);
+        self.identities.get(key)
+    }
+
     /// Evicts an identity if it is idle, unless it must stay.
     fn evict_idle<Q>(&self, key: &Q)
     where

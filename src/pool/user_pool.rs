@@ -64,6 +64,20 @@ impl UserPool {
         TokenCache::from_core(self.core(subject))
     }
 
+    /// Returns the cache of a user if there is one; see [`TokenPool::get`].
+    #[must_use]
+    pub fn get(&self, subject: &Subject) -> Option<TokenCache> {
+        self.identities.get(&self.users.key(subject))
+    }
+
+    /// Forgets one user, as when the user signs out. Returns whether there was one; see [`TokenPool::forget`].
+    ///
+    /// A refusal of the user's token is forgotten too, so the next request with the same token makes a new exchange.
+    #[expect(clippy::must_use_candidate, reason = "few callers need to know whether there was one")]
+    pub fn forget(&self, subject: &Subject) -> bool {
+        self.identities.forget(&self.users.key(subject))
+    }
+
     /// Returns the pool of all users, for its status, and to forget or revoke their tokens. The keys are hashes.
     ///
     /// Its [`cache`](TokenPool::cache) cannot make the cache of a user, because a key has no token to exchange.

@@ -181,6 +181,33 @@ async fn after_a_rejection_in_part_only_an_idempotent_request_is_sent_again_and_
     }
 }
 
+/// One POST in two is rejected in part, whatever its token is.
+#[tokio::test(start_paused = true)]
+async fn posts_that_are_rejected_in_part_stay_within_the_bound_on_renewals_at_any_pace() {
+    let in_part = BodyRule::new(|bytes| match bytes.first() {
+        Some(b'!') => BodyVerdict::RejectedInPart,
+        _ => BodyVerdict::Accepted,
+    });
+    for gap in [0.9, 1.0, 5.0, 8.0, 10.0, 16.0, 30.0] {
+        let (source, asked) = scripted(async |n| Ok(token(n).with_expires_in(48 * HOUR)));
+        let api = service_fn(|request: Ask| {
+            let body = if request.uri().path() == "/bad" { "!" } else { "{}" };
+            let answer = Response::builder().header("content-type", "application/json");
+            std::future::ready(Ok::<_, Infallible>(answer.body(Full::<Bytes>::from(body)).unwrap()))
+        });
+        let service = BearerAuthLayer::new(source).judge_body(LIMIT, in_part.clone()).layer(api);
+        let start = Instant::now();
+        while start.elapsed() < HOUR {
+            for path in ["good", "bad"] {
+                let request = Request::post(format!("https://api.test/{path}")).body(Full::default()).unwrap();
+                service.clone().oneshot(request).await.unwrap();
+                advance(Duration::from_secs_f64(gap)).await;
+            }
+        }
+        assert!((2..=37).contains(&asked.times()), "{} with a gap of {gap} s", asked.times());
+    }
+}
+
 /// As etcd's watch does.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_json_reaches_the_caller_as_soon_as_the_rule_has_decided() {

@@ -411,6 +411,22 @@ async fn a_refused_user_is_asked_for_once_and_delays_no_other() {
     assert_eq!(exchanges(&issuer).len(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_forgotten_is_exchanged_again_and_no_other_one() {
+    let issuer = two_users();
+    let pool = UserPool::new(users_of(&issuer));
+    let (ada, bob) = (signed_in(&issuer, "ada").await, signed_in(&issuer, "bob").await);
+    let (ada, bob) = (Subject::new(ada), Subject::new(bob));
+    token_of(&pool, &bob).await.unwrap();
+    issuer.fail_next(1, Failure::OAuth(400, "invalid_grant"));
+    token_of(&pool, &ada).await.unwrap_err();
+    assert_eq!(pool.get(&ada).unwrap().status().failures, 1);
+    assert!(pool.forget(&ada) && !pool.forget(&ada) && pool.get(&ada).is_none());
+    assert_eq!(user_of(&issuer, &token_of(&pool, &ada).await.unwrap()), "ada");
+    token_of(&pool, &bob).await.unwrap();
+    assert_eq!(exchanges(&issuer).len(), 3);
+}
+
 #[tokio::test]
 async fn a_401_of_the_api_causes_one_exchange_and_one_retry() {
     let issuer = two_users();

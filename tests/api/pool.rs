@@ -251,6 +251,7 @@ fn a_source_that_uses_the_pool_when_it_is_dropped_may_be_evicted() {
     let pool = pool.get_or_init(|| builder.build());
     (1..=10).for_each(|n| drop(pool.cache(&n).unwrap()));
     assert_eq!(pool.status().evicted, 8);
+    assert!(pool.forget(&10));
 }
 
 #[tokio::test]
@@ -320,6 +321,52 @@ async fn an_identity_that_backs_off_is_not_evicted() {
     log.take_made();
     assert!(pool.cache("locked").unwrap().token().await.is_err());
     assert_eq!(log.take_made(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_forgotten_identity_is_made_again_and_no_other_one_changes() {
+    let log = Arc::<Log>::default();
+    let pool = log.pool().build();
+    for name in ["acme", "globex"] {
+        secret(&pool, name).await;
+        pool.cache(name).unwrap().narrowed(&read()).unwrap().token().await.unwrap();
+    }
+    assert!(pool.forget("acme") && !pool.forget("acme") && !pool.forget("initech"));
+    let status = pool.status();
+    assert_eq!((status.identities, status.evicted, pool.get("acme").is_none()), (1, 0, true));
+    assert_eq!((secret(&pool, "acme").await, secret(&pool, "globex").await), ("acme-2".into(), "globex-1".into()));
+    let narrowed = pool.cache("acme").unwrap().narrowed(&read()).unwrap();
+    assert_eq!(narrowed.token().await.unwrap().secret(), "acme/read-2");
+    assert!(log.take_revoked().is_empty());
+}
+
+/// Neither a backoff nor a clone of its cache keeps it.
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_identity_that_backs_off_is_asked_for_at_once() {
+    let log = Arc::<Log>::default();
+    let pool = log.pool().build();
+    log.failing.lock().unwrap().insert("acme".into());
+    let cache = pool.cache("acme").unwrap();
+    assert!(cache.token().await.is_err() && cache.token().await.unwrap_err().is_backing_off());
+    log.failing.lock().unwrap().clear();
+    assert!(pool.forget("acme"));
+    assert_eq!(secret(&pool, "acme").await, "acme-1");
+    assert!(cache.token().await.unwrap_err().is_backing_off(), "it is not the pool's any more");
+}
+
+#[tokio::test]
+async fn a_request_in_progress_gets_the_token_of_an_identity_that_is_forgotten() {
+    let (log, api) = (Arc::<Log>::default(), Api::default());
+    let pool = log.pool().build();
+    let mut service = BearerAuthLayer::with_pool(pool.clone(), by_header).layer(Strict::new(api.clone()));
+    let request = tokio::spawn(async move { send(&mut service, ask("acme")).await.unwrap().status() });
+    while log.asked.lock().unwrap().is_empty() {
+        yield_now().await;
+    }
+    assert!(pool.forget("acme"));
+    assert_eq!(request.await.unwrap(), 200);
+    assert_eq!((api.take_authorizations(), pool.status().identities), (vec!["Bearer acme-1".to_owned()], 0));
+    assert_eq!(secret(&pool, "acme").await, "acme-2");
 }
 
 #[tokio::test(start_paused = true)]

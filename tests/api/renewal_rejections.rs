@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Debug,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -236,27 +237,63 @@ async fn revocations_of_tokens_that_work_are_not_held_back() {
     assert_eq!((cost.token_requests, cost.revocations, cost.longest_outage), (1201, 1200, Duration::ZERO));
 }
 
-/// One good and one bad request by turns, or one by chance. Some issuers return the same token again while it is valid.
+/// The gaps between requests in seconds, and whether they are random.
+const PACES: [(f64, bool); 11] = [
+    (0.1, false),
+    (0.9, false),
+    (1.0, false),
+    (1.5, false),
+    (5.0, false),
+    (10.0, false),
+    (16.0, false),
+    (30.0, false),
+    (1.0, true),
+    (5.0, true),
+    (10.0, true),
+];
+
+/// Sends one good and one bad request by turns, or one by chance, for an hour. Returns the number of token requests.
+async fn token_requests_in_an_hour<S>(issuer: &Issuer, client: &S, gap: f64, is_random: bool) -> u64
+where
+    S: Service<Ask, Response = Answer, Error: Debug> + Clone,
+{
+    let mut random = fastrand::Rng::with_seed(3);
+    let (start, mut turn) = (Instant::now(), 0);
+    while start.elapsed() < 3600 * SECOND {
+        turn += 1;
+        let is_bad = if is_random { random.bool() } else { turn % 2 == 0 };
+        get(client, if is_bad { "/bad" } else { "/good" }).await;
+        let gap = if is_random { -gap * (1.0 - random.f64()).ln() } else { gap };
+        tokio::time::advance(Duration::from_secs_f64(gap)).await;
+    }
+    issuer.counts().token_requests
+}
+
+/// Returns an issuer none of whose tokens ages within an hour.
+fn issuer_of_long_lived_tokens() -> Issuer {
+    Issuer::builder().token_format(TokenFormat::Opaque).lifetime(86_400 * SECOND).build()
+}
+
+/// Some issuers return the same token again while it is valid.
 #[tokio::test(start_paused = true)]
 async fn one_bad_endpoint_stays_within_the_bound_at_any_pace() {
-    let regular = [0.1, 0.9, 1.0, 1.5, 5.0, 10.0, 16.0, 30.0].map(|gap| (gap, false));
-    for (gap, is_random) in regular.into_iter().chain([(1.0, true), (5.0, true), (10.0, true)]) {
+    for (gap, is_random) in PACES {
         for returns_same_token in [false, true] {
-            // No token ages within that hour.
-            let issuer = Issuer::builder().token_format(TokenFormat::Opaque).lifetime(86_400 * SECOND).build();
+            let issuer = issuer_of_long_lived_tokens();
             issuer.return_same_token(returns_same_token);
             let client = layer(&issuer).layer(partly_bad(&issuer));
-            let mut random = fastrand::Rng::with_seed(3);
-            let (start, mut turn) = (Instant::now(), 0);
-            while start.elapsed() < 3600 * SECOND {
-                turn += 1;
-                let is_bad = if is_random { random.bool() } else { turn % 2 == 0 };
-                get(&client, if is_bad { "/bad" } else { "/good" }).await;
-                let gap = if is_random { -gap * (1.0 - random.f64()).ln() } else { gap };
-                tokio::time::advance(Duration::from_secs_f64(gap)).await;
-            }
-            let cost = issuer.counts().token_requests;
+            let cost = token_requests_in_an_hour(&issuer, &client, gap, is_random).await;
             assert!((2..=37).contains(&cost), "{cost} with a gap of {gap} s, the same token: {returns_same_token}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_endpoint_without_retries_stays_within_the_bound_at_any_pace() {
+    for (gap, is_random) in PACES {
+        let issuer = issuer_of_long_lived_tokens();
+        let client = layer(&issuer).without_retry().layer(partly_bad(&issuer));
+        let cost = token_requests_in_an_hour(&issuer, &client, gap, is_random).await;
+        assert!((2..=37).contains(&cost), "{cost} with a gap of {gap} s, random: {is_random}");
     }
 }

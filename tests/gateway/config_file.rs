@@ -215,9 +215,16 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
 async fn each_wrong_setting_of_the_identities_is_one_line_too() {
     let folder = Folder::new();
     let identity = |lines: &str| format!("{TOP}{TOKEN}[identity]\n{lines}\n");
+    let users = |lines: &str| {
+        let token = "url = \"https://auth.test/token\"\ngrant = \"token_exchange\"\nclient_id = \"c\"\nclient_secret = { env = \"GATEWAY_SECRET\" }";
+        format!("{TOP}[token]\n{token}\n{lines}\n[identity]\nsubject_token = \"authorization\"\n")
+    };
     for (settings, line) in [
         (identity("heder = \"x-tenant\""), "identity.heder: unknown key; did you mean `header`?"),
-        (identity("max = 1"), "identity.header: this key is missing; give the header with the tenant's name"),
+        (
+            identity("max = 1"),
+            "identity.header: this key is missing; give the header with the tenant's name, or `subject_token` with the header of the user's token",
+        ),
         (
             identity("header = \"s3 cret\""),
             "identity.header: this is not the name of a header; give one such as \"x-tenant\"",
@@ -235,8 +242,48 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
             "identity.idle: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
         ),
         (
+            identity("header = \"x-tenant\"\nrenewals_at_once = 0"),
+            "identity.renewals_at_once: this is 0, so no token could be requested; give a larger number",
+        ),
+        (
+            identity("header = \"x-tenant\"\nsubject_token = \"authorization\""),
+            "identity.subject_token: `header` is set as well; remove one of them: `header` is for tenants, `subject_token` for users",
+        ),
+        (
+            identity("subject_token = \"s3 cret\""),
+            "identity.subject_token: this is not the name of a header; give one such as \"authorization\"",
+        ),
+        (
             identity("subject_token = \"authorization\""),
-            "identity.subject_token: this is not supported yet; use `header` with `tenants`",
+            "token.grant: this grant takes no token of a user; use `token_exchange` or `jwt_bearer`",
+        ),
+        (
+            format!("{TOP}[identity]\nsubject_token = \"authorization\"\n"),
+            "token: this section is missing; say how a user's token is exchanged, with grant = \"token_exchange\"",
+        ),
+        (
+            identity("subject_token = \"authorization\"\n[identity.tenants.acme]\nusername = \"a\""),
+            "identity.tenants: this is of no use with `subject_token`; remove it, or use `header` in place of `subject_token`",
+        ),
+        (
+            users("subject_token = { env = \"GATEWAY_SECRET\" }"),
+            "token.subject_token: each request brings the token of its user; remove this key",
+        ),
+        (
+            users("actor_token_type = \"jwt\""),
+            "token.actor_token_type: this is of no use without `actor_token`; remove it, or add that",
+        ),
+        (
+            users("username = \"u\""),
+            "token.username: this is of no use with grant = \"token_exchange\"; remove it, or change `grant`",
+        ),
+        (
+            users("actor_token = { file = \"none\" }\nactor_token_type = \"jwt\""),
+            "token.actor_token: the file FOLDER/none cannot be read (No such file or directory (os error 2)); check the path and its permissions",
+        ),
+        (
+            users("scope = \"a  \\u0001\""),
+            "token.scope: the scope has a character that RFC 6749 §3.3 does not allow; use printable ASCII without quotes and backslashes",
         ),
         (
             identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusrname = \"a\""),
@@ -285,11 +332,16 @@ async fn the_file_that_help_shows_is_right() {
     let output = command().arg("--help").output().await.unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let shown = help.split("Paths are relative to the file.").nth(1).unwrap().replace("...", "");
-    let shown = shown.lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n");
+    // The lines for users, which replace those for tenants, are shown further to the right.
+    let (users, shown): (Vec<_>, Vec<_>) =
+        shown.lines().filter(|line| line.starts_with("  ")).partition(|line| line.starts_with("    "));
+    let (users, shown) = (users.join("\n"), shown.join("\n"));
     let folder = Folder::new();
     // The certificates are not there. That is the last thing that is wrong with it.
     assert!(folder.complaint(&shown).await.starts_with("ca_file: the file FOLDER/ca.pem cannot be read"));
     let rest = shown.replace("ca_file = \"ca.pem\"", "").replace("GATEWAY_SECRET", "NOT_SET_HERE");
     let unset = "identity.tenants.acme.client_secret: the environment variable NOT_SET_HERE";
     assert!(folder.complaint(&rest).await.starts_with(unset));
+    let users = format!("{TOP}{users}");
+    assert!(folder.complaint(&users).await.starts_with("token.actor_token: the file FOLDER/actor cannot be read"));
 }
