@@ -213,7 +213,9 @@ mod tests {
             (json!({ "iat": 1000, "exp": 2000 }), 9000, Some(0)),
             (json!({ "iat": 2000, "exp": 2000 }), 1500, Some(500)),
             (json!({ "exp": 2000 }), 1500, Some(500)),
-            (json!({ "exp": 0 }), 1500, None),
+            (json!({ "exp": 0 }), 1500, Some(0)),
+            (json!({ "exp": -1 }), 1500, Some(0)),
+            (json!({ "exp": "0" }), 1500, None),
             (json!({ "iat": 1000 }), 1500, None),
         ] {
             assert_eq!(times(&claims).left(at(now)), left.map(Duration::from_secs), "{claims} at {now}");

@@ -199,11 +199,10 @@ async fn a_tenant_replaces_what_it_sets_and_drops_what_it_does_not_use() {
 /// A token of the one must not be sent to the other.
 #[tokio::test]
 async fn a_tenant_with_another_server_does_not_take_over_where_tokens_are_revoked() {
-    let common = token(
-        "grant = \"client_credentials\"\nclient_auth = \"none\"\nrevocation_url = \"https://issuer.test/revoke\"",
-    );
+    let common =
+        token(&format!("grant = \"client_credentials\"\n{BASIC}\nrevocation_url = \"https://issuer.test/revoke\""));
     for (tenant, is_revoked) in [("scope = \"a\"", true), ("url = \"https://other.test/token\"", false)] {
-        let issuer = Issuer::builder().public_client("client1").scope("a").build();
+        let issuer = Issuer::builder().client("client1", "client-secret").scope("a").build();
         let tenant: TokenConfig = toml(tenant).unwrap();
         let cache = TokenCache::new(common.replaced_by(&tenant).source_with(issuer.service()).unwrap());
         cache.token().await.unwrap();

@@ -230,6 +230,31 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
             "identity.header: this is not the name of a header; give one such as \"x-tenant\"",
         ),
         (
+            identity("header = \"Content-Length\""),
+            "identity.header: HTTP itself uses this header; give another one such as \"x-tenant\"",
+        ),
+        (
+            identity("subject_token = \"host\""),
+            "identity.subject_token: HTTP itself uses this header; give another one such as \"authorization\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"\"]\nusername = \"a\""),
+            "identity.tenants.\"\": the name of this tenant is empty; give it a name",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"a b\"]\nusername = \"\""),
+            &format!("identity.tenants.\"a b\".username: this is empty; give text, {FORM}"),
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusername = \"a\"")
+                .replace("https://auth.test/token", "http://auth.test/token"),
+            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = 123456789012345678901234"),
+            &format!("identity.tenants.acme.password: the secret itself must not be in the settings; give {FORM}"),
+        ),
+        (
             identity("header = \"x-tenant\""),
             "identity.tenants: there are no tenants; add a section for each, such as [identity.tenants.acme]",
         ),
