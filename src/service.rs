@@ -110,7 +110,7 @@ where
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
-            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_under_lock()) {
+            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_without_lease()) {
                 Ok(Lookup::Hit(served)) => served,
                 Ok(Lookup::Wait(pending)) => {
                     // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the

@@ -3,7 +3,6 @@
 mod bare;
 mod issuer;
 mod kube;
-mod narrowed;
 mod retry;
 mod toolkit;
 
@@ -21,7 +20,6 @@ use tower_http::auth::AddAuthorizationLayer;
 
 pub use bare::{Bare, Body};
 pub use issuer::{grant, issuer};
-pub use narrowed::NarrowedCaches;
 
 const TOKEN: &str = "mF_9.B5f-4.1JqM";
 
@@ -81,6 +79,11 @@ where
 /// # Panics
 ///
 /// Panics if it does not respond at once.
+#[expect(
+    clippy::inline_always,
+    reason = "a call copies the request, so services that are inlined would seem to be faster"
+)]
+#[inline(always)]
 pub fn send<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) {
     let mut task = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut task).is_ready());

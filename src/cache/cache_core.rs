@@ -43,7 +43,7 @@ pub(crate) struct CacheCore {
     pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
     /// Its place in the order of its map.
     pub(super) place: AtomicU64,
-    /// Whether it was used since its map asked last. Each lease of a token is noted, so a hit is not.
+    /// Whether it was used since its map asked last. Only a use that finds no lease is noted, so a hit is not.
     is_used: AtomicBool,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
@@ -68,10 +68,11 @@ impl CacheCore {
         }
     }
 
-    /// Notes a use of this cache, and of its identity.
-    pub(crate) fn note_use(&self) {
+    /// Notes a use of this cache that found no lease, and of its identity. Returns whether a lease is worth its cost: not in a pool
+    /// where the use before was so long ago that the next one would find the lease ended.
+    pub(crate) fn note_use(&self, now: Instant) -> bool {
         self.is_used.store(true, Relaxed);
-        self.family.note_use();
+        self.family.note_use(now)
     }
 
     /// Returns whether this cache was used since this was asked last.

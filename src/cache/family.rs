@@ -17,6 +17,7 @@ use crate::{
         clients::{Client, Clients},
         places::Places,
         refusals::SharedRefusals,
+        served_token::LEASE,
         settings::Settings,
         single_flight::SingleFlight,
     },
@@ -88,7 +89,11 @@ impl Shared {
 
     /// Returns how long these identities exist, in milliseconds.
     pub(crate) fn age(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.age_at(Instant::now())
+    }
+
+    pub(crate) fn age_at(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Returns these settings, shared with the other identities that have the same.
@@ -121,12 +126,13 @@ impl Family {
         Arc::new(Self { refusals, name, shared, client: Mutex::default(), last_use, is_used, has_succeeded })
     }
 
-    /// Notes a use, as far as this is in a pool.
-    pub(crate) fn note_use(&self) {
-        if let Some(shared) = &self.shared {
-            self.last_use.store(shared.age(), Relaxed);
-            self.is_used.store(true, Relaxed);
-        }
+    /// Notes a use that found no lease, as far as this is in a pool. Returns whether a lease is worth its cost.
+    pub(crate) fn note_use(&self, now: Instant) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        let (now, last) = (shared.age_at(now), self.last_use.load(Relaxed));
+        self.last_use.store(now, Relaxed);
+        self.is_used.store(true, Relaxed);
+        u128::from(now.saturating_sub(last)) < LEASE.as_millis()
     }
 
     /// Returns whether this was used since this was asked last.

@@ -52,7 +52,7 @@ impl Deref for Found {
 impl CacheCore {
     /// Looks for a token.
     pub(crate) fn lookup(self: &Arc<Self>) -> Result<Lookup, Error> {
-        self.leased().map_or_else(|| self.lookup_under_lock(), |found| Ok(Lookup::Hit(found)))
+        self.leased().map_or_else(|| self.lookup_without_lease(), |found| Ok(Lookup::Hit(found)))
     }
 
     /// Returns a token that needs no decision. This is the hot path: it reads without a lock.
@@ -70,19 +70,25 @@ impl CacheCore {
         None
     }
 
-    /// Leases a fresh token. Otherwise decides under the lock, and starts a renewal where one is due.
+    /// Returns a fresh token, and leases it where that pays. Otherwise decides under the lock, and starts a renewal where one is
+    /// due.
     #[cold]
-    pub(crate) fn lookup_under_lock(self: &Arc<Self>) -> Result<Lookup, Error> {
-        self.note_use();
+    pub(crate) fn lookup_without_lease(self: &Arc<Self>) -> Result<Lookup, Error> {
+        let now = Instant::now();
+        let is_lease_worth_it = self.note_use(now);
         let is_renewed_here = self.is_renewed_here();
         if !(is_renewed_here && self.published.is_watched()) {
             let wall = self.wall_now();
             // First, because a fresh token needs nothing of its source. The lock is taken only for one that can be leased.
-            let is_fresh = |served: &Arc<ServedToken>| served.is_fresh(Instant::now(), wall);
-            if self.published.served().as_ref().is_some_and(is_fresh)
-                && let Some(served) = self.change(|state| state.lease(Instant::now(), wall))
-            {
-                return Ok(Lookup::Hit(served.into()));
+            let published = self.published.served();
+            if published.as_ref().is_some_and(|served| served.is_fresh(now, wall)) {
+                if !is_lease_worth_it {
+                    return Ok(Lookup::Hit(Found(published)));
+                }
+                drop(published);
+                if let Some(served) = self.change(|state| state.lease(Instant::now(), wall)) {
+                    return Ok(Lookup::Hit(served.into()));
+                }
             }
         }
         if is_renewed_here {
@@ -118,7 +124,7 @@ impl CacheCore {
                 Waited::LeaderLost => {}
             }
             pending = match pending.rejected() {
-                None => match self.lookup_under_lock()? {
+                None => match self.lookup_without_lease()? {
                     Lookup::Hit(found) => return Ok(found.token.clone()),
                     Lookup::Wait(next) => next,
                 },

@@ -511,3 +511,20 @@ async fn a_renewal_that_needs_another_one_of_the_pool_does_not_wait_for_its_plac
     assert!(join_all(requests).await.iter().all(Result::is_ok));
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_the_token_of_an_identity_that_is_used_often_is_leased() {
+    let pool = Pool::new(1);
+    pool.warm_up().await;
+    let cache = &pool.caches[0];
+    let is_leased_by_a_use_after = async |wait| {
+        advance(wait).await;
+        cache.token().await.unwrap();
+        cache.core.leased().is_some()
+    };
+    assert!(!is_leased_by_a_use_after(SECOND).await);
+    assert!(!is_leased_by_a_use_after(100 * MILLI).await);
+    assert!(is_leased_by_a_use_after(99 * MILLI).await);
+    assert!(!is_leased_by_a_use_after(SECOND).await);
+    assert!(pool.asked().is_empty());
+}

@@ -381,13 +381,6 @@ impl Error {
         self.failure().credentials_version
     }
 
-    /// Removes which credentials were sent: they are another grant's.
-    #[cfg(feature = "on-behalf-of")]
-    pub(crate) fn of_other_credentials(mut self) -> Self {
-        self.data_mut().credentials_version = None;
-        self
-    }
-
     pub(super) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
         self.data_mut().source = Some(source.into().into());
         self

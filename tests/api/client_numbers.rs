@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
+#[cfg(feature = "on-behalf-of")]
+use tower_bearer::grant::{JwtBearer, OnBehalfOf, Subject, TokenExchange};
 use tower_bearer::{
     PasswordGrant, TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, Secret},
@@ -53,6 +55,29 @@ fn another_server_id_method_or_secret_is_another_client() {
     ];
     for (n, number) in all.iter().enumerate() {
         assert!(!all[..n].contains(number), "{n}");
+    }
+}
+
+/// Of two grants in a chain, each can be refused.
+#[cfg(feature = "on-behalf-of")]
+#[test]
+fn the_users_of_a_grant_have_the_number_of_its_client_and_of_the_one_before() {
+    let number = |users: &OnBehalfOf, user: &str| users.source(Subject::new(user)).client().unwrap();
+    let exchange = |client| {
+        let builder =
+            TokenExchange::builder("https://issuer.test/token").client_auth(ClientAuth::basic(client, "s3cret"));
+        builder.for_users_with(issuer().service()).unwrap()
+    };
+    let chain = |provider| {
+        let builder = JwtBearer::builder("https://api.test/token").client_auth(ClientAuth::basic("client1", "s3cret"));
+        builder.assertion_from(exchange(provider)).for_users_with(issuer().service()).unwrap()
+    };
+    for (one, same, other) in [
+        (exchange("client1"), exchange("client1"), exchange("client2")),
+        (chain("client1"), chain("client1"), chain("client2")),
+    ] {
+        assert_eq!(number(&one, "ada"), number(&same, "bob"));
+        assert_ne!(number(&one, "ada"), number(&other, "ada"));
     }
 }
 

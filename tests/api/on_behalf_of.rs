@@ -1,7 +1,10 @@
 //! Tokens for users, each in exchange for the token of a request (RFC 8693, RFC 7523, ID-JAG).
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -205,6 +208,28 @@ async fn the_settings_of_the_pool_and_of_its_caches_apply() {
     drop(cache);
     let error = UserPool::new(users_of(&issuer)).identities().cache(&key).unwrap_err();
     assert!(error.is_config() && error.to_string().contains("UserPool::cache"), "{error}");
+}
+
+#[tokio::test]
+async fn the_pool_of_users_keeps_as_many_as_it_is_set_to() {
+    let pool = UserPool::builder(users_of(&issuer())).pool(|pool| pool.max_identities(2)).build();
+    for n in 0..10 {
+        drop(pool.cache(&Subject::new(n.to_string())));
+    }
+    assert_eq!(pool.identities().status().identities, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_of_a_users_token_is_retried_as_often_as_the_caches_are_set_to() {
+    let issuer = two_users();
+    let ada = Subject::new(signed_in(&issuer, "ada").await);
+    issuer.fail_until_cleared(Failure::Status(503));
+    for retries in [0, 1] {
+        let pool = UserPool::builder(users_of(&issuer)).cache(move |cache| cache.renewal_retries(retries)).build();
+        let before = exchanges(&issuer).len();
+        assert!(token_of(&pool, &ada).await.unwrap_err().is_transient());
+        assert_eq!(exchanges(&issuer).len() - before, 1 + retries);
+    }
 }
 
 #[tokio::test]
@@ -651,4 +676,31 @@ async fn a_request_that_skips_the_layer_does_not_pass_on_the_users_token() {
         assert_eq!(body(api.oneshot(request).await.unwrap()).await, "");
     }
     assert_eq!(issuer.counts().token_requests, 0);
+}
+
+/// The secret changes while it is read, after the cache has asked for the version of the credentials.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_counts_for_the_secret_of_the_providers_client_that_was_sent() {
+    let provider = two_users();
+    let server = Issuer::builder().user("ada", "-").trusts(&provider).build();
+    let ada = signed_in(&provider, "ada").await;
+    let version = Arc::new(AtomicU64::new(1));
+    let (newest, current) = (Arc::clone(&version), version);
+    let secret = Secret::from_fn(move || {
+        newest.store(2, SeqCst);
+        async { Ok("client-secret".into()) }
+    });
+    let id_jag = TokenExchange::builder(URL)
+        .client_auth(ClientAuth::basic("client1", secret.with_version(move || current.load(SeqCst))))
+        .requested_token_type(token_type::ID_JAG)
+        .audience(SERVER)
+        .for_users_with(provider.service())
+        .unwrap();
+    let builder = JwtBearer::builder(format!("{SERVER}/token")).client_auth(basic()).assertion_from(id_jag);
+    let cache = TokenCache::new(builder.for_users_with(server.service()).unwrap().source(Subject::new(ada)));
+    server.fail_next(1, Failure::OAuth(400, "invalid_grant"));
+    for _ in 0..3 {
+        assert_eq!(cache.token().await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    }
+    assert_eq!(server.counts().token_requests, 1);
 }

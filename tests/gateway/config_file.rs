@@ -365,7 +365,7 @@ async fn the_file_that_help_shows_is_right() {
     // The certificates are not there. That is the last thing that is wrong with it.
     assert!(folder.complaint(&shown).await.starts_with("ca_file: the file FOLDER/ca.pem cannot be read"));
     let rest = shown.replace("ca_file = \"ca.pem\"", "").replace("GATEWAY_SECRET", "NOT_SET_HERE");
-    let unset = "identity.tenants.acme.client_secret: the environment variable NOT_SET_HERE";
+    let unset = "token.client_secret: the environment variable NOT_SET_HERE";
     assert!(folder.complaint(&rest).await.starts_with(unset));
     let users = format!("{TOP}{users}");
     assert!(folder.complaint(&users).await.starts_with("token.actor_token: the file FOLDER/actor cannot be read"));

@@ -116,8 +116,7 @@ fn of_exchange(exchange: OnBehalfOf, subject: Subject) -> Secret {
     let (version, subject) = (exchange.clone(), Arc::new(subject));
     let get = move || {
         let (exchange, subject) = (exchange.clone(), Arc::clone(&subject));
-        // The version of its credentials is only a part of that of all.
-        async move { exchange.assertion(&subject).await.map_err(|error| error.of_other_credentials().into()) }
+        async move { Ok(exchange.assertion(&subject).await?) }
     };
     Secret::from_fn(get).with_version(move || version.credentials_version())
 }

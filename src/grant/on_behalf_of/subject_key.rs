@@ -72,6 +72,9 @@ mod tests {
             ("abc", Some("")),
             ("", Some("abc")),
             ("c", Some("ab")),
+            // The byte that says that there is an actor is a part of these.
+            ("a\u{1}b", Some("c")),
+            ("a", Some("b\u{1}c")),
         ];
         for (at, (token, actor)) in pairs.into_iter().enumerate() {
             let key = keys.key(&subject(token, actor));
