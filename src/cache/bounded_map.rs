@@ -295,7 +295,7 @@ mod tests {
 
     fn add(map: &BoundedMap<usize, Arc<Probe>>, keys: std::ops::Range<usize>, has_succeeded: bool, stays: bool) {
         for key in keys {
-            map.add(key, Arc::new(Probe { has_succeeded, stays, ..Probe::default() }));
+            map.add(key, Arc::new(Probe { stays, has_succeeded, ..Probe::default() }));
         }
     }
 

@@ -1,6 +1,12 @@
 //! Which identities leave a full pool, and which are idle.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use tokio::time::advance;
@@ -22,17 +28,17 @@ use crate::{
 /// 80 good ones are in use, and the pool keeps 100.
 #[tokio::test(start_paused = true)]
 async fn refused_identities_do_not_displace_those_that_have_a_token() {
-    let issued = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let issues = Arc::clone(&issued);
+    let issued = Arc::new(AtomicUsize::new(0));
+    let log = Arc::clone(&issued);
     let pool = TokenPool::builder(move |name: &String| {
-        let (name, issues) = (name.clone(), Arc::clone(&issues));
+        let (name, log) = (name.clone(), Arc::clone(&log));
         Ok(from_fn(move |_| {
-            let (name, issues) = (name.clone(), Arc::clone(&issues));
+            let (name, log) = (name.clone(), Arc::clone(&log));
             async move {
                 if name.starts_with("made up") {
                     return Err(Error::terminal("refused"));
                 }
-                issues.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                log.fetch_add(1, SeqCst);
                 Ok(AccessToken::new(name)?.with_expires_in(60 * MINUTE))
             }
         }))
@@ -52,7 +58,7 @@ async fn refused_identities_do_not_displace_those_that_have_a_token() {
             use_all_good().await;
         }
     }
-    assert_eq!(issued.load(std::sync::atomic::Ordering::SeqCst), 80);
+    assert_eq!(issued.load(SeqCst), 80);
     let status = pool.status();
     assert_eq!((status.identities, status.ready), (200, 80));
     // The latest refusals are the ones that are remembered.

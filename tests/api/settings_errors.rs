@@ -196,29 +196,6 @@ fn a_wrong_value_is_named_and_not_shown() {
             "layer.header: this is not the name of a header; give one such as \"x-auth-token\"",
         ),
         (
-            wrong("[layer]\nheader = \"Content-Length\""),
-            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
-        ),
-        (
-            wrong("[layer]\nheader = \"host\""),
-            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
-        ),
-        (with("deadline = \"0s\""), "token.deadline: this leaves no time at all; give more than 0"),
-        (
-            wrong("[cache]\nrenewal_deadline = \"0s\""),
-            "cache.renewal_deadline: this leaves no time at all; give more than 0",
-        ),
-        (with("username = \"\""), &format!("token.username: this is empty; give text, {FORM}")),
-        (
-            with("client_auth = { basic = \"s3cret\" }"),
-            "token.client_auth.basic: this is text; give the name alone, as text",
-        ),
-        (with("params = { \"a b\" = 1 }"), "token.params.\"a b\": this is a whole number; give text"),
-        (
-            with("audience = [\"a\", \"b\"]"),
-            "token.audience: the parameter `audience` is given twice, which RFC 6749 §3.2 does not allow; give it once",
-        ),
-        (
             wrong("[layer]\nscheme = \"s3 cret\""),
             "layer.scheme: this is not one word; give the word that stands before the token, or \"none\"",
         ),
@@ -281,6 +258,35 @@ fn a_wrong_value_is_named_and_not_shown() {
         (
             instead("client_id", "client_id = \"a:b\"\nclient_auth = \"basic_raw\""),
             "token.client_id: a client id with a colon cannot be sent without encoding; use `basic` or `post`",
+        ),
+    ]);
+}
+
+#[test]
+fn a_value_that_cannot_work_is_an_error_too() {
+    check([
+        (
+            wrong("[layer]\nheader = \"Content-Length\""),
+            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
+        ),
+        (
+            wrong("[layer]\nheader = \"host\""),
+            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
+        ),
+        (with("deadline = \"0s\""), "token.deadline: this leaves no time at all; give more than 0"),
+        (
+            wrong("[cache]\nrenewal_deadline = \"0s\""),
+            "cache.renewal_deadline: this leaves no time at all; give more than 0",
+        ),
+        (with("username = \"\""), &format!("token.username: this is empty; give text, {FORM}")),
+        (
+            with("client_auth = { basic = \"s3cret\" }"),
+            "token.client_auth.basic: this is text; give the name alone, as text",
+        ),
+        (with("params = { \"a b\" = 1 }"), "token.params.\"a b\": this is a whole number; give text"),
+        (
+            with("audience = [\"a\", \"b\"]"),
+            "token.audience: the parameter `audience` is given twice, which RFC 6749 §3.2 does not allow; give it once",
         ),
     ]);
 }

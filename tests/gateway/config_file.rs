@@ -230,31 +230,6 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
             "identity.header: this is not the name of a header; give one such as \"x-tenant\"",
         ),
         (
-            identity("header = \"Content-Length\""),
-            "identity.header: HTTP itself uses this header; give another one such as \"x-tenant\"",
-        ),
-        (
-            identity("subject_token = \"host\""),
-            "identity.subject_token: HTTP itself uses this header; give another one such as \"authorization\"",
-        ),
-        (
-            identity("header = \"x-tenant\"\n[identity.tenants.\"\"]\nusername = \"a\""),
-            "identity.tenants.\"\": the name of this tenant is empty; give it a name",
-        ),
-        (
-            identity("header = \"x-tenant\"\n[identity.tenants.\"a b\"]\nusername = \"\""),
-            &format!("identity.tenants.\"a b\".username: this is empty; give text, {FORM}"),
-        ),
-        (
-            identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusername = \"a\"")
-                .replace("https://auth.test/token", "http://auth.test/token"),
-            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
-        ),
-        (
-            identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = 123456789012345678901234"),
-            &format!("identity.tenants.acme.password: the secret itself must not be in the settings; give {FORM}"),
-        ),
-        (
             identity("header = \"x-tenant\""),
             "identity.tenants: there are no tenants; add a section for each, such as [identity.tenants.acme]",
         ),
@@ -317,6 +292,41 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         (
             identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = { env = \"NOT_SET_HERE\" }"),
             "identity.tenants.acme.password: the environment variable NOT_SET_HERE is not set, or is empty; set it to the secret",
+        ),
+    ] {
+        assert_eq!(folder.complaint(&settings).await, line);
+    }
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_work_is_an_error_at_the_place_of_its_setting() {
+    let folder = Folder::new();
+    let identity = |lines: &str| format!("{TOP}{TOKEN}[identity]\n{lines}\n");
+    for (settings, line) in [
+        (
+            identity("header = \"Content-Length\""),
+            "identity.header: HTTP itself uses this header; give another one such as \"x-tenant\"",
+        ),
+        (
+            identity("subject_token = \"host\""),
+            "identity.subject_token: HTTP itself uses this header; give another one such as \"authorization\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"\"]\nusername = \"a\""),
+            "identity.tenants.\"\": the name of this tenant is empty; give it a name",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"a b\"]\nusername = \"\""),
+            &format!("identity.tenants.\"a b\".username: this is empty; give text, {FORM}"),
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusername = \"a\"")
+                .replace("https://auth.test/token", "http://auth.test/token"),
+            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = 123456789012345678901234"),
+            &format!("identity.tenants.acme.password: the secret itself must not be in the settings; give {FORM}"),
         ),
     ] {
         assert_eq!(folder.complaint(&settings).await, line);
