@@ -249,7 +249,12 @@ impl Error {
 
     /// Returns whether nothing was sent to the issuer, because something was wrong before that.
     pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self.failure().kind, Kind::Config(_) | Kind::SubjectExpired)
+        match self.failure().kind {
+            Kind::Config(_) => true,
+            #[cfg(feature = "on-behalf-of")]
+            Kind::SubjectExpired => true,
+            _ => false,
+        }
     }
 
     /// Returns whether the token source panicked.
