@@ -160,6 +160,7 @@ impl<F: Flow> GrantBuilder<F> {
     }
 
     /// Checks the parameters that were set so far.
+    #[cfg(feature = "config")]
     pub(crate) fn check_params(&self) -> Result<(), Error> {
         self.params.check(F::REPEATABLE)
     }
