@@ -1,9 +1,10 @@
 # Formatting, lints and links: a minute, before each commit.
 check:
-    cargo fmt --check
+    cargo fmt --all --check
     cargo fmt --check --manifest-path benches/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings
+    cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -15,6 +16,11 @@ test *args:
 # The tests against real servers; installs and starts them.
 real *args:
     tests/real/run.sh cargo nextest run --all-features --test real --run-ignored only --test-threads 1 {{args}}
+
+# The tests of the Redis store; installs the servers, which the tests start.
+redis *args:
+    crates/tower-bearer-redis/tests/servers.sh
+    TOWER_BEARER_REDIS_REQUIRED=1 cargo nextest run --package tower-bearer-redis --all-features {{args}}
 
 # Thousands of interleavings of the cache's threads.
 shuttle:

@@ -1,9 +1,10 @@
-"""Prints our `rust-version`; fails when a dependency that our users build declares a later one."""
+"""Prints our `rust-version`, or that of the package of another manifest. Fails when a dependency that users build declares a later one."""
 import json
 import subprocess
 import sys
 
-metadata = json.loads(subprocess.check_output(["cargo", "metadata", "--locked", "--all-features", "--format-version=1"]))
+manifest = [f"--manifest-path={path}" for path in sys.argv[1:]]
+metadata = json.loads(subprocess.check_output(["cargo", "metadata", "--locked", "--all-features", "--format-version=1", *manifest]))
 packages = {package["id"]: package for package in metadata["packages"]}
 nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
 root = metadata["resolve"]["root"]

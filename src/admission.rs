@@ -10,8 +10,6 @@ use crate::{
     extensions::{RequestMarkers, RequiredScopes},
     layer_config::LayerConfig,
     pool::RequestHead,
-    recursion::Renewing,
-    source::Narrowing,
     token::AccessToken,
 };
 
@@ -69,31 +67,30 @@ fn has_own_token<B, R>(config: &LayerConfig<R>, request: &Request<B>) -> bool {
     request.headers().contains_key(config.own_header.as_ref().map_or(&AUTHORIZATION, |own| &own.name))
 }
 
-/// Returns the cache of a request's identity or narrowing. `None` means that it has the cache of the layer.
+/// Returns whether a request may have another cache than that of the layer.
+#[inline]
+pub(crate) fn may_have_own_cache<R>(config: &LayerConfig<R>, markers: Option<&RequestMarkers<'_>>) -> bool {
+    config.identities.is_some() || markers.is_some_and(|markers| markers.narrowing.is_some())
+}
+
+/// Returns the cache of a request's identity or narrowing, beside the request. `None` means that it has the cache of the layer.
+///
+/// It takes the request by value. If user code saw the address of the request, the compiler would copy it once more for each hit.
 ///
 /// # Errors
 /// When the request has no identity, its cache cannot be made, or its source cannot be narrowed.
-#[inline]
+#[inline(never)]
 pub(crate) fn own_cache<B, R>(
     config: &LayerConfig<R>,
-    request: &Request<B>,
-    markers: Option<&RequestMarkers<'_>>,
-) -> Result<Option<Arc<CacheCore>>, Error> {
-    // Most requests end here. The rest is not inlined, and gets its parts by value, so that these stay in registers here.
-    if config.identities.is_none() && markers.is_none() {
-        return Ok(None);
-    }
-    let (narrowing, renewing) = markers.map_or((None, None), |markers| (markers.narrowing, markers.renewing));
-    choose_cache(config, request, narrowing, renewing)
+    request: Request<B>,
+) -> (Request<B>, Result<Option<Arc<CacheCore>>, Error>) {
+    let chosen = choose_cache(config, &request);
+    (request, chosen)
 }
 
-#[inline(never)]
-fn choose_cache<B, R>(
-    config: &LayerConfig<R>,
-    request: &Request<B>,
-    narrowing: Option<&Narrowing>,
-    renewing: Option<&Renewing>,
-) -> Result<Option<Arc<CacheCore>>, Error> {
+fn choose_cache<B, R>(config: &LayerConfig<R>, request: &Request<B>) -> Result<Option<Arc<CacheCore>>, Error> {
+    let markers = RequestMarkers::read(request.extensions());
+    let (narrowing, renewing) = markers.map_or((None, None), |markers| (markers.narrowing, markers.renewing));
     let Some(identities) = &config.identities else {
         return narrowing.map(|to| config.layer_cache().core.narrowed(to)).transpose();
     };

@@ -32,6 +32,7 @@ mod secret_string; // secret text, wiped on drop
 pub mod servers; // what real APIs and authorization servers need; only documentation
 mod service; // `BearerAuth`: a request before its first attempt
 pub mod source; // the `TokenSource` trait, and sources without an authorization server
+pub mod store; // shares tokens between processes
 mod sync; // locks and cells, replaced in tests of interleavings
 #[cfg(feature = "testing")]
 pub mod testing; // a scripted authorization server

@@ -10,7 +10,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use tower_service::Service;
 
 use crate::{
-    admission::{Admission, admit, check_scopes, own_cache},
+    admission::{Admission, admit, check_scopes, may_have_own_cache, own_cache},
     cache::Lookup,
     error::{BoxError, Error},
     extensions::RequestMarkers,
@@ -101,26 +101,33 @@ where
             Admission::Refuse(error) => return self.refuse(error),
         }
         let required = markers.as_ref().and_then(|markers| markers.required).cloned();
-        let own_cache = match own_cache(config, &request, markers.as_ref()) {
-            Ok(own_cache) => own_cache,
-            Err(error) => return self.refuse(error),
-        };
-        let context = RequestContext::new(Arc::clone(config), own_cache);
+        let mut own = None;
+        if may_have_own_cache(config, markers.as_ref()) {
+            let chosen;
+            (request, chosen) = own_cache(config, request);
+            match chosen {
+                Ok(chosen) => own = chosen,
+                Err(error) => return self.refuse(error),
+            }
+        }
+        let context = RequestContext::new(Arc::clone(config), own);
         let core = context.core();
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
-            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_without_lease()) {
-                Ok(Lookup::Hit(served)) => served,
-                Ok(Lookup::Wait(pending)) => {
-                    // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
-                    // token's own request may need it.
-                    drop(self.take_ready());
-                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, context);
-                    return ResponseFuture::waiting(wait);
+            None => {
+                match Renewing::scope_of_request(request.extensions(), || core.lookup_without_lease()) {
+                    Ok(Lookup::Hit(served)) => served,
+                    Ok(Lookup::Wait(pending)) => {
+                        // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
+                        // token's own request may need it.
+                        drop(self.take_ready());
+                        let wait = WaitForToken::new(pending, self.inner.clone(), request, required, context);
+                        return ResponseFuture::waiting(wait);
+                    }
+                    Err(error) => return self.refuse(error),
                 }
-                Err(error) => return self.refuse(error),
-            },
+            }
         };
         if let Err(error) = check_scopes(&context, required.as_ref(), &served.token) {
             return self.refuse(error);

@@ -12,6 +12,9 @@ mod blocking_programs;
 mod client_numbers;
 #[path = "api/connection.rs"]
 mod connection;
+#[cfg(feature = "sealing")]
+#[path = "api/fleet.rs"]
+mod fleet;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]
@@ -130,6 +133,8 @@ mod sizes;
 mod stack;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
+#[path = "api/stores.rs"]
+mod stores;
 #[path = "api/token_answers.rs"]
 mod token_answers;
 #[path = "api/token_header.rs"]

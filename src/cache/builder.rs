@@ -139,7 +139,8 @@ impl TokenCacheBuilder {
     /// Creates the cache. No token is requested before the first request.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        TokenCache { core: Arc::new(CacheCore::new(self.source, Arc::new(self.settings), Family::new(None, None))) }
+        let core = CacheCore::new(self.source, Arc::new(self.settings), Family::new(None, None));
+        TokenCache { core: core.attached() }
     }
 }
 
@@ -147,7 +148,7 @@ impl TokenCacheBuilder {
     /// Creates the cache of one of several identities. `name` is what logs may show of it.
     pub(crate) fn build_in(self, shared: &Arc<Shared>, name: Option<Box<str>>) -> Arc<CacheCore> {
         let family = Family::new(Some(Arc::clone(shared)), name);
-        Arc::new(CacheCore::new(self.source, shared.settings(self.settings), family))
+        CacheCore::new(self.source, shared.settings(self.settings), family).attached()
     }
 }
 

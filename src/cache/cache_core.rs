@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
@@ -25,7 +25,7 @@ use crate::{
     },
     error::Error,
     recursion::{self, Renewing},
-    source::{BoxTokenSource, Narrowing, TokenSource},
+    source::{BoxTokenSource, CacheHandle, KeepsToken, Narrowing, TokenSource},
     token::AccessToken,
 };
 
@@ -68,6 +68,15 @@ impl CacheCore {
         }
     }
 
+    /// Gives the source a handle of this cache. User code, which may panic.
+    pub(crate) fn attached(self) -> Arc<Self> {
+        let core = Arc::new(self);
+        let weak: Weak<Self> = Arc::downgrade(&core);
+        let handle = CacheHandle::new(weak);
+        let _ = catch_unwind(AssertUnwindSafe(|| core.source.attach(handle)));
+        core
+    }
+
     /// Notes a use of this cache that found no lease, and of its identity. Returns whether a lease is worth its cost: not in a pool
     /// where the use before was so long ago that the next one would find the lease ended.
     pub(crate) fn note_use(&self, now: Instant) -> bool {
@@ -87,6 +96,8 @@ impl CacheCore {
 
     /// Forgets the token and every failure. A renewal in progress no longer counts.
     pub(crate) fn reset(&self) {
+        // User code, which may panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.source.reset()));
         self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
         self.family.reset();
         self.nudge.notify_one();
@@ -181,6 +192,16 @@ impl CacheCore {
 
     pub(crate) fn wall_now(&self) -> SystemTime {
         self.settings.wall_clock.now()
+    }
+}
+
+impl KeepsToken for CacheCore {
+    fn served(&self) -> Option<AccessToken> {
+        self.published.served().as_ref().map(|served| served.token.clone())
+    }
+
+    fn withdraw(&self, token: &AccessToken) -> bool {
+        self.change(|state| state.withdraw(token))
     }
 }
 

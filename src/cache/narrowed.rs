@@ -26,7 +26,7 @@ impl CacheCore {
         let source = self.source.narrowed(to).ok_or_else(|| {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
-        let made = Arc::new(Self::new(source, Arc::clone(&self.settings), Arc::clone(&self.family)));
+        let made = Self::new(source, Arc::clone(&self.settings), Arc::clone(&self.family)).attached();
         let caches = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::NARROWED_RULES));
         Ok(self.narrowed.get_or_init(caches).add(to.clone(), made))
     }

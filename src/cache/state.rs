@@ -194,6 +194,15 @@ impl CacheState {
         self.standing = Standing::Forgotten { rejected: self.is_rejected() };
     }
 
+    /// Forgets this token as if it was rejected, if it is the newest one. Returns whether it is.
+    pub(crate) fn withdraw(&mut self, token: &AccessToken) -> bool {
+        let is_newest = self.newest().is_some_and(|newest| newest.secret() == token.secret());
+        if is_newest {
+            self.standing = Standing::Forgotten { rejected: true };
+        }
+        is_newest
+    }
+
     /// Forgets the token and every failure.
     pub(crate) fn reset(&mut self, settings: &Settings) {
         let (newest, renewals) = (self.newest.take(), self.renewals);

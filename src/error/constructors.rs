@@ -171,6 +171,20 @@ impl Error {
         }
     }
 
+    /// The failure of another process, as far as it is known.
+    pub(crate) fn elsewhere(class: FailureClass, status: Option<StatusCode>, code: Option<String>) -> Self {
+        let kind = match (status, code) {
+            (status, Some(code)) => {
+                Kind::Refused { status: status.unwrap_or(StatusCode::BAD_REQUEST), code, description: None }
+            }
+            (Some(status), None) => Kind::Status(status),
+            (None, None) => Kind::Source,
+        };
+        let mut error = Self::build(kind, class);
+        error.data_mut().is_elsewhere = true;
+        error
+    }
+
     pub(crate) fn panicked() -> Self {
         Self::build(Kind::Panicked, FailureClass::Transient)
     }

@@ -44,6 +44,8 @@ pub(super) struct ErrorData {
     /// The authorization server that failed: scheme, host and port.
     pub(super) server: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
+    /// Whether another process had this failure.
+    pub(super) is_elsewhere: bool,
     /// The version of the credentials that were sent, if the source knows it.
     credentials_version: Option<u64>,
     /// An `Arc`, so that the data can be cloned.
@@ -276,6 +278,13 @@ impl Error {
         matches!(self.0.kind, Kind::BackingOff { .. })
     }
 
+    /// Returns whether this is the failure of another process, which shares its tokens by a [store](crate::store). This process did
+    /// not ask the issuer.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.failure().is_elsewhere
+    }
+
     /// Returns how long it takes until the issuer may be asked again. During the [backoff](Self::is_backing_off) this
     /// is exact; in the failure itself it is what the issuer's `Retry-After` said, if there was one. You can use it as
     /// the `Retry-After` of your own response.
@@ -313,6 +322,7 @@ impl Error {
             presented: None,
             server: None,
             retry_after: None,
+            is_elsewhere: false,
             credentials_version: None,
             source: None,
         }))

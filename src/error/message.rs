@@ -15,6 +15,12 @@ impl fmt::Display for Error {
         let data = self.data();
         let part = data.part.unwrap_or(ServerPart::TokenEndpoint);
         let place = Place { part, server: data.server.as_deref() };
+        if data.is_elsewhere {
+            f.write_str("another process of the fleet got no token, and this one did not ask: ")?;
+            if matches!(data.kind, Kind::Source) {
+                return f.write_str("its token source failed; read its log");
+            }
+        }
         match &data.kind {
             Kind::Config(text) | Kind::Unreadable(text) => f.write_str(text),
             Kind::Source | Kind::Provider => {

@@ -105,6 +105,16 @@ impl SharedRefreshToken {
         }
     }
 
+    /// Replaces the refresh token by the one that another process received last, which has saved it. Without one, there is none any
+    /// more, and the user's own one is not used again.
+    pub(crate) fn continue_with(&self, refresh_token: Option<SecretString>) {
+        let mut state = self.state();
+        if !is_same(state.current.as_ref(), refresh_token.as_ref()) {
+            state.is_refused = refresh_token.is_none();
+            state.set_current(refresh_token);
+        }
+    }
+
     /// Starts to save a refresh token that could not be saved before.
     pub(crate) fn retry_saving<F: Flow>(&self, flow: &F) {
         self.saver.retry(flow);

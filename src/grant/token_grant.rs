@@ -19,7 +19,7 @@ use crate::{
     },
     runtime,
     secret_string::SecretString,
-    source::{BoxTokenSource, Narrowing, Reason, TokenSource},
+    source::{BoxTokenSource, Narrowing, Reason, SourceIdentity, TokenSource},
     token::AccessToken,
 };
 
@@ -264,6 +264,29 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn revoke_unused(&self) -> Result<(), Error> {
         runtime::current()?;
         self.revoke_refresh_token(self.refresh.failed_revocations()).await
+    }
+
+    async fn identity(&self) -> Result<Option<SourceIdentity>, Error> {
+        let identity = SourceIdentity::new().with("grant", F::GRANT_TYPE);
+        let identity = self.endpoint.identify(identity).await?;
+        // All narrowed uses of one refresh token share it, also between processes.
+        let shares = F::REFRESH == RefreshPolicy::Only;
+        let identity = self.params.identify(identity, |name| shares && matches!(name, "scope" | "resource"));
+        self.flow.identify(identity).await.map(Some)
+    }
+
+    fn refresh_token(&self) -> Option<SecretString> {
+        self.refresh.take().token.filter(|_| F::REFRESH != RefreshPolicy::Never)
+    }
+
+    async fn continue_with(&self, refresh_token: Option<SecretString>) {
+        if F::REFRESH != RefreshPolicy::Never {
+            // The user's own one is older. If it cannot be read, it is read later, and would take the place of this one.
+            let is_known = self.refresh.reload_changed_credentials(&self.flow).await.is_ok();
+            if is_known || refresh_token.is_none() {
+                self.refresh.continue_with(refresh_token);
+            }
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use crate::{
     error::Error,
-    source::{narrowing::Narrowing, reason::Reason},
+    secret_string::SecretString,
+    source::{cache_handle::CacheHandle, identity::SourceIdentity, narrowing::Narrowing, reason::Reason},
     token::AccessToken,
 };
 
@@ -109,6 +110,40 @@ pub trait TokenSource: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// Returns whose tokens these are, and for what, so that other processes can share them by a [store](crate::store). Default:
+    /// `None`, which means that it is not known.
+    ///
+    /// It is asked for again when [`credentials_version`](Self::credentials_version) changes.
+    ///
+    /// # Errors
+    /// When a part of it cannot be read.
+    fn identity(&self) -> impl Future<Output = Result<Option<SourceIdentity>, Error>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Returns the refresh token that the next token request would send. Default: `None`.
+    fn refresh_token(&self) -> Option<SecretString> {
+        None
+    }
+
+    /// Sets the refresh token that the next token request sends: the one that another process received last. `None` means that
+    /// there is none any more. Default: does nothing.
+    fn continue_with(&self, refresh_token: Option<SecretString>) -> impl Future<Output = ()> + Send {
+        let _ = refresh_token;
+        async {}
+    }
+
+    /// Takes a handle of the cache that keeps the tokens of this source. Default: does nothing.
+    ///
+    /// A cache calls it once, before it calls [`obtain`](Self::obtain).
+    fn attach(&self, cache: CacheHandle) {
+        let _ = cache;
+    }
+
+    /// Forgets earlier failures: the cache was [reset](crate::TokenCache::reset), because someone has corrected what was wrong. Default: does
+    /// nothing.
+    fn reset(&self) {}
+
     /// Erases the type of the source.
     fn boxed(self) -> BoxTokenSource
     where
@@ -144,6 +179,11 @@ trait DynTokenSource: Send + Sync {
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
     fn revoke_unused(&self) -> BoxFuture<'_, ()>;
+    fn identity(&self) -> BoxFuture<'_, Option<SourceIdentity>>;
+    fn refresh_token(&self) -> Option<SecretString>;
+    fn continue_with(&self, refresh_token: Option<SecretString>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn attach(&self, cache: CacheHandle);
+    fn reset(&self);
 }
 
 impl<T: TokenSource> DynTokenSource for T {
@@ -169,6 +209,26 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn revoke_unused(&self) -> BoxFuture<'_, ()> {
         Box::pin(TokenSource::revoke_unused(self))
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Option<SourceIdentity>> {
+        Box::pin(TokenSource::identity(self))
+    }
+
+    fn refresh_token(&self) -> Option<SecretString> {
+        TokenSource::refresh_token(self)
+    }
+
+    fn continue_with(&self, refresh_token: Option<SecretString>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(TokenSource::continue_with(self, refresh_token))
+    }
+
+    fn attach(&self, cache: CacheHandle) {
+        TokenSource::attach(self, cache);
+    }
+
+    fn reset(&self) {
+        TokenSource::reset(self);
     }
 }
 
@@ -204,6 +264,26 @@ impl TokenSource for BoxTokenSource {
         self.0.revoke_unused().await
     }
 
+    fn identity(&self) -> impl Future<Output = Result<Option<SourceIdentity>, Error>> + Send {
+        self.0.identity()
+    }
+
+    fn refresh_token(&self) -> Option<SecretString> {
+        self.0.refresh_token()
+    }
+
+    fn continue_with(&self, refresh_token: Option<SecretString>) -> impl Future<Output = ()> + Send {
+        self.0.continue_with(refresh_token)
+    }
+
+    fn attach(&self, cache: CacheHandle) {
+        self.0.attach(cache);
+    }
+
+    fn reset(&self) {
+        self.0.reset();
+    }
+
     fn boxed(self) -> BoxTokenSource {
         self
     }
@@ -235,6 +315,26 @@ macro_rules! forward_to_inner {
 
             fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
                 T::revoke_unused(self)
+            }
+
+            fn identity(&self) -> impl Future<Output = Result<Option<SourceIdentity>, Error>> + Send {
+                T::identity(self)
+            }
+
+            fn refresh_token(&self) -> Option<SecretString> {
+                T::refresh_token(self)
+            }
+
+            fn continue_with(&self, refresh_token: Option<SecretString>) -> impl Future<Output = ()> + Send {
+                T::continue_with(self, refresh_token)
+            }
+
+            fn attach(&self, cache: CacheHandle) {
+                T::attach(self, cache);
+            }
+
+            fn reset(&self) {
+                T::reset(self);
             }
         }
     };

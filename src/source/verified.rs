@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
+    secret_string::SecretString,
     source::{
+        cache_handle::CacheHandle,
+        identity::SourceIdentity,
         narrowing::Narrowing,
         reason::Reason,
         token_source::{BoxTokenSource, TokenSource},
@@ -116,6 +119,26 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
 
     fn revoke_unused(&self) -> impl Future<Output = Result<(), Error>> + Send {
         self.source.revoke_unused()
+    }
+
+    fn identity(&self) -> impl Future<Output = Result<Option<SourceIdentity>, Error>> + Send {
+        self.source.identity()
+    }
+
+    fn refresh_token(&self) -> Option<SecretString> {
+        self.source.refresh_token()
+    }
+
+    fn continue_with(&self, refresh_token: Option<SecretString>) -> impl Future<Output = ()> + Send {
+        self.source.continue_with(refresh_token)
+    }
+
+    fn attach(&self, cache: CacheHandle) {
+        self.source.attach(cache);
+    }
+
+    fn reset(&self) {
+        self.source.reset();
     }
 }
 

@@ -197,6 +197,21 @@ impl AccessToken {
         self.with(|state| state.response = response)
     }
 
+    /// Sets the lifetime and the age of a token that another process received. That process has read its claims, and knew the
+    /// time of its issuer.
+    pub(crate) fn with_known_life(self, lifetime: Lifetime, age: Duration) -> Self {
+        self.with(|state| {
+            state.jwt = None;
+            state.expires_in = lifetime;
+        })
+        .aged(age)
+    }
+
+    /// Returns the other members of the token response.
+    pub(crate) fn response_members(&self) -> &ResponseMembers {
+        &self.0.response
+    }
+
     /// Lets the token be at least as old as `instant`.
     pub(crate) fn issued_before(self, instant: Instant) -> Self {
         self.with(|state| state.issued_at = state.issued_at.min(instant))

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
     &["judge_body"],
-    &["cache", "grant"],
+    &["cache", "grant", "store"],
     &["pool"],
     &["layer_config"],
     &["admission"],

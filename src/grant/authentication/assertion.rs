@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     grant::{authentication::signing_key::SigningKey, exchange::request_context::RequestContext},
     secret_string::SecretString,
+    source::SourceIdentity,
 };
 
 /// What an assertion is for.
@@ -189,6 +190,21 @@ impl Assertion {
     pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {
         (&self.issuer, &self.subject).hash(hash);
         self.key.hash_identity(hash);
+    }
+
+    /// Adds the party that it is about to an identity, and all that an authorization server may look at.
+    pub(crate) fn identify(&self, identity: SourceIdentity) -> SourceIdentity {
+        let json = |map: &Map<String, Value>| serde_json::to_vec(map).unwrap_or_default();
+        identity
+            .with("issuer of the assertion", &self.issuer)
+            .with("subject of the assertion", &self.subject)
+            .with("audience of the assertion", self.audience.as_deref().unwrap_or_default())
+            .with("claims of the assertion", json(&self.claims))
+            .with("header of the assertion", json(&self.header))
+    }
+
+    pub(crate) async fn proof(&self) -> Result<SecretString, Error> {
+        self.key.proof().await
     }
 
     pub(crate) fn version(&self) -> u64 {

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     grant::{exchange::request_context::RequestContext, secrets::secret::Secret},
     secret_string::SecretString,
+    source::SourceIdentity,
 };
 
 /// Where an assertion comes from.
@@ -64,6 +65,28 @@ impl AssertionSource {
             Self::Given(secret) => secret.hash_identity(hash),
             #[cfg(feature = "jwt")]
             Self::Signed(assertion) => assertion.hash_identity(hash),
+        }
+    }
+
+    /// Adds the party that it is about to an identity.
+    pub(crate) async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        match self {
+            Self::Given(secret) if secret.is_from_function() => Ok(identity.unnamed()),
+            Self::Given(secret) => Ok(identity.with("assertion", secret.read().await?.expose())),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => {
+                Ok(assertion.identify(identity).with_secret("key", self.proof().await?.expose()))
+            }
+        }
+    }
+
+    /// Returns what proves who signed it; see [`Secret::proof`]. Another assertion proves no more than the one before, so that of a
+    /// file is not read.
+    pub(crate) async fn proof(&self) -> Result<SecretString, Error> {
+        match self {
+            Self::Given(_) => Ok(String::new().into()),
+            #[cfg(feature = "jwt")]
+            Self::Signed(assertion) => assertion.proof().await,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
         server::metadata::Metadata,
     },
     secret_string::SecretString,
+    source::SourceIdentity,
 };
 
 /// How the client authenticates at the authorization server (RFC 6749 §2.3). Each request uses exactly one method.
@@ -296,6 +297,22 @@ impl ClientAuth {
                 ("assertion", id, kind).hash(hash);
                 assertion.hash_identity(hash);
             }
+        }
+    }
+
+    /// Adds the client to an identity, and how it proves who it is.
+    pub(crate) async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        match &self.method {
+            Method::None { id } => Ok(identity.with("public client", id)),
+            Method::Tls { id } => Ok(identity.with("client of a certificate", id)),
+            Method::Secret { id, secret, .. } => {
+                Ok(identity.with("client", id).with_secret("client secret", secret.proof().await?.expose()))
+            }
+            Method::Assertion { id: Some(id), assertion, .. } => {
+                let proof = assertion.proof().await?;
+                Ok(identity.with("client", id).with_secret("client assertion", proof.expose()))
+            }
+            Method::Assertion { id: None, assertion, .. } => assertion.identify(identity).await,
         }
     }
 

@@ -100,6 +100,10 @@ impl SigningKey {
         self.secret.hash_identity(hash);
     }
 
+    pub(crate) async fn proof(&self) -> Result<SecretString, Error> {
+        self.secret.proof().await
+    }
+
     pub(crate) fn version(&self) -> u64 {
         self.secret.version()
     }

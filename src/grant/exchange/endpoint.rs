@@ -30,6 +30,7 @@ use crate::{
         },
         server::{authorization_server::AuthorizationServer, metadata::Metadata, url::Url},
     },
+    source::SourceIdentity,
 };
 
 /// An authorization server, and how the client authenticates there.
@@ -67,6 +68,12 @@ impl<C> Endpoint<C> {
 }
 
 impl<C: HttpService> Endpoint<C> {
+    /// Adds the server and the client to an identity.
+    pub(crate) async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        let identity = self.auth.identify(self.server.identify(identity)).await?;
+        Ok(self.headers.identify(identity))
+    }
+
     /// Returns the metadata of the server, after checking that the server supports the client's authentication.
     pub(crate) async fn metadata(&self) -> Result<Metadata, Error> {
         let metadata = self.server.metadata(&self.exchange).await?;

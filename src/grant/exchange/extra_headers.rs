@@ -8,7 +8,7 @@ use http::{
     },
 };
 
-use crate::{error::Error, secret_string::SecretString};
+use crate::{error::Error, secret_string::SecretString, source::SourceIdentity};
 
 /// The headers that the grant, the client authentication or the HTTP client sets.
 static RESERVED: [HeaderName; 10] = [
@@ -32,6 +32,11 @@ impl ExtraHeaders {
     pub(crate) fn push(&mut self, name: HeaderName, mut value: HeaderValue) {
         value.set_sensitive(true);
         self.0.append(name, value);
+    }
+
+    /// Adds them to an identity. Their values may be secrets.
+    pub(crate) fn identify(&self, identity: SourceIdentity) -> SourceIdentity {
+        self.0.iter().fold(identity, |identity, (name, value)| identity.with_secret(name.as_str(), value))
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     error::Error,
     grant::exchange::form::Form,
-    source::{Narrowing, check_resource, check_scope},
+    source::{Narrowing, SourceIdentity, check_resource, check_scope},
 };
 
 /// The parameters that the grant or the client authentication sets.
@@ -43,6 +43,13 @@ impl Params {
     /// Appends to a form the parameters for which `is_wanted` returns true.
     pub(crate) fn append_to(&self, form: &mut Form, is_wanted: impl Fn(&str) -> bool) {
         self.0.iter().filter(|(name, _)| is_wanted(name)).for_each(|(name, value)| form.append(name, value));
+    }
+
+    /// Adds them to an identity. `is_variant` says which of them tell apart the tokens of one refresh token.
+    pub(crate) fn identify(&self, identity: SourceIdentity, is_variant: impl Fn(&str) -> bool) -> SourceIdentity {
+        self.0.iter().fold(identity, |identity, (name, value)| {
+            if is_variant(name) { identity.with_variant(name, value) } else { identity.with(name, value) }
+        })
     }
 
     /// Replaces the scope and the resources by narrower ones.

@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Presented},
     grant::exchange::{form::Form, request_context::RequestContext},
     secret_string::SecretString,
+    source::SourceIdentity,
 };
 
 /// What one kind of grant sends: the type parameter of [`Grant`](crate::grant::Grant).
@@ -43,6 +44,11 @@ pub trait FlowBehavior: Clone + Default + fmt::Debug + Send + Sync + 'static {
         form: &mut Form,
         context: &RequestContext<'_>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Adds whose tokens it gets to an identity; see [`TokenSource::identity`](crate::TokenSource::identity).
+    fn identify(&self, identity: SourceIdentity) -> impl Future<Output = Result<SourceIdentity, Error>> + Send {
+        async { Ok(identity) }
+    }
 
     /// Returns a number that changes when the user's credentials change.
     fn version(&self) -> u64 {

@@ -17,6 +17,7 @@ use crate::{
         secrets::secret::Secret,
         token_grant::Grant,
     },
+    source::SourceIdentity,
 };
 
 /// Gets tokens with a JWT that identifies a user (RFC 7521 §4.1, RFC 7523 §2.1).
@@ -66,6 +67,18 @@ impl FlowBehavior for JwtBearerFlow {
     async fn append_to(&self, form: &mut Form, context: &RequestContext<'_>) -> Result<(), Error> {
         form.append("assertion", self.assertion()?.for_grant(context).await?.expose());
         Ok(())
+    }
+
+    async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        #[cfg(feature = "on-behalf-of")]
+        if let (None, Some(exchange)) = (&self.assertion, &self.exchange) {
+            return Ok(identity.with_all_of(&exchange.identity().await?));
+        }
+        match &self.assertion {
+            Some(assertion) => assertion.identify(identity).await,
+            // Each user has one.
+            None => Ok(identity),
+        }
     }
 
     fn version(&self) -> u64 {

@@ -18,6 +18,7 @@ use crate::{
         },
         token_grant::Grant,
     },
+    source::SourceIdentity,
 };
 
 /// Gets tokens with a user's name and password (RFC 6749 §4.3), and with the refresh tokens that come with them (§6).
@@ -76,6 +77,12 @@ impl FlowBehavior for PasswordFlow {
         form.append("username", &username);
         form.append("password", password.expose());
         Ok(())
+    }
+
+    async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        let provided = self.credentials()?.credentials().await;
+        let Credentials { username, password } = provided.map_err(Error::provider)?;
+        Ok(identity.with("username", username).with_secret("password", password.expose()))
     }
 
     fn version(&self) -> u64 {

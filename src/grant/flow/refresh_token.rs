@@ -15,6 +15,7 @@ use crate::{
         token_grant::Grant,
     },
     secret_string::SecretString,
+    source::SourceIdentity,
     timer::timeout,
 };
 
@@ -75,6 +76,11 @@ impl FlowBehavior for RefreshTokenFlow {
     async fn append_to(&self, form: &mut Form, _context: &RequestContext<'_>) -> Result<(), Error> {
         form.append("refresh_token", self.initial()?.read().await?.expose());
         Ok(())
+    }
+
+    /// Nothing tells which user gave the consent: the refresh token changes, and differs between processes that saved it.
+    async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        Ok(identity.unnamed().only_refresh_token(self.initial()?.read().await?))
     }
 
     fn version(&self) -> u64 {

@@ -9,6 +9,7 @@ use crate::{
         secrets::secret::Secret,
         token_grant::Grant,
     },
+    source::SourceIdentity,
 };
 #[cfg(feature = "on-behalf-of")]
 use crate::{
@@ -114,6 +115,25 @@ impl FlowBehavior for TokenExchangeFlow {
             form.append("actor_token_type", &actor.token_type);
         }
         Ok(())
+    }
+
+    async fn identify(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
+        let mut identity = identity.with("requested token type", self.requested_type.as_deref().unwrap_or_default());
+        #[cfg(feature = "on-behalf-of")]
+        if self.subject.is_none() {
+            let TypesOfUsers { subject, actor } = &self.types_of_users;
+            identity = identity.with("type of the user's token", subject).with("type of the actor's token", actor);
+        }
+        for (name, given) in [("subject", &self.subject), ("actor", &self.actor)] {
+            let Some(TypedToken { token, token_type }) = given else { continue };
+            identity = identity.with("token type", token_type);
+            identity = if token.is_from_function() {
+                identity.unnamed()
+            } else {
+                identity.with(name, token.read().await?.expose())
+            };
+        }
+        Ok(identity)
     }
 
     /// Only the subject counts: the new token is for it.

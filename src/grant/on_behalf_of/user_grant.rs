@@ -14,7 +14,7 @@ use crate::{
         token_grant::Grant,
     },
     secret_string::SecretString,
-    source::{Narrowing, Reason, TokenSource},
+    source::{Narrowing, Reason, SourceIdentity, TokenSource},
     token::AccessToken,
 };
 
@@ -38,6 +38,9 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
 
     /// Returns a number for the client, and for those of the grants before this one.
     fn client(&self) -> Option<u64>;
+
+    /// Returns what the tokens of all users share, if they are narrowed like this.
+    fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity>;
 }
 
 impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
@@ -77,6 +80,13 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
     fn client(&self) -> Option<u64> {
         let own = TokenSource::client(self)?;
         Some(self.flow().client_before().map_or(own, |before| combined(before, own)))
+    }
+
+    fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity> {
+        Box::pin(async move {
+            let grant = self.once(self.flow().clone(), to);
+            Ok(TokenSource::identity(&grant).await?.unwrap_or_default())
+        })
     }
 }
 

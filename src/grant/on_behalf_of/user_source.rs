@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     error::Error,
     grant::on_behalf_of::{subject::Subject, subject_end::SubjectEnd, user_grant::UserGrant},
-    source::{BoxTokenSource, Narrowing, Reason, TokenSource},
+    source::{BoxTokenSource, Narrowing, Reason, SourceIdentity, TokenSource},
     token::AccessToken,
 };
 
@@ -48,5 +48,14 @@ impl TokenSource for UserSource {
 
     async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
         self.grant.revoke(token).await
+    }
+
+    async fn identity(&self) -> Result<Option<SourceIdentity>, Error> {
+        let identity = self.grant.identity(self.narrowing.as_ref()).await?;
+        let identity = identity.with("user", self.subject.token.expose());
+        Ok(Some(match &self.subject.actor {
+            Some(actor) => identity.with("actor", actor.expose()),
+            None => identity,
+        }))
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         },
     },
     secret_string::SecretString,
-    source::{BoxTokenSource, TokenSource},
+    source::{BoxTokenSource, SourceIdentity, TokenSource},
 };
 
 /// A [`TokenExchange`](crate::grant::TokenExchange) or [`JwtBearer`](crate::grant::JwtBearer) grant that gets tokens for many
@@ -82,6 +82,11 @@ impl OnBehalfOf {
 
     pub(crate) fn credentials_version(&self) -> u64 {
         self.grant.credentials_version()
+    }
+
+    /// Returns what the tokens of all users share.
+    pub(crate) async fn identity(&self) -> Result<SourceIdentity, Error> {
+        self.grant.identity(None).await
     }
 
     pub(crate) fn client(&self) -> Option<u64> {

@@ -124,6 +124,17 @@ impl Secret {
         }
     }
 
+    /// Returns what other processes with the same secret have as well: the secret itself or, for one that a function gets, its
+    /// version.
+    pub(crate) async fn proof(&self) -> Result<SecretString, Error> {
+        if self.is_from_function() { Ok(self.version().to_string().into()) } else { self.read().await }
+    }
+
+    /// Returns whether only a function knows what the secret is.
+    pub(crate) fn is_from_function(&self) -> bool {
+        matches!(self.location, Location::Function(_))
+    }
+
     /// Hashes what distinguishes it from other secrets: the secret or where it is kept, and its version. Two functions are not
     /// distinguished.
     pub(crate) fn hash_identity(&self, hash: &mut impl Hasher) {

@@ -12,6 +12,7 @@ use crate::{
         exchange::{http_exchange::HttpExchange, http_service::HttpService},
         server::{discovery, metadata::Metadata, protected_resource, url::Url},
     },
+    source::SourceIdentity,
 };
 
 /// An authorization server: its token URL, or an issuer, a FHIR server or another API by which it is found.
@@ -89,6 +90,17 @@ impl AuthorizationServer {
             ServerLocator::Smart(base) => ("SMART", base).hash(hash),
             ServerLocator::ProtectedResource(api) => ("API", api).hash(hash),
             ServerLocator::Metadata(metadata) => ("metadata", metadata.token_endpoint()).hash(hash),
+        }
+    }
+
+    /// Adds what identifies the server to an identity.
+    pub(crate) fn identify(&self, identity: SourceIdentity) -> SourceIdentity {
+        match &self.locator {
+            ServerLocator::TokenUrl(url) => identity.with("token URL", url),
+            ServerLocator::Issuer(issuer) => identity.with("issuer", issuer),
+            ServerLocator::Smart(base) => identity.with("SMART", base),
+            ServerLocator::ProtectedResource(api) => identity.with("API", api),
+            ServerLocator::Metadata(metadata) => identity.with("token URL", metadata.token_endpoint()),
         }
     }
 

@@ -1,0 +1,26 @@
+//! The store against real servers, which the tests start on loopback. `tests/servers.sh` installs them. A test whose server is not
+//! installed is skipped with a message; with `TOWER_BEARER_REDIS_REQUIRED` set, it fails.
+
+#[path = "redis/clusters.rs"]
+mod clusters;
+#[path = "redis/contract.rs"]
+mod contract;
+#[path = "redis/lost_data.rs"]
+mod lost_data;
+#[path = "redis/news.rs"]
+mod news;
+#[path = "redis/outages.rs"]
+mod outages;
+#[path = "redis/permissions.rs"]
+mod permissions;
+#[path = "redis/proxy.rs"]
+mod proxy;
+#[path = "redis/server.rs"]
+mod server;
+#[path = "redis/support.rs"]
+mod support;
+#[path = "redis/switches.rs"]
+mod switches;
+#[cfg(feature = "tls")]
+#[path = "redis/tls.rs"]
+mod tls;

@@ -1,0 +1,90 @@
+//! A revocation, which all processes learn of.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::Error,
+    runtime,
+    source::TokenSource,
+    store::{
+        link::Urgency,
+        names::Names,
+        sharing::Sharing,
+        token_store::{Lease, LeaseAnswer, LeaseOwner},
+    },
+    token::AccessToken,
+};
+
+/// How long a revocation waits for a token request of another process.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How often it tries to get the lease.
+const POLL: Duration = Duration::from_millis(100);
+
+impl Sharing {
+    /// Revokes the token of a cache, if it has one, with the stored one and the refresh token. No process uses them any more.
+    pub(super) async fn revoke(&self, token: Option<&AccessToken>) -> Result<(), Error> {
+        runtime::current()?;
+        let names = self.names().await.ok();
+        let lease = match &names {
+            Some(names) => self.lease_to_revoke(names).await,
+            None => None,
+        };
+        let mut stored = None;
+        if let (Some(names), Some(lease)) = (&names, lease) {
+            stored = self.end_stored(names, lease, token).await;
+        }
+        let stored = stored.filter(|stored| token.is_none_or(|token| token.secret() != stored.secret()));
+        let revoked = match (token, &stored) {
+            (Some(token), Some(stored)) => {
+                let (one, other) = (self.source.revoke(token).await, self.source.revoke(stored).await);
+                one.and(other)
+            }
+            (Some(token), None) | (None, Some(token)) => self.source.revoke(token).await,
+            (None, None) => self.source.revoke_unused().await,
+        };
+        if let (Some(names), Some(lease)) = (&names, lease) {
+            self.shared().link.release(names.key, lease).await;
+        }
+        revoked
+    }
+
+    /// Ends the stored token and this one for all, before the issuer is asked. Returns the stored one.
+    async fn end_stored(&self, names: &Names, lease: Lease, token: Option<&AccessToken>) -> Option<AccessToken> {
+        let (shared, now) = (self.shared(), self.shared().now());
+        let mut record = self.load(names).await.ok()?.1.unwrap_or_default();
+        if record.refresh.as_ref().is_some_and(|refresh| refresh.token.is_some()) {
+            // It is the newest one, which the source revokes.
+            self.continue_with_stored(record.refresh.as_ref(), names).await;
+        }
+        if let Some(refresh) = &mut record.refresh {
+            refresh.token = None;
+        }
+        let slot = record.slot_mut(&names.slot);
+        let stored = slot.token.as_ref().and_then(|stored| stored.token(now));
+        for ended in stored.iter().chain(token) {
+            let hash = self.token_hash(ended);
+            slot.end(&hash, now);
+            self.memory().note_rejected(&hash);
+        }
+        record.fence = lease.fence;
+        let keep = record.keep(now);
+        if let Ok(sealed) = names.seal(shared, &record) {
+            let _ = shared.link.commit(names.key, lease, sealed, keep).await;
+        }
+        stored
+    }
+
+    async fn lease_to_revoke(&self, names: &Names) -> Option<Lease> {
+        let (shared, owner, began) = (self.shared(), LeaseOwner(fastrand::u128(..)), Instant::now());
+        while began.elapsed() < WAIT {
+            match shared.link.lease(names.key, owner, shared.lease, Urgency::Usual).await.ok()? {
+                LeaseAnswer::Given(lease) => return Some(lease),
+                LeaseAnswer::Held(_) => sleep(POLL).await,
+            }
+        }
+        None
+    }
+}

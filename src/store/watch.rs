@@ -1,0 +1,94 @@
+//! Looks after records, so that what one process rejected or revoked is not used by another for longer than a second.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    runtime,
+    store::{
+        news::{News, NewsReceiver},
+        store_key::StoreKey,
+    },
+};
+
+/// How often a record is read without news of it. With the deadline of a reading, this is less than a second.
+const INTERVAL: Duration = Duration::from_millis(700);
+
+/// How many records are read at once.
+const AT_ONCE: usize = 32;
+
+/// A record that is looked after while something of this lives.
+pub(super) trait Watched: Send + Sync {
+    /// Returns the name of its record, if it is known.
+    fn key(&self) -> Option<StoreKey>;
+    /// Reads the record, and does what follows from it.
+    fn check(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// All records that are looked after, and the task that does it.
+#[derive(Default)]
+pub(super) struct Watch {
+    watched: Mutex<Vec<Weak<dyn Watched>>>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Watch {
+    pub(super) fn add(&self, watched: Weak<dyn Watched>) {
+        let mut all = lock(&self.watched);
+        if all.len() == all.capacity() {
+            all.retain(|watched| watched.strong_count() > 0);
+        }
+        all.push(watched);
+    }
+
+    /// Starts the task in the runtime that is running, unless it runs. It ends when this is dropped.
+    pub(super) fn start(self: &Arc<Self>, news: impl FnOnce() -> NewsReceiver) {
+        let mut task = lock(&self.task);
+        let is_running = task.as_ref().is_some_and(|task| !task.is_finished());
+        if !is_running && let Ok(runtime) = runtime::current() {
+            *task = Some(runtime.spawn(run(Arc::downgrade(self), news())).abort_handle());
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Watched>> {
+        lock(&self.watched).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+async fn run(watch: Weak<Watch>, mut news: NewsReceiver) {
+    let mut next = Instant::now() + INTERVAL;
+    loop {
+        let of = match timeout_at(next, news.next()).await {
+            Ok(News::Changed(key)) => Some(key),
+            Ok(News::Missed) | Err(_) => None,
+        };
+        let Some(all) = watch.upgrade().map(|watch| watch.all()) else { return };
+        if of.is_none() {
+            next = Instant::now() + INTERVAL;
+        }
+        let due = all.into_iter().filter(|watched| of.is_none() || watched.key() == of);
+        stream::iter(due).for_each_concurrent(AT_ONCE, |watched| async move { watched.check().await }).await;
+    }
+}
+
+/// Locks one of the two. Nothing of a user's runs or is dropped under it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,183 @@
+//! A token that ended for one process ends for all.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+use tower_bearer::{
+    Reason, TokenCache, TokenSource,
+    store::{SharedStore, Stored},
+    testing::{Failure, Issuer, RefreshTokens, TokenFormat},
+};
+
+use super::{
+    faults::{Fault, Faulty},
+    keys,
+    processes::Fleet,
+};
+use crate::support::{SECOND, grant, issuer, obtain};
+
+async fn warm(fleet: &Fleet, n: usize) -> Vec<TokenCache> {
+    let caches: Vec<_> = (0..n).map(|_| fleet.cache()).collect();
+    for cache in &caches {
+        cache.token().await.unwrap();
+    }
+    caches
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_one_process_rejected_is_not_used_by_others_after_a_second() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 8).await;
+    let rejected = caches[0].token().await.unwrap();
+    caches[0].invalidate(&rejected);
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
+}
+
+/// News may be lost, so records are read as well.
+#[tokio::test(start_paused = true)]
+async fn a_store_without_news_withdraws_within_a_second() {
+    let fleet = Fleet::new(issuer());
+    let caches: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Faulty::new(fleet.store.clone(), Fault::None).without_news();
+            fleet.cache_of(&SharedStore::builder(store, keys()).wall_clock(fleet.clock()).build())
+        })
+        .collect();
+    for cache in &caches {
+        cache.token().await.unwrap();
+    }
+    let rejected = caches[0].token().await.unwrap();
+    caches[0].invalidate(&rejected);
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_not_taken_from_the_store_while_its_successor_is_requested() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 2).await;
+    let rejected = caches[0].token().await.unwrap();
+    fleet.issuer.delay(3 * SECOND);
+    caches[0].invalidate(&rejected);
+    sleep(Duration::from_millis(100)).await;
+    let cold: Vec<_> = (0..4).map(|_| fleet.cache()).collect();
+    for token in join_all(cold.iter().map(TokenCache::token)).await {
+        assert_ne!(token.unwrap().secret(), rejected.secret());
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2);
+}
+
+/// The record cannot be changed, so it still has the rejected token.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_does_not_come_back_from_a_store_that_did_not_learn_of_it() {
+    let fleet = Fleet::new(issuer());
+    let faulty = Faulty::new(fleet.store.clone(), Fault::None);
+    let process = SharedStore::builder(faulty.clone(), keys()).wall_clock(fleet.clock()).build();
+    let source = fleet.stored(&process);
+    let rejected = obtain(&source).await.unwrap();
+    faulty.set(Fault::ReadOnly);
+    let next = source.obtain(Reason::rejected(rejected.clone())).await.unwrap();
+    assert_ne!(next.secret(), rejected.secret());
+    sleep(20 * SECOND).await;
+    for why in [Reason::Ageing, Reason::First] {
+        assert_ne!(source.obtain(why).await.unwrap().secret(), rejected.secret());
+    }
+    faulty.set(Fault::None);
+    sleep(20 * SECOND).await;
+    assert_ne!(obtain(&source).await.unwrap().secret(), rejected.secret());
+    // Now the others learn of it too.
+    assert_ne!(obtain(&fleet.stored(&fleet.process())).await.unwrap().secret(), rejected.secret());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_before_is_withdrawn_but_a_renewed_one_stays() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 2).await;
+    let first = caches[0].token().await.unwrap();
+    // Another process renews ahead of time. The first token is still good.
+    let process = fleet.process();
+    fleet.stored(&process).obtain(Reason::rejected(grant_token(&fleet).await)).await.unwrap();
+    sleep(2 * SECOND).await;
+    let status = process.status();
+    assert_eq!(status.withdrawn, 0);
+    assert_eq!(caches[1].token().await.unwrap().secret(), first.secret());
+}
+
+async fn grant_token(fleet: &Fleet) -> tower_bearer::AccessToken {
+    obtain(&grant(fleet.issuer.service())).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_reaches_all_processes() {
+    let issuer = Issuer::builder().token_format(TokenFormat::Opaque).refresh_tokens(RefreshTokens::Rotating).build();
+    let fleet = Fleet::new(issuer);
+    let caches = warm(&fleet, 4).await;
+    let revoked = caches[0].token().await.unwrap();
+    // Its own process does not have it.
+    let signs_out = fleet.cache();
+    signs_out.revoke().await.unwrap_err();
+    drop(signs_out);
+    sleep(SECOND).await;
+    let cold = fleet.cache().token().await.unwrap();
+    assert_ne!(cold.secret(), revoked.secret());
+    for cache in &caches {
+        assert_eq!(cache.token().await.unwrap().secret(), cold.secret());
+    }
+    let last = fleet.issuer.last_request().unwrap();
+    assert_eq!(last.grant_type(), Some("password"), "the refresh token ended too");
+    let counts = fleet.issuer.counts();
+    assert_eq!((counts.token_requests, counts.refused), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_token_is_not_used_again_if_no_new_one_comes() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 2).await;
+    let rejected = caches[0].token().await.unwrap();
+    fleet.issuer.fail_until_cleared(Failure::Status(503));
+    caches[0].invalidate(&rejected);
+    sleep(SECOND).await;
+    let began = Instant::now();
+    assert!(caches[1].token().await.is_err());
+    assert!(began.elapsed() < 10 * SECOND);
+    fleet.issuer.clear_failures();
+    sleep(60 * SECOND).await;
+    assert_ne!(caches[1].token().await.unwrap().secret(), rejected.secret());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_ends_with_its_store() {
+    let fleet = Fleet::new(issuer());
+    let process = fleet.process();
+    let stored: Stored = fleet.stored(&process);
+    obtain(&stored).await.unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks(), 1);
+    drop((stored, process));
+    sleep(SECOND).await;
+    assert_eq!(tasks(), 0);
+}
+
+/// It is all that the issuer has.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_that_the_issuer_returns_again_is_served_again() {
+    let fleet = Fleet::new(issuer());
+    fleet.issuer.return_same_token(true);
+    let caches = warm(&fleet, 4).await;
+    let token = caches[0].token().await.unwrap();
+    caches[0].invalidate(&token);
+    for _ in 0..100 {
+        for cache in &caches {
+            assert_eq!(cache.token().await.unwrap().secret(), token.secret());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(fleet.issuer.counts().token_requests <= 3, "{:?}", fleet.issuer.counts());
+}
