@@ -222,6 +222,12 @@ fn a_wrong_value_is_named_and_not_shown() {
             wrong("[pool]\nidle = \"x\""),
             "pool.idle: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
+    ]);
+}
+
+#[test]
+fn a_value_that_the_grant_refuses_is_named() {
+    check([
         (
             instead("url", "url = \"http://issuer.test/token\""),
             "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
