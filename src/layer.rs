@@ -134,9 +134,8 @@ impl BearerAuthLayer {
     /// has expired, it gets [another one](crate::Error::is_subject_expired). A gateway answers 401 to both.
     ///
     /// An `Authorization` header of the caller is never passed on. The layer replaces it, or removes it where the token goes into
-    /// another [header](Self::header), and from requests that [carry no token](Self::origins). [`keep_existing`](Self::keep_existing)
-    /// has no effect. Only a request that is marked with [`SkipBearerAuth`](crate::SkipBearerAuth) is passed on unchanged. If
-    /// `select` reads another header, remove that in a layer below.
+    /// another [header](Self::header), and from requests that [carry no token](Self::origins) or [skip](crate::SkipBearerAuth) the
+    /// layer. [`keep_existing`](Self::keep_existing) has no effect. If `select` reads another header, remove that in a layer below.
     ///
     /// ```
     /// use tower_bearer::{BearerAuthLayer, grant::{ClientAuth, Subject, TokenExchange}, pool::UserPool};

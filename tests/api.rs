@@ -59,6 +59,9 @@ mod outside_runtimes;
 mod pieces;
 #[path = "api/pool.rs"]
 mod pool;
+#[cfg(feature = "on-behalf-of")]
+#[path = "api/pool_evictions.rs"]
+mod pool_evictions;
 #[path = "api/pool_model.rs"]
 mod pool_model;
 #[path = "api/pool_outages.rs"]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use toml::Table;
+use toml::de::DeTable;
 use tower_bearer::{
     config::{self, CacheConfig, LayerConfig, TokenConfig},
     grant::HttpClient,
@@ -34,7 +34,7 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   ca_file = "ca.pem"
   allow_plain_http = false           # as --allow-plain-http, for the upstream
   timeout = "30s"
-  drain = "30s"
+  drain = "30s"                      # at the end: how long requests may go on, and then how long revocations may take
   revoke_on_exit = false             # at token.revocation_url, or where the issuer's metadata says
   forwarded = "keep"
   trust_forwarded = false
@@ -81,8 +81,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
     let text = fs::read_to_string(path)
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
-    check_layer(&table)?;
-    let file: Settings = config::read(table).map_err(in_file)?;
+    check_layer(table.get_ref())?;
+    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(in_file)?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
     let upstream =
@@ -133,8 +133,9 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
     })
 }
 
-fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
-    text.parse::<Table>().map_err(|error: toml::de::Error| {
+/// It reads no values, because an error about one would show it.
+fn parse<'a>(text: &'a str, path: &Path) -> Result<toml::Spanned<DeTable<'a>>, CliError> {
+    DeTable::parse(text).map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         let problem = error.message().lines().next().unwrap_or_default();
         CliError::config(format!("{} line {line}: this is not TOML ({problem}); correct the line", path.display()))
@@ -142,12 +143,12 @@ fn parse(text: &str, path: &Path) -> Result<Table, CliError> {
 }
 
 /// The gateway sets these itself.
-fn check_layer(table: &Table) -> Result<(), CliError> {
+fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
     for (key, problem) in [
         ("origins", "this is of no use here, because the token goes only to `upstream`; remove it"),
         ("allow_plain_http", "this is of no use here; set `allow_plain_http` at the top of the file"),
     ] {
-        if table.get("layer").and_then(|layer| layer.get(key)).is_some() {
+        if table.get("layer").and_then(|layer| layer.get_ref().get(key)).is_some() {
             return Err(wrong(&format!("layer.{key}"), problem));
         }
     }

@@ -13,6 +13,7 @@ use tower_bearer::{
 use crate::{
     cli::CliError,
     config_values::{duration, in_file, wrong},
+    headers,
     tenants::Tenants,
     token::Tokens,
     users::Users,
@@ -116,6 +117,9 @@ impl IdentitySection {
         let token = token.cloned().unwrap_or_default();
         let mut tokens = BTreeMap::new();
         for (name, tenant) in self.tenants {
+            if name.is_empty() {
+                return Err(wrong("identity.tenants.\"\"", "the name of this tenant is empty; give it a name"));
+            }
             let tenant = token.replaced_by(&tenant.with_files_in(folder));
             tenant.source_with(http.clone()).map_err(in_file)?;
             tenant.check_secrets().map_err(in_file)?;
@@ -196,5 +200,9 @@ impl Bounds {
 
 fn header(key: &str, name: &str, example: &str) -> Result<HeaderName, CliError> {
     let problem = format!("this is not the name of a header; give one such as \"{example}\"");
-    name.parse().map_err(|_| wrong(key, &problem))
+    let header = name.parse().map_err(|_| wrong(key, &problem))?;
+    if headers::is_of_http(&header) {
+        return Err(wrong(key, &format!("HTTP itself uses this header; give another one such as \"{example}\"")));
+    }
+    Ok(header)
 }

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE, VIA,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, VIA,
     },
 };
 
@@ -27,6 +27,28 @@ pub fn prepare_request(headers: &mut HeaderMap, version: Version) {
     }
     join_cookies(headers);
     headers.append(VIA, via(version));
+}
+
+/// Removes from a request's trailers what is not for the upstream. `identity` is the header that says whose token it needs.
+pub fn prepare_trailers(trailers: &mut HeaderMap, identity: Option<&HeaderName>) {
+    for name in [&AUTHORIZATION, &PROXY_AUTHORIZATION].into_iter().chain(identity) {
+        trailers.remove(name);
+    }
+}
+
+/// Removes the name of this header from the announced trailers.
+pub fn remove_announced(headers: &mut HeaderMap, trailer: &HeaderName) {
+    let kept: Vec<_> = members(headers, &TRAILER).filter(|name| !name.eq_ignore_ascii_case(trailer.as_str())).collect();
+    let kept = HeaderValue::from_str(&kept.join(", ")).ok().filter(|kept| !kept.is_empty());
+    headers.remove(TRAILER);
+    if let Some(kept) = kept {
+        headers.insert(TRAILER, kept);
+    }
+}
+
+/// Returns whether this header says where a message goes or where it ends, so that it cannot say anything else.
+pub fn is_of_http(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, EXPECT].contains(name)
 }
 
 /// Changes the headers of the upstream's response for the user.
@@ -120,6 +142,20 @@ mod tests {
         let lines =
             [("authorization", "Basic eDp5"), ("authorization", "x"), ("proxy-authorization", "y"), ("host", "z")];
         assert!(of(&lines).is_empty());
+    }
+
+    #[test]
+    fn the_header_of_the_identity_is_no_trailer() {
+        let tenant = HeaderName::from_static("x-tenant");
+        let mut trailers = headers(&[("x-tenant", "acme"), ("authorization", "Bearer x"), ("x-kept", "1")]);
+        prepare_trailers(&mut trailers, Some(&tenant));
+        assert_eq!(trailers, headers(&[("x-kept", "1")]));
+        for (announced, kept) in [("X-Tenant, x-kept", Some("x-kept")), ("x-tenant", None), ("x-kept", Some("x-kept"))]
+        {
+            let mut request = headers(&[("trailer", announced)]);
+            remove_announced(&mut request, &tenant);
+            assert_eq!(request.get(TRAILER).map(|value| value.to_str().unwrap()), kept);
+        }
     }
 
     #[test]

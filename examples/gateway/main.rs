@@ -106,7 +106,7 @@ async fn run() -> Result<(), CliError> {
     }
     serve::until_signal(users, proxy, &mut signals, drain).await;
     if revokes {
-        tokens.revoke().await;
+        tokens.revoke(drain).await;
     }
     Ok(())
 }

@@ -112,7 +112,11 @@ impl Proxy {
             }
             // Before the headers of the connection are removed: it must not name this one as its own.
             let identity = self.tokens.identify(&mut head.headers)?;
-            let (upload, original) = Upload::new(body);
+            let header = self.tokens.identity_header();
+            if let Some(header) = header {
+                headers::remove_announced(&mut head.headers, header);
+            }
+            let (upload, original) = Upload::new(body, header.cloned());
             // A new request, because extensions control the layer, and only the gateway may set them.
             let mut request = Request::new(upload);
             *request.uri_mut() = self.base.join(&head.uri).ok_or(Problem::Path)?;

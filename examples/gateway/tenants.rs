@@ -15,7 +15,7 @@ use crate::identity::Identity;
 #[derive(Clone)]
 pub struct Tenants {
     pub pool: TokenPool<String>,
-    header: HeaderName,
+    pub header: HeaderName,
     names: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tower_bearer::{BearerAuthLayer, TokenCache};
 
 use crate::{
@@ -48,6 +48,15 @@ impl Tokens {
         }
     }
 
+    /// Returns the header from which the identity is taken.
+    pub fn identity_header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::None | Self::One(_) => None,
+            Self::Tenants(tenants) => Some(&tenants.header),
+            Self::Users(users) => Some(&users.header),
+        }
+    }
+
     /// Forgets all tokens and failures. Returns whether there are any tokens.
     pub fn reset(&self) -> bool {
         match self {
@@ -69,15 +78,25 @@ impl Tokens {
         }
     }
 
-    /// Tells the authorization server that the tokens are not used any more.
-    pub async fn revoke(&self) {
-        let revoked = match self {
-            Self::None => return,
-            Self::One(cache) => cache.revoke().await,
-            Self::Tenants(tenants) => tenants.pool.revoke().await,
-            Self::Users(users) => users.pool.identities().revoke().await,
+    /// Tells the authorization server that the tokens are not used any more. Many are revoked at once. What is not revoked within
+    /// `limit` stays valid.
+    pub async fn revoke(&self, limit: Duration) {
+        let revocation = async {
+            match self {
+                Self::None => Ok(()),
+                Self::One(cache) => cache.revoke().await,
+                Self::Tenants(tenants) => tenants.pool.revoke().await,
+                Self::Users(users) => users.pool.identities().revoke().await,
+            }
+        };
+        let Ok(revoked) = tokio::time::timeout(limit, revocation).await else {
+            return tracing::warn!(
+                ?limit,
+                "not all tokens are revoked in time; the others are valid until they expire"
+            );
         };
         match revoked {
+            Ok(()) if matches!(self, Self::None) => {}
             Ok(()) => tracing::info!("the token is revoked"),
             Err(error) => tracing::warn!(%error, "the token is not revoked; it is valid until it expires"),
         }

@@ -6,12 +6,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use tower::BoxError;
 
-use crate::progress::Progress;
+use crate::{headers, progress::Progress};
 
 /// The most that is kept of a body, in bytes. The layer keeps as much for its own retry; both share the memory.
 const MAX_KEPT: usize = 64 * 1024;
@@ -27,6 +27,8 @@ pub struct Upload {
 /// The body as the user sends it.
 pub struct Original {
     pub progress: Progress,
+    /// The header that says whose token the request needs. It is not passed on as a trailer either.
+    identity: Option<HeaderName>,
     source: Mutex<Source>,
 }
 
@@ -42,10 +44,10 @@ struct Source {
 }
 
 impl Upload {
-    pub fn new(body: Incoming) -> (Self, Arc<Original>) {
+    pub fn new(body: Incoming, identity: Option<HeaderName>) -> (Self, Arc<Original>) {
         let (chunks, trailers) = (Vec::new(), None);
         let source = Source { body, chunks, trailers, kept: 0, is_complete: true, attempt: 0 };
-        let original = Arc::new(Original { progress: Progress::new(), source: Mutex::new(source) });
+        let original = Arc::new(Original { progress: Progress::new(), identity, source: Mutex::new(source) });
         (Self { original: Arc::clone(&original), attempt: 0, sent: 0 }, original)
     }
 }
@@ -112,7 +114,12 @@ impl Body for Upload {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
         }
-        let frame = Pin::new(&mut source.body).poll_frame(task);
+        let mut frame = Pin::new(&mut source.body).poll_frame(task);
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            headers::prepare_trailers(trailers, original.identity.as_ref());
+        }
         if let Poll::Ready(frame) = &frame {
             original.progress.record();
             match frame {

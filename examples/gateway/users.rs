@@ -18,7 +18,7 @@ const REFUSALS: [&str; 3] = ["invalid_request", "invalid_grant", "invalid_token"
 #[derive(Clone)]
 pub struct Users {
     pub pool: UserPool,
-    header: HeaderName,
+    pub header: HeaderName,
 }
 
 impl Users {

@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -19,7 +19,6 @@ use crate::{
         decision::{ClientConditions, Conditions, Decision},
         family::{Family, Presents, Server},
         published::Published,
-        served_token::LEASE,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
@@ -42,8 +41,10 @@ pub(crate) struct CacheCore {
     pub(crate) family: Arc<Family>,
     /// The caches of narrowed tokens, made with the first of them.
     pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
-    /// The last use in a pool that found no lease, in milliseconds of the pool's life. So a hit notes nothing.
-    last_use: AtomicU64,
+    /// Its place in the order of its map.
+    pub(super) place: AtomicU64,
+    /// Whether it was used since its map asked last. Only a use that finds no lease is noted, so a hit is not.
+    is_used: AtomicBool,
     /// Wakes the renewal that waits in a pool's queue, so that it looks again whether it is wanted and awaited.
     pub(crate) nudge: Notify,
     /// Whether another renewal waits for that one.
@@ -53,7 +54,6 @@ pub(crate) struct CacheCore {
 impl CacheCore {
     pub(crate) fn new(source: BoxTokenSource, settings: Arc<Settings>, family: Arc<Family>) -> Self {
         let flight = SingleFlight::new(CacheState::new(&settings));
-        let last_use = family.shared.as_ref().map_or(0, |shared| shared.age());
         Self {
             source,
             settings,
@@ -61,7 +61,8 @@ impl CacheCore {
             flight,
             family,
             narrowed: OnceLock::new(),
-            last_use: AtomicU64::new(last_use),
+            place: AtomicU64::new(0),
+            is_used: AtomicBool::new(false),
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
@@ -76,19 +77,16 @@ impl CacheCore {
         core
     }
 
-    /// Notes a use of this cache that found no lease, as far as it is in a pool. Returns whether a lease is worth its cost: not in
-    /// a pool where the use before was so long ago that the next one would find the lease ended.
+    /// Notes a use of this cache that found no lease, and of its identity. Returns whether a lease is worth its cost: not in a pool
+    /// where the use before was so long ago that the next one would find the lease ended.
     pub(crate) fn note_use(&self, now: Instant) -> bool {
-        let Some(shared) = &self.family.shared else { return true };
-        let (now, last) = (shared.age_at(now), self.last_use.load(Relaxed));
-        self.last_use.store(now, Relaxed);
-        u128::from(now.saturating_sub(last)) < LEASE.as_millis()
+        self.is_used.store(true, Relaxed);
+        self.family.note_use(now)
     }
 
-    /// Returns whether this cache is in a pool and was not used for so long.
-    pub(crate) fn is_idle(&self, idle: Duration) -> bool {
-        let unused = self.family.shared.as_ref().map(|shared| shared.age().saturating_sub(self.last_use.load(Relaxed)));
-        unused.is_some_and(|unused| u128::from(unused) >= idle.as_millis())
+    /// Returns whether this cache was used since this was asked last.
+    pub(super) fn take_use(&self) -> bool {
+        self.is_used.swap(false, Relaxed)
     }
 
     /// Changes the state, and publishes it.

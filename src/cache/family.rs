@@ -2,7 +2,11 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, PoisonError, Weak},
+    sync::{
+        Arc, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -15,6 +19,7 @@ use crate::{
         issuer_state::IssuerState,
         places::Places,
         refusals::SharedRefusals,
+        served_token::LEASE,
         settings::Settings,
         single_flight::SingleFlight,
     },
@@ -50,6 +55,12 @@ pub(crate) struct Family {
     pub(crate) shared: Option<Arc<Shared>>,
     /// The servers that it asks, the last ones, so that they are not forgotten.
     servers: Mutex<Vec<Server>>,
+    /// The last use of one of its caches in a pool, in milliseconds of the pool's life.
+    last_use: AtomicU64,
+    /// Whether one of them was used since the pool asked last.
+    is_used: AtomicBool,
+    /// Whether one of them ever got a token.
+    has_succeeded: AtomicBool,
 }
 
 /// How many servers an identity refers to. A token may take several servers, and a number changes with the client's secret.
@@ -118,7 +129,39 @@ impl Family {
     /// Creates what one identity shares, alone or in a pool.
     pub(crate) fn new(shared: Option<Arc<Shared>>, name: Option<Box<str>>) -> Arc<Self> {
         let refusals = SingleFlight::new(SharedRefusals::default());
-        Arc::new(Self { refusals, name, shared, servers: Mutex::default() })
+        let last_use = AtomicU64::new(shared.as_ref().map_or(0, |shared| shared.age()));
+        let (is_used, has_succeeded) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { refusals, name, shared, servers: Mutex::default(), last_use, is_used, has_succeeded })
+    }
+
+    /// Notes a use that found no lease, as far as this is in a pool. Returns whether a lease is worth its cost.
+    pub(crate) fn note_use(&self, now: Instant) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        let (now, last) = (shared.age_at(now), self.last_use.load(Relaxed));
+        self.last_use.store(now, Relaxed);
+        self.is_used.store(true, Relaxed);
+        u128::from(now.saturating_sub(last)) < LEASE.as_millis()
+    }
+
+    /// Returns whether this was used since this was asked last.
+    pub(crate) fn take_use(&self) -> bool {
+        self.is_used.swap(false, Relaxed)
+    }
+
+    /// Returns whether this is in a pool and was not used for so long.
+    pub(crate) fn is_idle(&self, idle: Duration) -> bool {
+        let unused = self.shared.as_ref().map(|shared| shared.age().saturating_sub(self.last_use.load(Relaxed)));
+        unused.is_some_and(|unused| u128::from(unused) >= idle.as_millis())
+    }
+
+    /// Notes that one of the caches got a token.
+    pub(crate) fn note_success(&self) {
+        self.has_succeeded.store(true, Relaxed);
+    }
+
+    /// Returns whether one of the caches ever got a token.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.has_succeeded.load(Relaxed)
     }
 
     /// Returns the client and the issuer with these numbers, or `None` where nothing is shared.

@@ -12,6 +12,7 @@ mod cache_core; // what all clones of a cache share
 mod client_state; // what the identities of a pool know together of a client
 mod clients; // the clients and issuers of a pool, by number
 mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on
+mod eviction_order; // which entry of a bounded map leaves next
 mod failure_streak; // failures in a row, and the wait that follows
 mod family; // what several caches share
 #[cfg(all(test, shuttle))]

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    cache::{bounded_map::BoundedMap, cache_core::CacheCore, state::CacheState},
+    cache::{
+        bounded_map::{BoundedMap, Rules},
+        cache_core::CacheCore,
+        state::CacheState,
+    },
     error::Error,
     source::{Narrowing, TokenSource},
 };
@@ -23,9 +27,27 @@ impl CacheCore {
             Error::config("this token source cannot be narrowed: implement `TokenSource::narrowed` for it")
         })?;
         let made = Self::new(source, Arc::clone(&self.settings), Arc::clone(&self.family)).attached();
-        let caches = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::must_stay_narrowed));
+        let caches = || Box::new(BoundedMap::new(self.settings.max_narrowed, Self::NARROWED_RULES));
         Ok(self.narrowed.get_or_init(caches).add(to.clone(), made))
     }
+
+    /// Which identities of a pool are evicted.
+    pub(crate) const IDENTITY_RULES: Rules<Arc<Self>> = Rules {
+        growth: 2,
+        must_stay: Self::must_stay,
+        has_succeeded: |core| core.family.has_succeeded(),
+        take_use: |core| core.family.take_use(),
+        place: |core| &core.place,
+    };
+
+    /// Which narrowed caches are evicted.
+    const NARROWED_RULES: Rules<Arc<Self>> = Rules {
+        growth: 16,
+        must_stay: Self::must_stay_narrowed,
+        has_succeeded: |core| core.flight.peek(|state, _| state.newest().is_some()),
+        take_use: |core| core.take_use(),
+        place: |core| &core.place,
+    };
 
     /// Returns all caches that this one was narrowed to, with those that they were narrowed to, and then this one.
     pub(crate) fn with_narrowed(self: &Arc<Self>) -> Vec<Arc<Self>> {

@@ -251,6 +251,7 @@ impl CacheCore {
         let presents = self.presents();
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
+            self.family.note_success();
             shared = Some(self.share(&mut context, presents, state.works_with(credentials_version), None));
             let token = state.issued(&issued, credentials_version, now);
             generation = token.generation();

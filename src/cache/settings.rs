@@ -99,7 +99,8 @@ impl Settings {
         let default = Lifetime::from(self.default_lifetime);
         let known = if token.lifetime() == Lifetime::Unknown { default } else { token.lifetime() };
         let lifetime = if let Lifetime::For(lifetime) = known { lifetime } else { Duration::ZERO };
-        let expired = lifetime.saturating_sub(self.expired.of(lifetime));
+        let margin = if token.is_used_to_its_end() { Duration::ZERO } else { self.expired.of(lifetime) };
+        let expired = lifetime.saturating_sub(margin);
         let jitter = 1.0 - self.stale_jitter * fastrand::f64();
         let stale =
             token.refresh_in().unwrap_or_else(|| lifetime.saturating_sub(self.stale.of(lifetime).mul_f64(jitter)));

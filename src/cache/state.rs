@@ -201,7 +201,8 @@ impl CacheState {
 
     /// Returns whether something would be lost with this cache that protects the issuer: a backoff, or what rejections cost so far.
     pub(crate) fn protects_issuer(&self, now: Instant) -> bool {
-        self.failing.as_ref().is_some_and(|streak| streak.is_recent(now)) || self.budget.remembers_rejection(now)
+        let is_refusal_recent = |streak: &FailureStreak| streak.is_recent(now) && !streak.error.is_unsent();
+        self.failing.as_ref().is_some_and(is_refusal_recent) || self.budget.remembers_rejection(now)
     }
 
     /// Returns whether the newest token may still be accepted somewhere, so that there is something to revoke. Only the clock

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     cache::TokenCache,
     cache::{Backoff, RejectionBudget, TokenCacheBuilder},
-    config::units::{Share, Span},
+    config::units::{Share, Span, TimeLimit},
     source::TokenSource,
 };
 
@@ -35,7 +35,7 @@ pub struct CacheConfig {
     expired_before_expiry: Option<MarginConfig>,
     default_lifetime: Option<Span>,
     renewal_retries: Option<usize>,
-    renewal_deadline: Option<Span>,
+    renewal_deadline: Option<TimeLimit>,
     transient_backoff: Option<BackoffConfig>,
     unexplained_backoff: Option<BackoffConfig>,
     terminal_backoff: Option<BackoffConfig>,

@@ -249,6 +249,7 @@ impl TokenConfig {
         }
         for audience in self.audience.iter().flat_map(|list| &list.0) {
             builder = builder.audience(audience);
+            builder.check_params().map_err(wrong("audience"))?;
         }
         for resource in self.resource.iter().flat_map(|list| &list.0) {
             check_resource(resource).map_err(wrong("resource"))?;
@@ -256,6 +257,8 @@ impl TokenConfig {
         }
         for (name, value) in self.params.iter().flatten() {
             builder = builder.param(name, value);
+            let place = self.at("params").child(name);
+            builder.check_params().map_err(|error| place.error(in_settings(&error)))?;
         }
         if let Some(url) = &self.revocation_url {
             let checked = AuthorizationServer::from(url.as_str()).check(self.allow_plain_http.unwrap_or_default());

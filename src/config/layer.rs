@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, header};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, Visitor},
@@ -97,11 +97,28 @@ impl LayerConfig {
 #[derive(Clone, Debug)]
 struct Header(HeaderName);
 
+/// Headers that say where a message goes and where it ends (RFC 9110 §7, RFC 9112 §6).
+const OF_HTTP: [HeaderName; 9] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let wrong = |_| D::Error::custom("this is not the name of a header; give one such as \"x-auth-token\"");
-        name.parse().map(Self).map_err(wrong)
+        let name: HeaderName = name.parse().map_err(wrong)?;
+        if OF_HTTP.contains(&name) {
+            return Err(D::Error::custom("HTTP itself uses this header; give another one such as \"x-auth-token\""));
+        }
+        Ok(Self(name))
     }
 }
 
@@ -171,11 +188,11 @@ impl Visitor<'_> for AnswerVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Answer, E> {
-        match (text, text.parse()) {
+        match (text, text.parse::<StatusCode>()) {
             ("grpc", _) => Ok(Answer::Grpc),
             ("invalid_token", _) => Ok(Answer::InvalidToken),
             (path, _) if path.starts_with('/') => Ok(Answer::RedirectTo(path.to_owned())),
-            (_, Ok(status)) if !StatusCode::is_success(&status) => Ok(Answer::Status(status)),
+            (_, Ok(status)) if !status.is_informational() && !status.is_success() => Ok(Answer::Status(status)),
             _ => Err(E::custom(format_args!("this answer cannot reject a token; give {ANSWERS}"))),
         }
     }

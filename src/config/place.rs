@@ -1,6 +1,9 @@
 //! Where in the settings a value is, for errors.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 use serde::Deserialize;
 
@@ -42,8 +45,8 @@ impl Place {
         Self(match self.0.chars().next() {
             Some(PREFIX) => format!("{VARIABLE}{path}{}", key.to_uppercase()),
             Some(VARIABLE) => format!("{VARIABLE}{path}__{}", key.to_uppercase()),
-            _ if path.is_empty() => format!("{KEYS}{key}"),
-            _ => format!("{KEYS}{path}.{key}"),
+            _ if path.is_empty() => format!("{KEYS}{}", quoted(key)),
+            _ => format!("{KEYS}{path}.{}", quoted(key)),
         })
     }
 
@@ -53,14 +56,21 @@ impl Place {
 
     /// Returns an error about the value here. `problem` says what is wrong; and after a semicolon, what to do.
     pub(super) fn error(&self, problem: impl Display) -> Error {
-        // A key may be any text, and an error is one line.
-        let path = self.path().replace(char::is_control, "?");
-        Error::config(if path.is_empty() { problem.to_string() } else { format!("{path}: {problem}") })
+        let path = self.path();
+        let text = if path.is_empty() { problem.to_string() } else { format!("{path}: {problem}") };
+        // A key may be any text, and so may the name of a file or a variable. An error is one line.
+        Error::config(text.replace(char::is_control, "?"))
     }
 
     fn path(&self) -> &str {
         self.0.strip_prefix([KEYS, VARIABLE, PREFIX]).unwrap_or(&self.0)
     }
+}
+
+/// Returns a key as TOML has it: in quotes, unless it has only letters, digits, `_` and `-`.
+fn quoted(key: &str) -> Cow<'_, str> {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');
+    if !key.is_empty() && key.chars().all(is_bare) { key.into() } else { format!("\"{key}\"").into() }
 }
 
 impl Default for Place {

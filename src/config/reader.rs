@@ -213,9 +213,11 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         if self.with_place {
             return seed.deserialize(StrDeserializer::new(Place::FIELD)).map(Some);
         }
-        // A key of this name cannot be given by a user.
-        let Some((key, value)) = self.rest.find(|(key, _)| *key != Place::FIELD) else { return Ok(None) };
+        let Some((key, value)) = self.rest.next() else { return Ok(None) };
         let place = self.place.child(key);
+        if key == Place::FIELD {
+            return Err(<ReadError as de::Error>::unknown_field(key, &[]).at(place));
+        }
         let read = seed.deserialize(StrDeserializer::new(key)).map_err(|error: ReadError| error.at(place.clone()))?;
         self.next = Some((place, value));
         Ok(Some(read))
@@ -317,6 +319,7 @@ impl Display for Wanted<'_> {
             "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number that is not negative",
             "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
             "f32" | "f64" => "a number",
+            "unit" => "the name alone, as text",
             text if text.starts_with("struct ") => "a table",
             text => text,
         })

@@ -63,6 +63,9 @@ impl SecretPlace {
         match self {
             Self::File(path) => {
                 let found = fs::metadata(path);
+                if found.as_ref().is_ok_and(fs::Metadata::is_dir) {
+                    return Err(format!("{} is a folder; give the path of the file in it", path.display()));
+                }
                 let opened = found.and_then(|found| if found.is_file() { File::open(path).map(drop) } else { Ok(()) });
                 let why = |error| format!("the file {} cannot be read ({error})", path.display());
                 opened.map_err(|error| format!("{}; check the path and its permissions", why(error)))
@@ -139,6 +142,9 @@ impl<'de> Visitor<'de> for TextOrPlaceVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<TextOrPlace, E> {
+        if text.is_empty() {
+            return Err(E::custom(format_args!("this is empty; give text, {FORM}")));
+        }
         Ok(TextOrPlace::Text(text.to_owned()))
     }
 

@@ -9,7 +9,7 @@ use crate::{
         client::Method,
         place::Place,
         secret_place::{SecretPlace, TextOrPlace},
-        units::{OneOrMore, Span},
+        units::{OneOrMore, TimeLimit},
     },
     error::Error,
 };
@@ -75,6 +75,9 @@ use crate::{
 pub struct TokenConfig {
     #[serde(rename = "$place")]
     pub(super) place: Place,
+    /// The places of the keys that were taken over from other settings.
+    #[serde(skip)]
+    taken_over: Vec<(&'static str, Place)>,
     pub(super) grant: Option<GrantKind>,
     pub(super) url: Option<String>,
     pub(super) issuer: Option<String>,
@@ -88,7 +91,7 @@ pub struct TokenConfig {
     pub(super) client_key_algorithm: Option<String>,
     pub(super) client_assertion: Option<SecretPlace>,
     pub(super) client_assertion_audience: Option<String>,
-    pub(super) client_assertion_lifetime: Option<Span>,
+    pub(super) client_assertion_lifetime: Option<TimeLimit>,
     pub(super) client_assertion_type: Option<String>,
     pub(super) username: Option<TextOrPlace>,
     pub(super) password: Option<SecretPlace>,
@@ -108,7 +111,7 @@ pub struct TokenConfig {
     pub(super) allow_plain_http: Option<bool>,
     pub(super) show_error_description: Option<bool>,
     pub(super) accept_token_type: Option<Vec<String>>,
-    pub(super) deadline: Option<Span>,
+    pub(super) deadline: Option<TimeLimit>,
 }
 
 /// A grant, by its name in RFC 6749 and its extensions.
@@ -133,7 +136,7 @@ pub(super) struct SignedConfig {
     pub(super) key_id: Option<String>,
     pub(super) key_algorithm: Option<String>,
     pub(super) audience: Option<String>,
-    pub(super) lifetime: Option<Span>,
+    pub(super) lifetime: Option<TimeLimit>,
     #[serde(default)]
     pub(super) issued_at: bool,
 }
@@ -162,7 +165,8 @@ impl TokenConfig {
 
     /// Returns these settings with each one that `other` has in place of its own, such as those of a tenant.
     ///
-    /// The server is one setting, whichever key names it. What the new grant or the new way to authenticate does not use is not
+    /// The server is one setting, whichever key names it. With another server, `revocation_url` and `client_assertion_audience` are
+    /// not taken over. What the new grant or the new way to authenticate does not use is not
     /// taken over.
     ///
     /// ```
@@ -176,6 +180,8 @@ impl TokenConfig {
         let mut base = self.clone();
         if other.servers().iter().any(|(_, server)| server.is_some()) {
             (base.url, base.issuer, base.fhir_server, base.protected_resource) = (None, None, None, None);
+            // They are the other server's. To this one, a token of the other must not be sent.
+            (base.revocation_url, base.client_assertion_audience) = (None, None);
         }
         base.grant = other.grant.or(base.grant);
         base.client_auth = other.client_auth.or(base.client_auth);
@@ -183,7 +189,15 @@ impl TokenConfig {
             setting.value.clear();
         }
         macro_rules! replaced {
-            ($($key:ident)*) => { Self { place: other.place.clone(), $($key: other.$key.clone().or(base.$key)),* } };
+            ($($key:ident)*) => {{
+                let keys = [$((stringify!($key), base.$key.is_some() && other.$key.is_none())),*];
+                let taken_over = keys.into_iter().filter(|(_, is_taken_over)| *is_taken_over);
+                Self {
+                    place: other.place.clone(),
+                    taken_over: taken_over.map(|(key, _)| (key, self.at(key))).collect(),
+                    $($key: other.$key.clone().or(base.$key)),*
+                }
+            }};
         }
         let mut replaced = replaced! {
             grant url issuer fhir_server protected_resource
@@ -205,7 +219,10 @@ impl TokenConfig {
 
     /// Returns the place of a key, for errors.
     pub(super) fn at(&self, key: &str) -> Place {
-        key.split('.').fold(self.place.clone(), |place, key| place.child(key))
+        let mut keys = key.split('.');
+        let first = keys.next().unwrap_or_default();
+        let known = self.taken_over.iter().find(|(key, _)| *key == first).map(|(_, place)| place.clone());
+        keys.fold(known.unwrap_or_else(|| self.place.child(first)), |place, key| place.child(key))
     }
 
     /// Returns the keys that name the server.

@@ -54,6 +54,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Integer(value))
     }
 
+    /// So large a number fits nothing, and the format's own error would show it.
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Integer(value.try_into().unwrap_or(i128::MAX)))
+    }
+
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         Ok(Value::Float(value))
     }

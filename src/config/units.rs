@@ -33,6 +33,19 @@ impl Visitor<'_> for SpanVisitor {
     }
 }
 
+/// A duration that is not 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLimit(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for TimeLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Span::deserialize(deserializer)? {
+            Span(Duration::ZERO) => Err(D::Error::custom("this leaves no time at all; give more than 0")),
+            Span(time) => Ok(Self(time)),
+        }
+    }
+}
+
 /// A share, from 0 to 1.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "f64")]

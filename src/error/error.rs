@@ -249,6 +249,16 @@ impl Error {
         matches!(self.failure().kind, Kind::SubjectExpired)
     }
 
+    /// Returns whether nothing was sent to the issuer, because something was wrong before that.
+    pub(crate) fn is_unsent(&self) -> bool {
+        match self.failure().kind {
+            Kind::Config(_) => true,
+            #[cfg(feature = "on-behalf-of")]
+            Kind::SubjectExpired => true,
+            _ => false,
+        }
+    }
+
     /// Returns whether the token source panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {

@@ -9,6 +9,9 @@ use crate::{error::Error, recursion::Renewing, scope::Scopes, source::Narrowing,
 /// Makes the layer pass a request on unchanged, wherever it goes: without a token, and without a retry. It goes into the
 /// extensions of the request.
 ///
+/// A layer [on behalf of users](crate::BearerAuthLayer::on_behalf_of) removes `Authorization` from it: the user's own token is not
+/// passed on in any case.
+///
 /// ```
 /// let health_check = http::Request::get("https://api.example.org/health")
 ///     .extension(tower_bearer::SkipBearerAuth)

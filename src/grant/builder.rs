@@ -159,6 +159,12 @@ impl<F: Flow> GrantBuilder<F> {
         self.build_checked(http, F::check)
     }
 
+    /// Checks the parameters that were set so far.
+    #[cfg(feature = "config")]
+    pub(crate) fn check_params(&self) -> Result<(), Error> {
+        self.params.check(F::REPEATABLE)
+    }
+
     /// Builds the grant, and checks the flow in this way.
     pub(crate) fn build_checked<C: HttpService>(
         self,

@@ -42,6 +42,11 @@ pub struct Grant<F, C> {
 }
 
 impl<F: Flow, C: HttpService> Grant<F, C> {
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn has_param(&self, name: &str) -> bool {
+        self.params.has(name)
+    }
+
     pub(crate) fn new(endpoint: Endpoint<C>, flow: F, params: Params) -> Self {
         Self { endpoint, flow, params, refresh: Arc::default() }
     }

@@ -26,7 +26,10 @@ impl<K> TokenPoolBuilder<K> {
     ///
     /// When there are more, one that was not used recently is evicted. An identity is kept while it is in use, is being renewed,
     /// or had a failure or a rejection recently, so that its backoff and its budget are not forgotten. For such identities, the
-    /// limit is sixteen times this number. From about two thousand on, the bound is approximate: the pool may have a fifth more.
+    /// limit is twice this number; above it, the oldest of those that never got a token is evicted. While all are used often, there
+    /// are up to an eighth more.
+    ///
+    /// Identities that never got a token, such as made-up ones, displace those with a token from one eighth of the pool at most.
     pub fn max_identities(mut self, max: usize) -> Self {
         self.max_identities = max;
         self

@@ -206,7 +206,7 @@ where
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     {
         let Some(core) = self.pool.identities.get(key) else { return self.make(key, make) };
-        if core.is_idle(self.pool.idle) {
+        if core.family.is_idle(self.pool.idle) {
             return self.pool.evict_unless_needed(key, core).map_or_else(|| self.make(key, make), Ok);
         }
         Ok(core)
@@ -239,7 +239,7 @@ where
     pub fn build(self) -> TokenPool<K> {
         let Self { make, max_identities, idle, max_renewals, name } = self;
         let pool = Arc::new_cyclic(|pool: &Weak<Pool<K>>| Pool {
-            identities: BoundedMap::new(max_identities, CacheCore::must_stay),
+            identities: BoundedMap::new(max_identities, CacheCore::IDENTITY_RULES),
             make,
             name,
             shared: Shared::new(max_renewals, pool.clone()),
@@ -271,12 +271,12 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.identities.remove_if(key, |core| core.is_idle(self.idle) && !core.must_stay());
+        self.identities.remove_if(key, |core| core.family.is_idle(self.idle) && !core.must_stay());
     }
 
     async fn sweep(&self) {
         for (seen, (key, core)) in self.identities.iter().enumerate() {
-            let is_idle = core.is_idle(self.idle);
+            let is_idle = core.family.is_idle(self.idle);
             // A reference here would keep it.
             drop(core);
             if is_idle {

@@ -58,6 +58,7 @@ struct TokenState {
     jwt: Option<JwtTimes>,
     known_at: KnownAt,
     refresh_in: Option<Duration>,
+    used_to_its_end: bool,
     scope: Option<Box<str>>,
     scopes: OnceLock<Option<Scopes>>,
     response: ResponseMembers,
@@ -102,6 +103,7 @@ impl AccessToken {
             jwt: JwtTimes::read(token),
             known_at: KnownAt::New(clock::wall_now()),
             refresh_in: None,
+            used_to_its_end: false,
             scope: None,
             scopes: OnceLock::new(),
             response: ResponseMembers::Absent,
@@ -164,6 +166,16 @@ impl AccessToken {
     #[must_use]
     pub fn with_refresh_in(self, age: Duration) -> Self {
         self.with(|state| state.refresh_in = Some(age))
+    }
+
+    /// Has a cache serve the token until its lifetime ends, without a margin, because the next one would end at the same time.
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn used_to_its_end(self) -> Self {
+        self.with(|state| state.used_to_its_end = true)
+    }
+
+    pub(crate) fn is_used_to_its_end(&self) -> bool {
+        self.0.used_to_its_end
     }
 
     /// Sets the granted scope (RFC 6749 §3.3). Default: unknown.

@@ -59,7 +59,8 @@ const IN_MILLISECONDS: f64 = 1e12;
 /// The times in a JWT (RFC 7519 §4.1.4, §4.1.6), read without verifying it. A time that cannot be right is left out.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct JwtTimes {
-    #[serde(default, deserialize_with = "plausible_time")]
+    /// It may be 0 or negative.
+    #[serde(default, deserialize_with = "time_in_seconds")]
     exp: Option<f64>,
     #[serde(default, deserialize_with = "plausible_time")]
     iat: Option<f64>,
@@ -97,7 +98,7 @@ impl JwtTimes {
 
     /// Returns the lifetime of a stored token: `exp − iat`, or `exp − now` if there is no `iat`. The token may have expired.
     pub(crate) fn stored_lifetime(&self, now: SystemTime) -> Lifetime {
-        match (self.exp, self.iat) {
+        match (self.plausible_exp(), self.iat) {
             (Some(exp), None) => Lifetime::from_secs_f64(exp - seconds(now)),
             _ => self.between(self.iat),
         }
@@ -115,7 +116,11 @@ impl JwtTimes {
     }
 
     fn iat_before_exp(&self) -> Option<f64> {
-        self.iat.filter(|iat| self.exp.is_none_or(|exp| *iat < exp))
+        self.iat.filter(|iat| self.plausible_exp().is_none_or(|exp| *iat < exp))
+    }
+
+    fn plausible_exp(&self) -> Option<f64> {
+        self.exp.filter(|exp| *exp >= 1.0)
     }
 
     /// Returns the time from `start` to `exp`, if `exp` is later.
@@ -127,10 +132,15 @@ impl JwtTimes {
     }
 }
 
-/// Reads a time in seconds since 1970. Anything else counts as absent, so that it does not hide the other time.
+/// Reads a time in seconds since 1970, which is not 0 or negative.
 fn plausible_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    time_in_seconds(from).map(|time| time.filter(|time| *time >= 1.0))
+}
+
+/// Reads a time in seconds. Anything else counts as absent, so that it does not hide the other time.
+fn time_in_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let time = Value::deserialize(from)?.as_f64();
-    Ok(time.filter(|time| (1.0..IN_MILLISECONDS).contains(time)))
+    Ok(time.filter(|time| *time < IN_MILLISECONDS))
 }
 
 fn seconds(time: SystemTime) -> f64 {
@@ -203,7 +213,9 @@ mod tests {
             (json!({ "iat": 1000, "exp": 2000 }), 9000, Some(0)),
             (json!({ "iat": 2000, "exp": 2000 }), 1500, Some(500)),
             (json!({ "exp": 2000 }), 1500, Some(500)),
-            (json!({ "exp": 0 }), 1500, None),
+            (json!({ "exp": 0 }), 1500, Some(0)),
+            (json!({ "exp": -1 }), 1500, Some(0)),
+            (json!({ "exp": "0" }), 1500, None),
             (json!({ "iat": 1000 }), 1500, None),
         ] {
             assert_eq!(times(&claims).left(at(now)), left.map(Duration::from_secs), "{claims} at {now}");

@@ -66,6 +66,8 @@ fn the_users_of_a_grant_have_the_number_of_its_client_and_of_the_one_before() {
     let exchange = |client| {
         let builder =
             TokenExchange::builder("https://issuer.test/token").client_auth(ClientAuth::basic(client, "s3cret"));
+        // What `assertion_from` requires.
+        let builder = builder.audience("https://api.test");
         builder.for_users_with(issuer().service()).unwrap()
     };
     let chain = |provider| {

@@ -374,6 +374,22 @@ async fn a_users_token_ends_together_with_the_token_that_it_was_exchanged_for() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_ends_with_the_users_token_is_used_to_its_end() {
+    let issuer = Issuer::builder().user("ada", "1").lifetime(Duration::from_secs(100)).build();
+    let ada = signed_in(&issuer, "ada").await;
+    let cache = TokenCache::new(users_of(&issuer).source(Subject::new(ada)));
+    let first = cache.token().await.unwrap();
+    for _ in 0..95 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(cache.token().await.unwrap().secret(), first.secret());
+    }
+    assert_eq!(exchanges(&issuer).len(), 1);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(cache.token().await.unwrap_err().is_subject_expired());
+    assert_eq!(exchanges(&issuer).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_comes_after_the_users_token_has_ended_is_not_used() {
     let (issuer, cache) = ada_for_ten_minutes().await;
     tokio::time::advance(9 * MINUTE + Duration::from_secs(59)).await;
@@ -387,7 +403,12 @@ async fn an_expired_token_is_not_exchanged_and_one_without_an_end_is() {
     let jwt = |claims: Value| format!("e30.{}.", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
     let issuer = issuer();
     let users = users_of(&issuer);
-    for claims in [json!({ "exp": 1_700_000_000 }), json!({ "iat": 1_600_000_000, "exp": 1_700_000_000 })] {
+    for claims in [
+        json!({ "exp": 1_700_000_000 }),
+        json!({ "iat": 1_600_000_000, "exp": 1_700_000_000 }),
+        json!({ "exp": 0 }),
+        json!({ "exp": -5.5 }),
+    ] {
         let error = obtain(&users.source(Subject::new(jwt(claims)))).await.unwrap_err();
         assert!(error.is_subject_expired(), "{error}");
     }
@@ -628,6 +649,33 @@ async fn a_new_secret_of_the_providers_client_is_tried_at_once() {
     assert_eq!(exchanges(&provider).len(), 1);
     *secret.lock().unwrap() = (2, "client-secret");
     assert_eq!(user_of(&server, &cache.token().await.unwrap()), "ada");
+}
+
+/// Its server may issue its own access token.
+#[tokio::test]
+async fn an_exchange_whose_answer_may_be_for_its_own_server_gives_no_assertion() {
+    let issuer = issuer();
+    let build = |exchange: TokenExchangeBuilder| {
+        let exchange = exchange.for_users_with(issuer.service()).unwrap();
+        JwtBearer::builder(URL).client_auth(basic()).assertion_from(exchange).for_users_with(issuer.service())
+    };
+    let error = build(exchange()).unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("call `requested_token_type` or `audience`"), "{error}");
+    assert!(build(exchange().requested_token_type(token_type::JWT)).is_ok());
+    assert!(build(exchange().audience("https://other.test")).is_ok());
+    assert!(build(exchange().resource("https://other.test")).is_ok());
+}
+
+#[tokio::test]
+async fn a_request_that_skips_the_layer_does_not_pass_on_the_users_token() {
+    let issuer = two_users();
+    for keeps in [false, true] {
+        let api = gateway(&issuer).0.keep_existing(keeps).layer(echo(&issuer));
+        let mut request = ask_as("/open", &["Bearer users-own"]);
+        request.extensions_mut().insert(tower_bearer::SkipBearerAuth);
+        assert_eq!(body(api.oneshot(request).await.unwrap()).await, "");
+    }
+    assert_eq!(issuer.counts().token_requests, 0);
 }
 
 /// The secret changes while it is read, after the cache has asked for the version of the credentials.

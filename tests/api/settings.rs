@@ -196,6 +196,20 @@ async fn a_tenant_replaces_what_it_sets_and_drops_what_it_does_not_use() {
     assert!(error.to_string().starts_with("username: this is of no use with grant"), "{error}");
 }
 
+/// A token of the one must not be sent to the other.
+#[tokio::test]
+async fn a_tenant_with_another_server_does_not_take_over_where_tokens_are_revoked() {
+    let common =
+        token(&format!("grant = \"client_credentials\"\n{BASIC}\nrevocation_url = \"https://issuer.test/revoke\""));
+    for (tenant, is_revoked) in [("scope = \"a\"", true), ("url = \"https://other.test/token\"", false)] {
+        let issuer = Issuer::builder().client("client1", "client-secret").scope("a").build();
+        let tenant: TokenConfig = toml(tenant).unwrap();
+        let cache = TokenCache::new(common.replaced_by(&tenant).source_with(issuer.service()).unwrap());
+        cache.token().await.unwrap();
+        assert_eq!(cache.revoke().await.is_ok(), is_revoked);
+    }
+}
+
 #[test]
 fn the_documented_settings_of_a_cache_are_its_defaults() {
     let documented = include_str!("../../src/config/cache.rs");

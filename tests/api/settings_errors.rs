@@ -56,7 +56,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
     check([
         (with("clinet_id = \"x\""), "token.clinet_id: unknown key; did you mean `client_id`?"),
         (with("pasword = { env = \"X\" }"), "token.pasword: unknown key; did you mean `password`?"),
-        (wrong("\"a\\nb\\u001b\" = 1"), "a?b?: unknown key; use one of `token`, `cache`, `layer`, `pool`, `size`"),
+        (wrong("\"a\\nb\\u001b\" = 1"), "\"a?b?\": unknown key; use one of `token`, `cache`, `layer`, `pool`, `size`"),
         (wrong("[tokne]\n"), "tokne: unknown key; did you mean `token`?"),
         (
             wrong("[layer]\nq = 1"),
@@ -74,10 +74,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
             instead("client_secret", "client_secret = { fil = \"x\" }"),
             "token.client_secret.fil: unknown key; did you mean `file`?",
         ),
-        (
-            instead("client_id", "'$place' = \"x\""),
-            "token.client_id: this key is missing; give the id under which the client is registered",
-        ),
+        (instead("client_id", "'$place' = \"x\""), "token.\"$place\": unknown key; remove it"),
     ]);
 }
 
@@ -143,6 +140,10 @@ fn a_secret_in_the_settings_is_an_error() {
             with("password = 12345678"),
             &format!("token.password: the secret itself must not be in the settings; give {FORM}"),
         ),
+        (
+            with("password = 123456789012345678901234"),
+            &format!("token.password: the secret itself must not be in the settings; give {FORM}"),
+        ),
         (with("password = true"), &format!("token.password: this is a boolean; give {FORM}")),
         (with("password = {}"), &format!("token.password: this is empty; give {FORM}")),
         (with("password = { env = \"\" }"), &format!("token.password: the name in this is empty; give {FORM}")),
@@ -202,6 +203,10 @@ fn a_wrong_value_is_named_and_not_shown() {
             wrong("[layer]\nreject_on = [403, 200]"),
             "layer.reject_on[1]: this answer cannot reject a token; give an error status such as 403, \"invalid_token\", \"grpc\", or the path of a login page such as \"/login\"",
         ),
+        (
+            wrong("[layer]\nreject_on = [100]"),
+            "layer.reject_on[0]: this answer cannot reject a token; give an error status such as 403, \"invalid_token\", \"grpc\", or the path of a login page such as \"/login\"",
+        ),
         (wrong("[layer]\nreject_on = 403"), "layer.reject_on: this is a whole number; give a list"),
         (
             wrong("[layer]\norigins = []"),
@@ -217,6 +222,12 @@ fn a_wrong_value_is_named_and_not_shown() {
             wrong("[pool]\nidle = \"x\""),
             "pool.idle: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
+    ]);
+}
+
+#[test]
+fn a_value_that_the_grant_refuses_is_named() {
+    check([
         (
             instead("url", "url = \"http://issuer.test/token\""),
             "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
@@ -244,7 +255,7 @@ fn a_wrong_value_is_named_and_not_shown() {
         ),
         (
             with("params = { client_id = \"s3cret\" }"),
-            "token: the parameter `client_id` is set by the grant; use the key for it, and remove it from `params`",
+            "token.params.client_id: the parameter `client_id` is set by the grant; use the key for it, and remove it from `params`",
         ),
         (
             instead("client_id", "client_id = \"\""),
@@ -253,6 +264,35 @@ fn a_wrong_value_is_named_and_not_shown() {
         (
             instead("client_id", "client_id = \"a:b\"\nclient_auth = \"basic_raw\""),
             "token.client_id: a client id with a colon cannot be sent without encoding; use `basic` or `post`",
+        ),
+    ]);
+}
+
+#[test]
+fn a_value_that_cannot_work_is_an_error_too() {
+    check([
+        (
+            wrong("[layer]\nheader = \"Content-Length\""),
+            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
+        ),
+        (
+            wrong("[layer]\nheader = \"host\""),
+            "layer.header: HTTP itself uses this header; give another one such as \"x-auth-token\"",
+        ),
+        (with("deadline = \"0s\""), "token.deadline: this leaves no time at all; give more than 0"),
+        (
+            wrong("[cache]\nrenewal_deadline = \"0s\""),
+            "cache.renewal_deadline: this leaves no time at all; give more than 0",
+        ),
+        (with("username = \"\""), &format!("token.username: this is empty; give text, {FORM}")),
+        (
+            with("client_auth = { basic = \"s3cret\" }"),
+            "token.client_auth.basic: this is text; give the name alone, as text",
+        ),
+        (with("params = { \"a b\" = 1 }"), "token.params.\"a b\": this is a whole number; give text"),
+        (
+            with("audience = [\"a\", \"b\"]"),
+            "token.audience: the parameter `audience` is given twice, which RFC 6749 §3.2 does not allow; give it once",
         ),
     ]);
 }
@@ -273,6 +313,46 @@ fn what_is_of_no_use_is_an_error() {
             "token.client_key_id: this is of no use with client_auth = \"basic\"; remove it, or change `client_auth`",
         ),
     ]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_one_line() {
+    let folder = std::env::temp_dir();
+    for (place, expected) in [
+        (
+            r#"{ env = "A\nB" }"#.to_owned(),
+            "client_secret: the environment variable A?B is not set, or is empty; set it to the secret".to_owned(),
+        ),
+        (
+            format!("{{ file = '{}' }}", folder.display()),
+            format!("client_secret: {} is a folder; give the path of the file in it", folder.display()),
+        ),
+    ] {
+        let config = toml::<TokenConfig>(&format!("client_secret = {place}")).unwrap();
+        assert_eq!(config.check_secrets().unwrap_err().to_string(), expected);
+    }
+}
+
+/// A tenant's settings, and the common ones.
+#[test]
+fn an_error_of_a_setting_that_is_taken_over_names_where_it_is() {
+    #[derive(serde::Deserialize)]
+    struct Both {
+        token: TokenConfig,
+        tenant: TokenConfig,
+    }
+    for (common, tenant, expected) in [
+        ("url = \"issuer.test\"", "client_id = \"c\"", "token.url: the token URL does not have"),
+        ("url = \"https://a.test\"", "client_id = \"c\"\nurl = \"b.test\"", "tenant.url: the token URL does not have"),
+        ("url = \"https://a.test\"\nclient_id = \"\"", "scope = \"a\"", "token.client_id: the client id is empty"),
+        ("url = \"https://a.test\"", "scope = \"a\"", "tenant.client_id: this key is missing"),
+    ] {
+        let text =
+            format!("[token]\ngrant = \"client_credentials\"\nclient_auth = \"none\"\n{common}\n[tenant]\n{tenant}");
+        let Both { token, tenant } = toml(&text).unwrap();
+        let error = token.replaced_by(&tenant).source_with(Issuer::new().service()).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
 }
 
 #[cfg(feature = "jwt")]

@@ -299,6 +299,41 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
 }
 
 #[tokio::test]
+async fn an_identity_that_cannot_work_is_an_error_at_the_place_of_its_setting() {
+    let folder = Folder::new();
+    let identity = |lines: &str| format!("{TOP}{TOKEN}[identity]\n{lines}\n");
+    for (settings, line) in [
+        (
+            identity("header = \"Content-Length\""),
+            "identity.header: HTTP itself uses this header; give another one such as \"x-tenant\"",
+        ),
+        (
+            identity("subject_token = \"host\""),
+            "identity.subject_token: HTTP itself uses this header; give another one such as \"authorization\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"\"]\nusername = \"a\""),
+            "identity.tenants.\"\": the name of this tenant is empty; give it a name",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.\"a b\"]\nusername = \"\""),
+            &format!("identity.tenants.\"a b\".username: this is empty; give text, {FORM}"),
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusername = \"a\"")
+                .replace("https://auth.test/token", "http://auth.test/token"),
+            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = 123456789012345678901234"),
+            &format!("identity.tenants.acme.password: the secret itself must not be in the settings; give {FORM}"),
+        ),
+    ] {
+        assert_eq!(folder.complaint(&settings).await, line);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_is_named() {
     let output = command().args(["--config", "/nowhere/gateway.toml"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -340,7 +375,7 @@ async fn the_file_that_help_shows_is_right() {
     // The certificates are not there. That is the last thing that is wrong with it.
     assert!(folder.complaint(&shown).await.starts_with("ca_file: the file FOLDER/ca.pem cannot be read"));
     let rest = shown.replace("ca_file = \"ca.pem\"", "").replace("GATEWAY_SECRET", "NOT_SET_HERE");
-    let unset = "identity.tenants.acme.client_secret: the environment variable NOT_SET_HERE";
+    let unset = "token.client_secret: the environment variable NOT_SET_HERE";
     assert!(folder.complaint(&rest).await.starts_with(unset));
     let users = format!("{TOP}{users}");
     assert!(folder.complaint(&users).await.starts_with("token.actor_token: the file FOLDER/actor cannot be read"));

@@ -3,6 +3,11 @@
 use std::fs;
 
 use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tower_bearer::testing::{Issuer, IssuerServer};
 
 use crate::{
@@ -121,4 +126,57 @@ async fn a_wrong_password_of_one_tenant_does_not_affect_the_others() {
     assert_eq!((issuer.counts().token_requests, upstream.seen()), (2, 3), "one attempt with the wrong password");
     fs::write(folder.0.join("acme"), "acme-password").unwrap();
     assert_eq!(ask(&gateway, &["acme"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_header_of_the_tenant_is_not_passed_on_as_a_trailer() {
+    let (issuer, folder) = (issuer(), Folder::new());
+    let listening = issuer.listen().await.unwrap();
+    let upstream = Upstream::start(async |mut request| {
+        let announced = request.headers().get("trailer").map_or("none", |value| value.to_str().unwrap()).to_owned();
+        let trailers = loop {
+            match request.body_mut().frame().await {
+                Some(frame) => {
+                    if let Ok(trailers) = frame.unwrap().into_trailers() {
+                        break trailers;
+                    }
+                }
+                None => break http::HeaderMap::new(),
+            }
+        };
+        let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+        Response::new(whole(format!("{announced} {}", names.join(","))))
+    })
+    .await;
+    fs::write(folder.0.join("acme"), "acme-password").unwrap();
+    let mut command = folder.command(&format!("{}{TENANTS}", settings(&listening, &upstream)));
+    command.env("GLOBEX_PASSWORD", "globex-password");
+    let gateway = Gateway::run(command).await;
+    let mut connection = TcpStream::connect(gateway.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nx-tenant: acme\r\ntrailer: X-Tenant, x-sum\r\ntransfer-encoding: chunked\r\n\
+        connection: close\r\n\r\n3\r\nabc\r\n0\r\nx-tenant: globex\r\nx-sum: 1\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("x-sum x-sum") || answer.contains("x-sum x-sum\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn revocations_at_the_end_take_no_longer_than_the_requests_may() {
+    let (issuer, folder) = (issuer(), Folder::new());
+    let listening = issuer.listen().await.unwrap();
+    let upstream = Upstream::echo().await;
+    // It accepts connections and does not answer.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let top = "revoke_on_exit = true\ndrain = \"1s\"\n";
+    let revocation = format!("[token]\nrevocation_url = \"http://{}/\"", silent.local_addr().unwrap());
+    fs::write(folder.0.join("acme"), "acme-password").unwrap();
+    let all = format!("{top}{}{TENANTS}", settings(&listening, &upstream)).replace("[token]", &revocation);
+    let mut command = folder.command(&all);
+    command.env("GLOBEX_PASSWORD", "globex-password");
+    let gateway = Gateway::run(command).await;
+    assert_eq!(ask(&gateway, &["acme"]).await.status, 200);
+    gateway.terminate();
+    let (status, said) = gateway.end().await;
+    assert!(status == Some(0) && said.contains("not all tokens are revoked in time"), "{said}");
 }

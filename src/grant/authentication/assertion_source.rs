@@ -75,18 +75,19 @@ impl AssertionSource {
             Self::Given(secret) => Ok(identity.with("assertion", secret.read().await?.expose())),
             #[cfg(feature = "jwt")]
             Self::Signed(assertion) => {
-                Ok(assertion.identify(identity).with_secret("key", self.proof().await?.expose()))
+                Ok(assertion.identify(identity).with_secret("key", assertion.proof().await?.expose()))
             }
         }
     }
 
-    /// Returns what proves who signed it; see [`Secret::proof`]. Another assertion proves no more than the one before, so that of a
-    /// file is not read.
-    pub(crate) async fn proof(&self) -> Result<SecretString, Error> {
+    /// Adds to an identity what proves who signed it; see [`Secret::proof`]. Another assertion proves no more than the one before, so
+    /// that of a file is not read.
+    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_async, reason = "only a signed assertion has a key"))]
+    pub(crate) async fn prove(&self, identity: SourceIdentity) -> Result<SourceIdentity, Error> {
         match self {
-            Self::Given(_) => Ok(String::new().into()),
+            Self::Given(_) => Ok(identity),
             #[cfg(feature = "jwt")]
-            Self::Signed(assertion) => assertion.proof().await,
+            Self::Signed(assertion) => Ok(identity.with_secret("key of the client", assertion.proof().await?.expose())),
         }
     }
 

@@ -308,10 +308,7 @@ impl ClientAuth {
             Method::Secret { id, secret, .. } => {
                 Ok(identity.with("client", id).with_secret("client secret", secret.proof().await?.expose()))
             }
-            Method::Assertion { id: Some(id), assertion, .. } => {
-                let proof = assertion.proof().await?;
-                Ok(identity.with("client", id).with_secret("client assertion", proof.expose()))
-            }
+            Method::Assertion { id: Some(id), assertion, .. } => assertion.prove(identity.with("client", id)).await,
             Method::Assertion { id: None, assertion, .. } => assertion.identify(identity).await,
         }
     }

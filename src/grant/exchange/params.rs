@@ -35,6 +35,11 @@ impl Params {
         self.0.push((name.into(), value.into()));
     }
 
+    #[cfg(feature = "on-behalf-of")]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// Appends to a form the parameters for which `is_wanted` returns true.
     pub(crate) fn append_to(&self, form: &mut Form, is_wanted: impl Fn(&str) -> bool) {
         self.0.iter().filter(|(name, _)| is_wanted(name)).for_each(|(name, value)| form.append(name, value));

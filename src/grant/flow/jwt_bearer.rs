@@ -94,6 +94,10 @@ impl FlowBehavior for JwtBearerFlow {
 impl UserFlow for JwtBearerFlow {
     fn check_for_users(&self) -> Result<(), Error> {
         match self.assertion {
+            None if self.exchange.as_ref().is_some_and(|exchange| !exchange.names_target()) => Err(Error::config(
+                "the exchange of `assertion_from` says neither a type nor an audience, so its server may issue its own access \
+                 token, which would be sent to the other server: call `requested_token_type` or `audience` for the exchange",
+            )),
             None => Ok(()),
             Some(_) => Err(Error::config(
                 "`assertion` or `signed` is called, but each user has an assertion of their own: leave it out",
@@ -149,7 +153,8 @@ impl GrantBuilder<JwtBearerFlow> {
     /// is the assertion.
     ///
     /// Two servers take part then: the user's identity provider exchanges the user's token for an assertion, and this server
-    /// accepts that. With the type [`ID_JAG`](crate::grant::token_type::ID_JAG), this is the identity assertion grant. Each
+    /// accepts that. The exchange must have a [`requested_token_type`](crate::grant::TokenExchangeBuilder::requested_token_type), an
+    /// [`audience`](GrantBuilder::audience) or a resource, so that the assertion is made for this server. With the type [`ID_JAG`](crate::grant::token_type::ID_JAG), this is the identity assertion grant. Each
     /// assertion is used once, for one token request, and is not kept.
     #[cfg(feature = "on-behalf-of")]
     pub fn assertion_from(mut self, exchange: OnBehalfOf) -> Self {

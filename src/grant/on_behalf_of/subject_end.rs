@@ -49,7 +49,7 @@ impl SubjectEnd {
         self.left().map(drop)
     }
 
-    /// Shortens the life of a token that came for the user's token. It then ends together with that, and is not renewed ahead:
+    /// Shortens the life of a token that came for the user's token. It then ends together with that, and is not renewed before:
     /// the next one would end at the same time.
     pub(crate) fn cap(&self, token: AccessToken) -> Result<AccessToken, Error> {
         let Some(left) = self.left()? else { return Ok(token) };
@@ -57,6 +57,6 @@ impl SubjectEnd {
         if token.lifetime().or_shorter(end) != end {
             return Ok(token);
         }
-        Ok(token.with_expires_in(end).with_refresh_in(left))
+        Ok(token.with_expires_in(end).with_refresh_in(left).used_to_its_end())
     }
 }

@@ -33,6 +33,9 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
     /// Returns a number that changes when the client's credentials change.
     fn credentials_version(&self) -> u64;
 
+    /// Returns whether the request says what the token is for: its type, or who gets it.
+    fn names_target(&self) -> bool;
+
     /// Returns a number for the client, and for those of the grants before this one.
     fn client(&self) -> Option<u64>;
 
@@ -70,6 +73,10 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
 
     fn credentials_version(&self) -> u64 {
         TokenSource::credentials_version(self)
+    }
+
+    fn names_target(&self) -> bool {
+        self.flow().requested_type().is_some() || self.has_param("audience") || self.has_param("resource")
     }
 
     fn client(&self) -> Option<u64> {

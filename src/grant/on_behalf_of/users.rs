@@ -75,6 +75,11 @@ impl OnBehalfOf {
         self.grant.obtain_assertion(subject).await
     }
 
+    /// Returns whether the request says what the token is for: its type, or who gets it.
+    pub(crate) fn names_target(&self) -> bool {
+        self.grant.names_target()
+    }
+
     pub(crate) fn credentials_version(&self) -> u64 {
         self.grant.credentials_version()
     }
