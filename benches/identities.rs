@@ -98,12 +98,12 @@ fn users() -> OnBehalfOf {
     let issued = "urn:ietf:params:oauth:token-type:access_token";
     let token = token("t");
     let answer = format!(r#"{{"access_token":"{token}","issued_token_type":"{issued}","token_type":"Bearer"}}"#);
-    let issuer = service_fn(move |_: Request<Full<Bytes>>| {
+    let server = service_fn(move |_: Request<Full<Bytes>>| {
         std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer.clone()))))
     });
     let exchange =
         TokenExchange::builder("https://issuer.test/token").client_auth(ClientAuth::basic("gateway", "s3cret"));
-    exchange.for_users_with(issuer).expect("a grant")
+    exchange.for_users_with(server).expect("a grant")
 }
 
 fn fill_users(runtime: &Runtime, pool: &UserPool, users: usize) {
