@@ -77,6 +77,33 @@ where
     /// threads at once; only one of the caches is used. Its error goes to the request that needed the cache, and is not kept:
     /// the next request calls it again. So it should be fast, and an unknown identity is an [`Error::terminal`].
     ///
+    /// If tenants have different grants, return a [`BoxTokenSource`](crate::source::BoxTokenSource):
+    ///
+    /// ```
+    /// # #[cfg(feature = "client")] {
+    /// use tower_bearer::{
+    ///     Error, PasswordGrant, TokenPool,
+    ///     grant::{ClientAuth, ClientCredentials, Secret},
+    ///     source::BoxTokenSource,
+    /// };
+    ///
+    /// const URL: &str = "https://auth.example.org/token";
+    /// let pool = TokenPool::new(|tenant: &String| {
+    ///     let auth = ClientAuth::basic("gateway", Secret::env("CLIENT_SECRET"));
+    ///     match tenant.as_str() {
+    ///         "acme" => ClientCredentials::builder(URL).client_auth(auth).build().map(BoxTokenSource::new),
+    ///         "globex" => PasswordGrant::builder(URL)
+    ///             .client_auth(auth)
+    ///             .credentials("globex", Secret::env("GLOBEX_PASSWORD"))
+    ///             .build()
+    ///             .map(BoxTokenSource::new),
+    ///         _ => Err(Error::terminal("this tenant is not known")),
+    ///     }
+    /// });
+    /// # let _ = pool.cache("acme");
+    /// # }
+    /// ```
+    ///
     /// `Hash`, `Eq` and `Clone` of the key run under a lock of the pool, so they must not use the pool.
     pub fn new<M: Into<TokenCacheBuilder>>(make: impl Fn(&K) -> Result<M, Error> + Send + Sync + 'static) -> Self {
         Self::builder(make).build()
