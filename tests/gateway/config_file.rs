@@ -363,6 +363,22 @@ async fn no_other_option_is_given_with_a_file() {
 }
 
 #[tokio::test]
+async fn the_files_that_the_guide_to_identities_shows_are_whole() {
+    let guide = include_str!("../../docs/identities.md");
+    let files: Vec<_> =
+        guide.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(files.len(), 2);
+    for (file, identities) in files.iter().zip(["tenants", "users"]) {
+        let folder = Folder::new();
+        let mut command = folder.command(&file.replace(":8080", ":0").replace(":9090", ":0"));
+        command.env("ACME_PASSWORD", "1").env("GLOBEX_PASSWORD", "2");
+        let gateway = Gateway::run(command).await;
+        let health = get(&format!("{}/healthz", gateway.admin)).await;
+        assert_eq!((health.status, &health.json()[identities]["in_use"]), (200, &0.into()));
+    }
+}
+
+#[tokio::test]
 async fn the_file_that_help_shows_is_right() {
     let output = command().arg("--help").output().await.unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
