@@ -20,7 +20,7 @@ use crate::{
     base::Base,
     cli::CliError,
     config_identity::IdentitySection,
-    config_values::{duration, in_file, wrong},
+    config_values::{Span, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -63,8 +63,8 @@ struct Settings {
     admin: Option<String>,
     ca_file: Option<PathBuf>,
     allow_plain_http: bool,
-    timeout: Option<String>,
-    drain: Option<String>,
+    timeout: Option<Span>,
+    drain: Option<Span>,
     revoke_on_exit: bool,
     forwarded: Option<String>,
     trust_forwarded: bool,
@@ -128,8 +128,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         })?,
         ca,
         plain_http: file.allow_plain_http,
-        timeout: period("timeout", file.timeout.as_deref())?,
-        drain: period("drain", file.drain.as_deref())?,
+        timeout: period("timeout", file.timeout)?,
+        drain: period("drain", file.drain)?,
     })
 }
 
@@ -166,8 +166,8 @@ fn address(key: &str, text: Option<&str>) -> Result<Option<SocketAddr>, CliError
     parsed.map_err(|_| wrong(key, "this is not an address with a port; give one such as \"127.0.0.1:8080\""))
 }
 
-fn period(key: &str, text: Option<&str>) -> Result<Duration, CliError> {
-    let period = text.map_or(Ok(Duration::from_secs(30)), |text| duration(key, text))?;
+fn period(key: &str, given: Option<Span>) -> Result<Duration, CliError> {
+    let Span(period) = given.unwrap_or(Span(Duration::from_secs(30)));
     if !(1..=86_400).contains(&period.as_secs()) {
         return Err(wrong(key, "this is too short or too long; give a duration from \"1s\" to \"24h\""));
     }

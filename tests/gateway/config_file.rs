@@ -155,6 +155,7 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         (top("listen = \"s3cret\""), "listen: this is not an address with a port; give one such as \"127.0.0.1:8080\""),
         (top("admin = 8080"), "admin: this is a whole number; give text"),
         (top("timeout = \"0s\""), "timeout: this is too short or too long; give a duration from \"1s\" to \"24h\""),
+        (top("timeout = 30"), "timeout: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\""),
         (
             top("drain = \"s3cret\""),
             "drain: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
@@ -240,6 +241,10 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         (
             identity("header = \"x-tenant\"\nidle = \"s3cret\""),
             "identity.idle: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\nidle = 3600"),
+            "identity.idle: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
         ),
         (
             identity("header = \"x-tenant\"\nrenewals_at_once = 0"),
