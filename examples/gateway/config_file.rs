@@ -10,6 +10,7 @@ use std::{
 use serde::Deserialize;
 use toml::de::DeTable;
 use tower_bearer::{
+    Error,
     config::{self, CacheConfig, LayerConfig, TokenConfig},
     grant::HttpClient,
 };
@@ -54,6 +55,21 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   reject_on = [403, "/login"]
 "#;
 
+/// The keys that are in no section.
+const TOP: [&str; 11] = [
+    "upstream",
+    "listen",
+    "admin",
+    "ca_file",
+    "allow_plain_http",
+    "timeout",
+    "drain",
+    "revoke_on_exit",
+    "forwarded",
+    "trust_forwarded",
+    "rewrite_location",
+];
+
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -82,7 +98,7 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
     check_layer(table.get_ref())?;
-    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(in_file)?;
+    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(|error| misplaced(&error).unwrap_or_else(|| in_file(error)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
     let upstream =
@@ -153,6 +169,15 @@ fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Returns what is wrong if a key of the top of the file is in a section.
+fn misplaced(error: &Error) -> Option<CliError> {
+    let text = error.to_string();
+    let (place, _) = text.split_once(": unknown key; ")?;
+    let (_, key) = place.rsplit_once('.')?;
+    let problem = format!("unknown key; `{key}` belongs at the top of the file, before the first section");
+    TOP.contains(&key).then(|| wrong(place, &problem))
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, CliError> {

@@ -223,6 +223,14 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
     for (settings, line) in [
         (identity("heder = \"x-tenant\""), "identity.heder: unknown key; did you mean `header`?"),
         (
+            identity("listen = \"127.0.0.1:0\""),
+            "identity.listen: unknown key; `listen` belongs at the top of the file, before the first section",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\ntimeout = \"1s\""),
+            "identity.tenants.acme.timeout: unknown key; `timeout` belongs at the top of the file, before the first section",
+        ),
+        (
             identity("max = 1"),
             "identity.header: this key is missing; give the header with the tenant's name, or `subject_token` with the header of the user's token",
         ),
