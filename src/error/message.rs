@@ -26,6 +26,10 @@ impl fmt::Display for Error {
             Kind::Source | Kind::Provider => {
                 f.write_str("the token source failed; read its own error, the `source()` of this one")
             }
+            Kind::NotMade => f.write_str(
+                "the pool could not make this identity, and nothing was sent; read the error of the pool's function, the `source()` \
+                 of this one",
+            ),
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
                 self.write_network_cause(f)?;
