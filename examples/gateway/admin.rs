@@ -71,7 +71,8 @@ fn health(proxy: &Proxy) -> (bool, Value) {
         // One without a token is a problem of that tenant or user.
         Tokens::Tenants(tenants) => {
             let (counts, failing) = (all(&tenants.pool.status()), tenants.failing());
-            let health = json!({ "ready": !draining, "draining": draining, "tenants": counts, "failing_tenants": failing });
+            let health =
+                json!({ "ready": !draining, "draining": draining, "tenants": counts, "failing_tenants": failing });
             return (!draining, health);
         }
         Tokens::Users(users) => {

@@ -98,7 +98,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
     check_layer(table.get_ref())?;
-    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(|error| misplaced(&error).unwrap_or_else(|| in_file(error)))?;
+    let file: Settings = config::read(toml::Deserializer::from(table))
+        .map_err(|error| misplaced(&error).unwrap_or_else(|| in_file(error)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
     let upstream =

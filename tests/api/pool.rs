@@ -499,7 +499,7 @@ impl io::Write for Lines {
 }
 
 /// Runs `scenario` and returns what was logged.
-fn logged(scenario: impl Future<Output = ()>) -> String {
+pub(crate) fn logged(scenario: impl Future<Output = ()>) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()

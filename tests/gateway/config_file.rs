@@ -155,7 +155,10 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         (top("listen = \"s3cret\""), "listen: this is not an address with a port; give one such as \"127.0.0.1:8080\""),
         (top("admin = 8080"), "admin: this is a whole number; give text"),
         (top("timeout = \"0s\""), "timeout: this is too short or too long; give a duration from \"1s\" to \"24h\""),
-        (top("timeout = 30"), "timeout: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\""),
+        (
+            top("timeout = 30"),
+            "timeout: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+        ),
         (
             top("drain = \"s3cret\""),
             "drain: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
@@ -378,8 +381,7 @@ async fn no_other_option_is_given_with_a_file() {
 #[tokio::test]
 async fn the_files_that_the_guide_to_identities_shows_are_whole() {
     let guide = include_str!("../../docs/identities.md");
-    let files: Vec<_> =
-        guide.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    let files: Vec<_> = guide.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     assert_eq!(files.len(), 2);
     for (file, identities) in files.iter().zip(["tenants", "users"]) {
         let folder = Folder::new();
