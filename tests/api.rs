@@ -64,6 +64,8 @@ mod pool;
 mod pool_evictions;
 #[path = "api/pool_model.rs"]
 mod pool_model;
+#[path = "api/pool_outages.rs"]
+mod pool_outages;
 #[path = "api/pool_renewals.rs"]
 mod pool_renewals;
 #[path = "api/protected_resource.rs"]
@@ -139,12 +141,17 @@ mod stores;
 mod token_answers;
 #[path = "api/token_header.rs"]
 mod token_header;
+#[path = "api/token_server.rs"]
+mod token_server;
 #[path = "api/uploads.rs"]
 mod uploads;
 #[path = "api/user_code_and_bodies.rs"]
 mod user_code_and_bodies;
 #[path = "api/user_code_and_locks.rs"]
 mod user_code_and_locks;
+#[cfg(feature = "on-behalf-of")]
+#[path = "api/user_outages.rs"]
+mod user_outages;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;

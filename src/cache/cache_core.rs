@@ -13,11 +13,11 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    asking::Numbers,
     cache::{
         bounded_map::BoundedMap,
-        client_state::ClientState,
         decision::{ClientConditions, Conditions, Decision},
-        family::{Family, NumberedClient, Presents},
+        family::{Family, Presents, Server},
         published::Published,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
@@ -109,9 +109,9 @@ impl CacheCore {
         mut decide: impl FnMut(&mut CacheState, &Conditions) -> Decision,
     ) -> (Decision, Option<Joined<Renewed>>) {
         // User code, so before the lock is taken.
-        let (Presents { credentials_version, client }, wall) = (self.presents(), self.wall_now());
+        let (Presents { credentials_version, numbers }, wall) = (self.presents(), self.wall_now());
         let refusals = self.family.refusals.look(|shared, _| shared.clone());
-        let client = self.family.client(client).map(|client| self.client_conditions(&client));
+        let client = self.family.server(numbers).map(|server| self.client_conditions(&server));
         let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals, client };
         self.flight.join(|state, renewing| {
             (at.now, at.renewing) = (Instant::now(), renewing);
@@ -132,14 +132,11 @@ impl CacheCore {
         self.flight.abandon(waiter, |state| self.publishing(state, CacheState::keep_rejected));
     }
 
-    /// Returns what holds back this cache as one of several identities.
-    fn client_conditions(&self, NumberedClient { client, .. }: &NumberedClient) -> ClientConditions {
-        let patience = self.patience_with_tries();
-        let look = |state: &mut ClientState, is_trying| {
-            (state.clone(), state.backing_off(is_trying, patience, Instant::now()))
-        };
-        let (state, backing_off) = client.look(look);
-        ClientConditions { state, backing_off }
+    /// Returns what may hold back this cache as one of several identities.
+    fn client_conditions(&self, Server { client, issuer, .. }: &Server) -> ClientConditions {
+        let client = client.look(|state, _| state.clone());
+        let issuer = issuer.known.look(|state, _| state.clone());
+        ClientConditions { client, issuer, patience: self.patience_with_tries() }
     }
 
     /// Makes a change under the lock of the state, and publishes the state.
@@ -164,15 +161,25 @@ impl CacheCore {
         catch_unwind(AssertUnwindSafe(|| self.source.credentials_version())).unwrap_or(0)
     }
 
-    /// Returns the source's number for its client. User code, which may panic. It is not called where nothing is shared.
-    pub(crate) fn client(&self) -> Option<u64> {
+    /// Returns the source's numbers for its client and its issuer. User code, which may panic. It is not called where nothing is
+    /// shared.
+    pub(crate) fn numbers(&self) -> Option<Numbers> {
         self.family.shared.as_ref()?;
-        catch_unwind(AssertUnwindSafe(|| self.source.client())).unwrap_or(None)
+        let numbers = || {
+            let client = self.source.client()?;
+            Some(Numbers { client, issuer: self.source.issuer().unwrap_or(client) })
+        };
+        catch_unwind(AssertUnwindSafe(numbers)).unwrap_or(None)
     }
 
     /// Returns what the source presents to its issuer now.
     pub(crate) fn presents(&self) -> Presents {
-        Presents { credentials_version: self.credentials_version(), client: self.client() }
+        Presents { credentials_version: self.credentials_version(), numbers: self.numbers() }
+    }
+
+    /// Asks the source whether it can get a token at all. User code, which may panic.
+    pub(crate) fn check_source(&self) -> Result<(), Error> {
+        catch_unwind(AssertUnwindSafe(|| self.source.check())).unwrap_or(Err(Error::panicked()))
     }
 
     /// Tells a renewal that waits in the pool's queue that somebody waits for it.

@@ -1,44 +1,56 @@
-//! The clients that the identities of a pool authenticate as, by their numbers.
+//! The clients that the identities of a pool authenticate as, and their issuers, by their numbers.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use crate::cache::{client_state::ClientState, single_flight::SingleFlight};
+use crate::cache::{client_state::ClientState, issuer_state::IssuerState, places::Share, single_flight::SingleFlight};
 
-/// What is known of a client, and the one identity that tries it or probes its issuer.
+/// What is known of a client, and the one identity that tries it.
 pub(crate) type Client = SingleFlight<ClientState, ()>;
 
-/// A client lives as long as an identity refers to it.
+/// What is known of an issuer, and its share of the places.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<ByNumber>);
+pub(crate) struct Issuer {
+    /// Nothing waits for a flight here. It is what keeps user code from running under the lock.
+    pub(crate) known: SingleFlight<IssuerState, ()>,
+    pub(crate) share: Arc<Share>,
+}
 
-#[derive(Default)]
-struct ByNumber {
-    clients: HashMap<u64, Weak<Client>>,
+/// Things by numbers. Each lives as long as an identity refers to it.
+pub(crate) struct ByNumber<T>(Mutex<Known<T>>);
+
+struct Known<T> {
+    all: HashMap<u64, Weak<T>>,
     /// How many there may be before those that are no longer used are removed.
     enough: usize,
 }
 
-impl Clients {
-    /// Returns the client with this number. Under the lock, nothing is dropped that holds anything of a user's: what
-    /// is removed has no state any more.
-    pub(crate) fn get(&self, number: u64) -> Arc<Client> {
+impl<T> Default for ByNumber<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Known { all: HashMap::new(), enough: 0 }))
+    }
+}
+
+impl<T: Default> ByNumber<T> {
+    /// Returns the one with this number. Under the lock, nothing is dropped that holds anything of a user's: what is removed
+    /// has no state any more.
+    pub(crate) fn get(&self, number: u64) -> Arc<T> {
         let mut locked = self.locked();
-        if let Some(client) = locked.clients.get(&number).and_then(Weak::upgrade) {
-            return client;
+        if let Some(known) = locked.all.get(&number).and_then(Weak::upgrade) {
+            return known;
         }
-        if locked.clients.len() >= locked.enough {
-            locked.clients.retain(|_, client| client.strong_count() > 0);
-            locked.enough = 2 * locked.clients.len() + 16;
+        if locked.all.len() >= locked.enough {
+            locked.all.retain(|_, known| known.strong_count() > 0);
+            locked.enough = 2 * locked.all.len() + 16;
         }
-        let client = Arc::new(Client::new(ClientState::default()));
-        locked.clients.insert(number, Arc::downgrade(&client));
-        client
+        let new = Arc::<T>::default();
+        locked.all.insert(number, Arc::downgrade(&new));
+        new
     }
 
-    fn locked(&self) -> MutexGuard<'_, ByNumber> {
+    fn locked(&self) -> MutexGuard<'_, Known<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,10 +61,10 @@ mod tests {
 
     #[test]
     fn a_number_is_one_client_and_clients_that_nobody_uses_are_removed() {
-        let clients = Clients::default();
+        let clients = ByNumber::<Client>::default();
         let kept = clients.get(0);
         (1..10_000).for_each(|number| drop(clients.get(number)));
         assert!(Arc::ptr_eq(&kept, &clients.get(0)));
-        assert!(clients.locked().clients.len() < 100);
+        assert!(clients.locked().all.len() < 100);
     }
 }

@@ -3,13 +3,17 @@
 //! The decisions are pure: a [`CacheState`] and the [`Conditions`] go in, a [`Decision`] comes out. Nothing here waits, locks
 //! or reads a clock.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
 use crate::{
     cache::{
         client_state::ClientState,
+        issuer_state::IssuerState,
         refusals::SharedRefusals,
         served_token::ServedToken,
         state::{CacheState, Standing},
@@ -27,15 +31,17 @@ pub(crate) struct Conditions {
     pub(crate) credentials_version: u64,
     /// The refusals that narrowed caches share.
     pub(crate) refusals: SharedRefusals,
-    /// What the identities of a pool know of their client, if they share it.
+    /// What the identities of a pool know of their client and its issuer, if they share it.
     pub(crate) client: Option<ClientConditions>,
 }
 
-/// What holds back an identity because of its client.
+/// What may hold back an identity because of its client or its issuer.
 #[derive(Debug)]
 pub(crate) struct ClientConditions {
-    pub(crate) state: ClientState,
-    pub(crate) backing_off: Option<Error>,
+    pub(crate) client: ClientState,
+    pub(crate) issuer: IssuerState,
+    /// How long a probe of the issuer may take.
+    pub(crate) patience: Duration,
 }
 
 /// What a request is to do.
@@ -131,10 +137,16 @@ impl CacheState {
 
     /// Returns the error for a caller that needs the source while it is not asked.
     fn backing_off(&self, at: &Conditions) -> Option<Error> {
-        let client = at.client.as_ref();
-        let failing = self.failing.as_ref().filter(|streak| !client.is_some_and(|it| it.state.overrides(streak)));
+        let failing = match &at.client {
+            Some(shared) => self.own_failures(shared.issuer.recovery()),
+            None => self.failing.as_ref(),
+        };
         let own = failing.and_then(|streak| streak.backing_off(at.now, at.credentials_version));
-        let own = own.or_else(|| client.and_then(|client| client.backing_off.clone()));
+        let own = own.or_else(|| {
+            let ClientConditions { client, issuer, patience } = at.client.as_ref()?;
+            let last = self.last_renewal(issuer.recovery());
+            client.backing_off(at.now).or_else(|| issuer.backing_off(last, *patience, at.now))
+        });
         let works = self.works_with(at.credentials_version);
         own.or_else(|| at.refusals.backing_off(works, at.credentials_version, at.now))
     }
@@ -142,7 +154,7 @@ impl CacheState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use http::StatusCode;
 

@@ -24,6 +24,7 @@ pub(crate) struct FailureStreak(Arc<Streak>);
 pub(crate) struct Streak {
     pub(crate) error: Error,
     counts: FailureCounts,
+    began: Instant,
     noted: Instant,
     until: Instant,
     credentials_version: u64,
@@ -56,9 +57,9 @@ impl FailureStreak {
         now: Instant,
         settings: &Settings,
     ) -> Self {
-        let mut counts = before
-            .filter(|streak| streak.credentials_version == credentials_version)
-            .map_or_else(FailureCounts::default, |streak| streak.counts);
+        let before = before.filter(|streak| streak.credentials_version == credentials_version);
+        let began = before.as_ref().map_or(now, |streak| streak.began);
+        let mut counts = before.map_or_else(FailureCounts::default, |streak| streak.counts);
         let failures = counts.add(error);
         let wait = match counts.answered.checked_sub(LONG_SERIES) {
             Some(longer @ 1..) if error.class() == FailureClass::Transient => {
@@ -67,7 +68,14 @@ impl FailureStreak {
             _ => settings.backoff(error.class()).wait(failures),
         };
         let wait = wait.max(settings.requested_wait(error)).min(LONGEST);
-        Self(Arc::new(Streak { error: error.clone(), counts, noted: now, until: now + wait, credentials_version }))
+        Self(Arc::new(Streak {
+            error: error.clone(),
+            counts,
+            began,
+            noted: now,
+            until: now + wait,
+            credentials_version,
+        }))
     }
 
     /// Returns the error for a caller that comes during the wait.
@@ -76,6 +84,11 @@ impl FailureStreak {
         // New credentials end the wait after a refusal, but not after an outage.
         let has_new_credentials = self.is_refusal() && credentials_version != self.credentials_version;
         (!has_new_credentials).then(|| Error::backing_off(&self.error, wait))
+    }
+
+    /// Returns when the first failure was noted.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Returns when the last failure was noted.

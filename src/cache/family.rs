@@ -12,21 +12,24 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    asking::Numbers,
     cache::{
         client_state::ClientState,
-        clients::{Client, Clients},
+        clients::{ByNumber, Client, Issuer},
+        issuer_state::IssuerState,
         places::Places,
         refusals::SharedRefusals,
         served_token::LEASE,
         settings::Settings,
         single_flight::SingleFlight,
     },
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 /// What the identities of a pool share.
 pub(crate) struct Shared {
-    clients: Clients,
+    clients: ByNumber<Client>,
+    issuers: ByNumber<Issuer>,
     pub(crate) places: Arc<Places>,
     /// The settings of the identities, each that is different once. Nothing is removed, so nothing is dropped under the lock.
     settings: Mutex<Vec<Arc<Settings>>>,
@@ -50,8 +53,8 @@ pub(crate) struct Family {
     /// The name of the identity in logs, if it may be shown.
     pub(crate) name: Option<Box<str>>,
     pub(crate) shared: Option<Arc<Shared>>,
-    /// The client that it authenticates as, and its number.
-    client: Mutex<Option<NumberedClient>>,
+    /// The servers that it asks, the last ones, so that they are not forgotten.
+    servers: Mutex<Vec<Server>>,
     /// The last use of one of its caches in a pool, in milliseconds of the pool's life.
     last_use: AtomicU64,
     /// Whether one of them was used since the pool asked last.
@@ -60,26 +63,31 @@ pub(crate) struct Family {
     has_succeeded: AtomicBool,
 }
 
-/// A client, and its number at some time. The number changes with the client's secret.
+/// How many servers an identity refers to. A token may take several servers, and a number changes with the client's secret.
+const MAX_SERVERS: usize = 4;
+
+/// A client at an issuer, and their numbers at some time. The client's number changes with its secret.
 #[derive(Clone)]
-pub(crate) struct NumberedClient {
-    pub(crate) number: u64,
+pub(crate) struct Server {
+    pub(crate) numbers: Numbers,
     pub(crate) client: Arc<Client>,
+    pub(crate) issuer: Arc<Issuer>,
 }
 
-/// The version of the credentials and the number of the client, as they are now. User code tells them, so they are read before a
+/// The version of the credentials and the numbers of the client and its issuer, as they are now. User code tells them, so they are read before a
 /// lock is taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Presents {
     pub(crate) credentials_version: u64,
-    pub(crate) client: Option<u64>,
+    pub(crate) numbers: Option<Numbers>,
 }
 
 impl Shared {
     /// Creates what the identities of a pool share. At most `max_renewals` of their renewals are in progress at once.
     pub(crate) fn new(max_renewals: usize, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {
         Arc::new(Self {
-            clients: Clients::default(),
+            clients: ByNumber::default(),
+            issuers: ByNumber::default(),
             places: Arc::new(Places::new(max_renewals)),
             settings: Mutex::default(),
             began: Instant::now(),
@@ -123,7 +131,7 @@ impl Family {
         let refusals = SingleFlight::new(SharedRefusals::default());
         let last_use = AtomicU64::new(shared.as_ref().map_or(0, |shared| shared.age()));
         let (is_used, has_succeeded) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { refusals, name, shared, client: Mutex::default(), last_use, is_used, has_succeeded })
+        Arc::new(Self { refusals, name, shared, servers: Mutex::default(), last_use, is_used, has_succeeded })
     }
 
     /// Notes a use that found no lease, as far as this is in a pool. Returns whether a lease is worth its cost.
@@ -156,25 +164,31 @@ impl Family {
         self.has_succeeded.load(Relaxed)
     }
 
-    /// Returns the client with this number, or `None` where nothing is shared.
-    pub(crate) fn client(&self, number: Option<u64>) -> Option<NumberedClient> {
-        let (shared, number) = (self.shared.as_ref()?, number?);
-        let known = self.known_client();
-        if let Some(known) = known.filter(|known| known.number == number) {
-            return Some(known);
+    /// Returns the client and the issuer with these numbers, or `None` where nothing is shared.
+    pub(crate) fn server(&self, numbers: Option<Numbers>) -> Option<Server> {
+        let (shared, numbers) = (self.shared.as_ref()?, numbers?);
+        let known = self.locked_servers().iter().find(|known| known.numbers == numbers).cloned();
+        if known.is_some() {
+            return known;
         }
-        let new = NumberedClient { number, client: shared.clients.get(number) };
-        // What it replaces may hold the last of a client, with an error of a user's. It is dropped after the lock is released.
-        let replaced = self.locked_client().replace(new.clone());
-        drop(replaced);
+        let (client, issuer) = (shared.clients.get(numbers.client), shared.issuers.get(numbers.issuer));
+        let new = Server { numbers, client, issuer };
+        let mut servers = self.locked_servers();
+        // It may hold the last of a client, with an error of a user's. It is dropped after the lock is released.
+        let oldest = (servers.len() == MAX_SERVERS).then(|| servers.remove(0));
+        servers.reserve_exact(1);
+        servers.push(new.clone());
+        drop((servers, oldest));
         Some(new)
     }
 
     /// Forgets every refusal, and that the issuer has an outage.
     pub(crate) fn reset(&self) {
         self.refusals.supersede(|refusals| *refusals = SharedRefusals::default());
-        if let Some(NumberedClient { client, .. }) = self.known_client() {
+        let servers = self.locked_servers().clone();
+        for Server { client, issuer, .. } in &servers {
             client.supersede(|client| *client = ClientState::default());
+            issuer.known.supersede(|issuer| *issuer = IssuerState::default());
         }
     }
 
@@ -183,11 +197,7 @@ impl Family {
         std::ptr::from_ref(self).addr()
     }
 
-    fn known_client(&self) -> Option<NumberedClient> {
-        self.locked_client().clone()
-    }
-
-    fn locked_client(&self) -> crate::sync::MutexGuard<'_, Option<NumberedClient>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked_servers(&self) -> MutexGuard<'_, Vec<Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

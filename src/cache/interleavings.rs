@@ -232,9 +232,9 @@ fn nobody_waits_for_a_renewal_that_failed_or_was_dropped() {
 
 /// Waits for a place, has it for a moment, and gives it back.
 fn has_place(places: &Arc<Places>, in_use: &AtomicU64, is_foreground: bool, moves_up: bool) {
-    let mut place = places.line_up(is_foreground);
+    let mut place = places.line_up(is_foreground, None);
     if moves_up {
-        place.move_up();
+        place.move_to(true);
     }
     block_on(async { while !place.wait().await {} });
     assert!(in_use.fetch_add(1, SeqCst) < 2, "more places are in use than there are");
@@ -251,9 +251,9 @@ fn each_place_is_given_to_the_next_who_waits_and_no_more_are_in_use_than_there_a
             |places, in_use| has_place(places, in_use, true, false),
             |places, in_use| has_place(places, in_use, false, false),
             |places, in_use| has_place(places, in_use, false, true),
-            |places, _| drop(places.line_up(true)),
+            |places, _| drop(places.line_up(true, None)),
             |places, _| {
-                let _ = places.line_up(false).wait().now_or_never();
+                let _ = places.line_up(false, None).wait().now_or_never();
             },
         ];
         let spawn = |act: fn(&Arc<Places>, &AtomicU64)| {
@@ -261,7 +261,7 @@ fn each_place_is_given_to_the_next_who_waits_and_no_more_are_in_use_than_there_a
             thread::spawn(move || act(&places, &in_use))
         };
         acts.map(spawn).into_iter().for_each(|thread| thread.join().unwrap());
-        let mut both = [places.line_up(true), places.line_up(false)];
+        let mut both = [places.line_up(true, None), places.line_up(false, None)];
         assert!(both.iter_mut().all(|place| place.wait().now_or_never() == Some(true)), "a place was lost");
     });
 }

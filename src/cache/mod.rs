@@ -9,17 +9,19 @@ mod budget; // how many renewals rejections may cause
 mod budget_schedules; // tests of what an hour of requests costs
 mod builder; // what users set, and `TokenCache::new`
 mod cache_core; // what all clones of a cache share
-mod client_state; // what the identities of a pool know together of a client and its issuer
-mod clients; // the clients of a pool, by number
+mod client_state; // what the identities of a pool know together of a client
+mod clients; // the clients and issuers of a pool, by number
 mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on
 mod eviction_order; // which entry of a bounded map leaves next
 mod failure_streak; // failures in a row, and the wait that follows
 mod family; // what several caches share
 #[cfg(all(test, shuttle))]
 mod interleavings; // tests of concurrency
+mod issuer_state; // what the identities of a pool know together of an issuer
 mod lookup; // a request's way to a token: the hot path, and the wait
 mod narrowed; // the narrowed caches of a cache, and which caches must stay
 mod permission; // when a renewal may ask, and what its outcome tells the others
+mod permits; // the permits of a renewal in a pool, and what those said whom it asked
 mod places; // how many renewals of a pool run at once, and who is next
 mod published; // what the hot path reads, and the one place that writes it
 mod refusals; // what narrowed caches share: refusals of the client and its credentials

@@ -1,7 +1,7 @@
 //! When a renewal may ask the issuer, and what its outcome tells the others.
 //!
-//! In a pool, a renewal first waits for its place, and then asks what is known of its client. One that has to wait for the try
-//! of another one gives its place back meanwhile. Then, as without a pool, it asks what is known of its credentials.
+//! In a pool, a renewal first waits for its place, and then asks for its [permits](crate::cache::permits). One that has to wait for
+//! the try of another one gives its place back meanwhile. Then, as without a pool, it asks what is known of its credentials.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use crate::{
     cache::{
         cache_core::{CacheCore, Renewed},
-        client_state::{ClientState, Failed},
-        clients::Client,
-        family::{NumberedClient, Presents, Shared},
+        family::{Presents, Shared},
+        permits::{Permits, Permitted, Told},
         places::Place,
         refusals::{Admission, SharedRefusals},
         single_flight::{Joined, Leader, Noted},
@@ -23,8 +22,7 @@ use crate::{
     timer::{sleep, timeout},
 };
 
-/// How long a renewal of a pool may wait until it may ask. With places for 64 and an issuer that takes 50 ms, 76,000 renewals
-/// are made in that time.
+/// How long a renewal of a pool waits until it may ask, while no issuer answers any renewal of the pool.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a renewal that waits shows that it is driven.
@@ -34,14 +32,7 @@ const BEAT: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(crate) struct Entry {
     pub(crate) place: Option<Place>,
-    pub(crate) client: Option<AskedClient>,
-}
-
-/// The client as which a renewal asks.
-pub(crate) struct AskedClient {
-    numbered: NumberedClient,
-    /// Set if others wait for the outcome, or fail until it is there.
-    trial: Option<Leader<()>>,
+    pub(crate) permits: Option<Arc<Permits>>,
 }
 
 /// What a renewal asks its source with.
@@ -49,7 +40,7 @@ pub(crate) struct RenewalContext {
     pub(crate) credentials_version: u64,
     /// Set if these credentials had not been accepted yet, and others wait for the outcome.
     pub(crate) trial: Option<Leader<()>>,
-    pub(crate) client: Option<AskedClient>,
+    pub(crate) permits: Option<Arc<Permits>>,
     /// When the source was asked last.
     pub(crate) asked: Instant,
 }
@@ -58,56 +49,67 @@ pub(crate) struct RenewalContext {
 #[must_use = "dropping it under a lock runs user code there"]
 pub(crate) struct SharedOutcome {
     _refusals: Noted<SharedRefusals, ()>,
-    _client: Option<(Noted<ClientState, ()>, Arc<Client>)>,
+    _others: Option<Told>,
+}
+
+impl RenewalContext {
+    pub(crate) fn new(credentials_version: u64, permits: Option<Arc<Permits>>) -> Self {
+        Self { credentials_version, trial: None, permits, asked: Instant::now() }
+    }
 }
 
 impl CacheCore {
     /// Waits until the pool lets a renewal ask.
     ///
     /// # Errors
-    /// When the client was refused, when its issuer has an outage, or after [`LONGEST_WAIT`]. Without an error, the renewal is
-    /// not wanted any more.
-    pub(crate) async fn enter(&self, leader: &Leader<Renewed>) -> Result<Entry, Option<Error>> {
+    /// When the client was refused, when its issuer has an outage, or when nothing has moved for [`LONGEST_WAIT`]. Without an
+    /// error, the renewal is not wanted any more.
+    pub(crate) async fn enter(self: &Arc<Self>, leader: &Leader<Renewed>) -> Result<Entry, Option<Error>> {
         let Some(shared) = &self.family.shared else { return Ok(Entry::default()) };
-        let entered = timeout(LONGEST_WAIT, self.enter_pool(shared, leader)).await;
-        entered.unwrap_or_else(|| Err(Some(Error::queued(LONGEST_WAIT))))
+        let mut entering = pin!(self.enter_pool(shared, leader));
+        loop {
+            let began = Instant::now();
+            if let Some(entered) = timeout(LONGEST_WAIT, entering.as_mut()).await {
+                return entered;
+            }
+            if !shared.places.has_moved_since(began) {
+                return Err(Some(Error::queued(LONGEST_WAIT)));
+            }
+        }
     }
 
-    async fn enter_pool(&self, shared: &Arc<Shared>, leader: &Leader<Renewed>) -> Result<Entry, Option<Error>> {
+    async fn enter_pool(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        leader: &Leader<Renewed>,
+    ) -> Result<Entry, Option<Error>> {
         loop {
-            let place = self.place(shared, leader).await?;
-            let Some(numbered) = self.family.client(self.client()) else { return Ok(Entry { place, client: None }) };
-            let patience = self.patience_with_tries();
+            let permits = Permits::new(self, shared);
+            let place = self.place(shared, &permits, leader).await?;
             // A renewal that is part of another one must not wait for it.
-            let is_urgent = place.is_none();
-            let (admission, joined) = numbered.client.join(|client, is_trying| {
-                let admission = client.admit(is_trying, patience, Instant::now());
-                let joins = matches!(admission, Admission::Try { .. }) && !(is_urgent && is_trying);
-                (admission, joins)
-            });
-            let trial = match (admission, joined) {
-                (Admission::Refuse(error), _) => return Err(Some(error)),
-                (Admission::Try { began }, Some(Joined::Waiting(mut waiter))) => {
+            let may_wait = place.is_some();
+            match permits.look(may_wait) {
+                Permitted::Yes => return Ok(Entry { place, permits: Some(permits) }),
+                Permitted::Refused(error) => return Err(Some(error)),
+                Permitted::Wait(others) => {
                     drop(place);
-                    let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
-                    if timeout(patience, self.while_wanted(leader, waiter.wait())).await.is_none() {
-                        numbered.client.abandon(&waiter, |_| {});
-                    }
-                    continue;
+                    self.while_wanted(leader, others.wait()).await;
                 }
-                (_, Some(Joined::Leading(_, trial))) => Some(trial),
-                (_, _) => None,
-            };
-            return Ok(Entry { place, client: Some(AskedClient { numbered, trial }) });
+            }
         }
     }
 
     /// Waits for a place. One that is part of another renewal gets none: that one has a place, and waits for it.
-    async fn place(&self, shared: &Arc<Shared>, leader: &Leader<Renewed>) -> Result<Option<Place>, Option<Error>> {
+    async fn place(
+        &self,
+        shared: &Arc<Shared>,
+        permits: &Permits,
+        leader: &Leader<Renewed>,
+    ) -> Result<Option<Place>, Option<Error>> {
         if Renewing::is_nested() {
             return Ok(None);
         }
-        let mut place = shared.places.line_up(self.flight.is_awaited(leader));
+        let mut place = shared.places.line_up(self.flight.is_awaited(leader), permits.share_of_places());
         loop {
             self.flight.look(|state, _| state.note_queued(Instant::now()));
             let called = match select(pin!(place.wait()), pin!(self.nudge.notified())).await {
@@ -117,14 +119,13 @@ impl CacheCore {
             if !self.flight.is_wanted(leader) {
                 return Err(None);
             }
-            if called {
+            // Also if it was just called: nobody waits for it, and others are waited for.
+            let has_moved = place.move_to(self.flight.is_awaited(leader));
+            if called && !has_moved {
                 return Ok(Some(place));
             }
             if self.take_urgency() {
                 return Ok(None);
-            }
-            if self.flight.is_awaited(leader) {
-                place.move_up();
             }
         }
     }
@@ -143,6 +144,17 @@ impl CacheCore {
         }
     }
 
+    /// Waits for `future`, and shows that the renewal is driven.
+    pub(crate) async fn while_queued<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            self.flight.look(|state, _| state.note_queued(Instant::now()));
+            if let Either::Left((output, _)) = select(future.as_mut(), pin!(sleep(BEAT))).await {
+                return output;
+            }
+        }
+    }
+
     /// Returns how long others wait for one that tries the client or the credentials.
     pub(crate) fn patience_with_tries(&self) -> Duration {
         self.settings.renewal_deadline.mul_f64(0.75)
@@ -153,29 +165,19 @@ impl CacheCore {
     pub(crate) fn is_outage(&self, context: &RenewalContext) -> bool {
         self.flight.look(|state, _| state.is_failing())
             || self.family.refusals.look(|refusals, _| refusals.is_outage())
-            || context
-                .client
-                .as_ref()
-                .is_some_and(|asked| asked.numbered.client.look(|client, _| client.is_outage_likely()))
+            || context.permits.as_ref().is_some_and(|permits| permits.is_outage_likely())
     }
 
     /// Returns whether a renewal may ask once more: its client and its credentials have not changed, and have not been refused to
     /// another cache meanwhile. New credentials must be [admitted](Self::admitted) first. If another cache tries them
     /// now, that is enough.
     pub(crate) fn is_still_admitted(&self, context: &RenewalContext) -> bool {
-        let Presents { credentials_version: version, client } = self.presents();
+        let Presents { credentials_version: version, numbers } = self.presents();
         let works = self.flight.look(|state, _| state.works_with(version));
-        let (refusals, patience) = (&self.family.refusals, self.patience_with_tries());
+        let refusals = &self.family.refusals;
         let is_refused = refusals.look(|shared, _| shared.backing_off(works, version, Instant::now()).is_some());
         let is_taken_over = context.trial.as_ref().is_some_and(|trial| !refusals.is_wanted(trial));
-        let is_client_admitted = context.client.as_ref().is_none_or(|asked| {
-            let AskedClient { numbered: NumberedClient { number, client: known }, trial } = asked;
-            let is_admitted = match trial {
-                Some(trial) => known.is_wanted(trial),
-                None => known.look(|state, _| state.backing_off(true, patience, Instant::now())).is_none(),
-            };
-            client == Some(*number) && is_admitted
-        });
+        let is_client_admitted = context.permits.as_ref().is_none_or(|permits| permits.are_valid(numbers));
         version == context.credentials_version && !is_refused && !is_taken_over && is_client_admitted
     }
 
@@ -224,27 +226,16 @@ impl CacheCore {
         worked: bool,
         error: Option<&Error>,
     ) -> SharedOutcome {
-        let (asked, credentials_version) = (context.asked, context.credentials_version);
+        let (credentials_version, permits) = (context.credentials_version, context.permits.take());
         // A refusal of the client is known of the client alone, so that its end is its end for all.
-        let is_of_client = context.client.is_some() && error.is_some_and(Error::refuses_client);
+        let is_of_client = permits.as_ref().is_some_and(|permits| permits.share_client());
+        let is_of_client = is_of_client && error.is_some_and(Error::refuses_client);
         let refusals = self.family.refusals.note(context.trial.take(), |shared| match error {
             _ if credentials_version != now.credentials_version || is_of_client => {}
             None => shared.succeeded(worked, credentials_version),
             Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),
         });
-        let client = context.client.take().map(|AskedClient { numbered: NumberedClient { number, client }, trial }| {
-            let (is_try, identity) = (trial.is_some(), self.family.id());
-            let noted = client.note(trial, |state| match error {
-                _ if now.client != Some(number) => {}
-                None => state.succeeded(Instant::now()),
-                Some(error) => {
-                    let failed = Failed { error, identity, asked, is_try };
-                    state.failed(&failed, Instant::now(), &self.settings);
-                }
-            });
-            // This may be the last of a client whose number has changed.
-            (noted, client)
-        });
-        SharedOutcome { _refusals: refusals, _client: client }
+        let others = permits.map(|permits| permits.tell(now.numbers, error));
+        SharedOutcome { _refusals: refusals, _others: others }
     }
 }

@@ -1,7 +1,8 @@
 //! The places of renewals in progress: how many run at once over a whole pool, and who is next.
 //!
-//! Renewals that somebody waits for come before those in the background, and each kind comes in its order. The rest of the
-//! crate is not known here, so this is tested alone.
+//! Renewals that somebody waits for come before those in the background, and each kind comes in its order. The renewals of one
+//! issuer get at most [three quarters](Queue::limit) of the places while the issuer does not answer, or if there are several
+//! issuers. So one that hangs does not hold up the others. The rest of the crate is not known here, so this is tested alone.
 //!
 //! # Why no place is lost
 //!
@@ -18,12 +19,12 @@
 //! Nothing is woken and no channel is dropped under the lock, because wakers are user code.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap, VecDeque},
     convert::Infallible,
     pin::pin,
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -53,26 +54,51 @@ const GRACE: Duration = Duration::from_millis(100);
 pub(crate) struct Places {
     locked: Mutex<Queue>,
     began: Instant,
+    /// When an issuer answered last, in milliseconds since the queue began.
+    answered: AtomicU64,
 }
 
 struct Queue {
     max: usize,
     lent: Vec<Lent>,
-    foreground: VecDeque<Ticket>,
-    background: VecDeque<Ticket>,
+    foreground: Line,
+    background: Line,
     last_number: u64,
+    /// The first issuer that lined up, and whether another one has.
+    first: Option<IssuerId>,
+    has_several: bool,
+}
+
+/// Those who wait, in the order of their numbers.
+#[derive(Default)]
+struct Line {
+    /// The first of each issuer, by its number.
+    heads: BTreeMap<u64, Option<IssuerId>>,
+    tickets: HashMap<Option<IssuerId>, VecDeque<Ticket>>,
 }
 
 struct Lent {
     number: u64,
     sign: Sign,
+    issuer: Option<IssuerId>,
 }
 
 struct Ticket {
     number: u64,
     sign: Sign,
     call: oneshot::Sender<()>,
+    share: Option<Arc<Share>>,
 }
+
+/// What the renewals of one issuer have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    /// Whether the issuer answered last, and did not fail.
+    answers: AtomicBool,
+}
+
+/// The address of a [`Share`], which is kept by those who line up.
+type IssuerId = usize;
 
 /// When one was driven last, in milliseconds since the queue began.
 type Sign = Arc<AtomicU64>;
@@ -85,6 +111,7 @@ pub(crate) struct Place {
     /// What calls the one that waits. `None` once it was called.
     called: Option<oneshot::Receiver<()>>,
     is_foreground: bool,
+    share: Option<Arc<Share>>,
     /// When it looks next whether others are driven.
     next_look: Instant,
 }
@@ -94,28 +121,49 @@ impl Places {
         let queue = Queue {
             max: max.max(1),
             lent: Vec::new(),
-            foreground: VecDeque::new(),
-            background: VecDeque::new(),
+            foreground: Line::default(),
+            background: Line::default(),
             last_number: 0,
+            first: None,
+            has_several: false,
         };
-        Self { locked: Mutex::new(queue), began: Instant::now() }
+        Self { locked: Mutex::new(queue), began: Instant::now(), answered: AtomicU64::new(0) }
     }
 
-    /// Lines up for a place. [`Place::wait`] waits for it.
-    pub(crate) fn line_up(self: &Arc<Self>, is_foreground: bool) -> Place {
+    /// Lines up for a place for a renewal at an issuer, if that is known. [`Place::wait`] waits for it.
+    pub(crate) fn line_up(self: &Arc<Self>, is_foreground: bool, share: Option<Arc<Share>>) -> Place {
         let sign = Arc::new(AtomicU64::new(self.millis()));
-        let (number, called) = self.add_ticket(&sign, is_foreground);
+        let (number, called) = self.add_ticket(&sign, is_foreground, share.clone());
         let next_look = Instant::now() + LOOK;
-        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground, next_look }
+        Place { places: Arc::clone(self), number, sign, called: Some(called), is_foreground, share, next_look }
     }
 
-    fn add_ticket(&self, sign: &Sign, is_foreground: bool) -> (u64, oneshot::Receiver<()>) {
+    /// Notes that an issuer answered, or failed as in an outage.
+    pub(crate) fn note(&self, share: Option<&Share>, answers: bool) {
+        if let Some(share) = share {
+            share.answers.store(answers, Relaxed);
+        }
+        if answers {
+            self.answered.store(self.millis(), Relaxed);
+        }
+    }
+
+    /// Returns whether an issuer has answered since then.
+    pub(crate) fn has_moved_since(&self, then: Instant) -> bool {
+        let answered = self.answered.load(Relaxed);
+        answered > 0 && answered >= millis(then.saturating_duration_since(self.began))
+    }
+
+    fn add_ticket(&self, sign: &Sign, is_foreground: bool, share: Option<Arc<Share>>) -> (u64, oneshot::Receiver<()>) {
         let (call, called) = oneshot::channel();
         let mut queue = self.queue();
         queue.last_number += 1;
         let number = queue.last_number;
-        let ticket = Ticket { number, sign: Arc::clone(sign), call };
-        if is_foreground { &mut queue.foreground } else { &mut queue.background }.push_back(ticket);
+        if let Some(issuer) = issuer_of(share.as_ref()) {
+            queue.has_several |= *queue.first.get_or_insert(issuer) != issuer;
+        }
+        let ticket = Ticket { number, sign: Arc::clone(sign), call, share };
+        if is_foreground { &mut queue.foreground } else { &mut queue.background }.push(ticket);
         drop(queue);
         self.call();
         (number, called)
@@ -126,17 +174,14 @@ impl Places {
         loop {
             let now = self.millis();
             let mut queue = self.queue();
-            if queue.lent.len() >= queue.max {
-                return;
-            }
-            let next = queue.foreground.pop_front();
-            let Some(Ticket { number, sign, call }) = next.or_else(|| queue.background.pop_front()) else { return };
+            let Some(Ticket { number, sign, call, share }) = queue.next() else { return };
             let is_driven = now.saturating_sub(sign.load(Relaxed)) <= millis(STALLED);
             if is_driven {
                 sign.store(now, Relaxed);
-                queue.lent.push(Lent { number, sign });
+                queue.lent.push(Lent { number, sign, issuer: issuer_of(share.as_ref()) });
             }
             drop(queue);
+            drop(share);
             // One that is not driven finds that nobody can call it any more, and lines up again.
             if is_driven && call.send(()).is_err() {
                 self.remove(number);
@@ -187,6 +232,64 @@ impl Places {
     }
 }
 
+impl Queue {
+    /// Takes the next one out of its line, if there is a place for it.
+    fn next(&mut self) -> Option<Ticket> {
+        if self.lent.len() >= self.max {
+            return None;
+        }
+        let is_foreground = self.foreground.next(|share| self.has_room(share));
+        if let Some(head) = is_foreground {
+            return self.foreground.pop(head);
+        }
+        let head = self.background.next(|share| self.has_room(share))?;
+        self.background.pop(head)
+    }
+
+    fn has_room(&self, share: Option<&Arc<Share>>) -> bool {
+        let Some(issuer) = issuer_of(share) else { return true };
+        let is_free = share.is_some_and(|share| share.answers.load(Relaxed)) && !self.has_several;
+        is_free || self.lent.iter().filter(|lent| lent.issuer == Some(issuer)).count() < self.limit()
+    }
+
+    /// Returns how many places one issuer may have of those that several share.
+    fn limit(&self) -> usize {
+        (self.max - self.max / 4).min(self.max - 1).max(1)
+    }
+}
+
+impl Line {
+    fn push(&mut self, ticket: Ticket) {
+        let issuer = issuer_of(ticket.share.as_ref());
+        let tickets = self.tickets.entry(issuer).or_default();
+        if tickets.is_empty() {
+            self.heads.insert(ticket.number, issuer);
+        }
+        tickets.push_back(ticket);
+    }
+
+    /// Returns the first head that has room. Few issuers can have no room, so few heads are passed over.
+    fn next(&self, has_room: impl Fn(Option<&Arc<Share>>) -> bool) -> Option<u64> {
+        let of_head = |issuer| self.tickets.get(issuer)?.front()?.share.as_ref();
+        self.heads.iter().find(|(_, issuer)| has_room(of_head(issuer))).map(|(number, _)| *number)
+    }
+
+    fn pop(&mut self, head: u64) -> Option<Ticket> {
+        let issuer = self.heads.remove(&head)?;
+        let tickets = self.tickets.get_mut(&issuer)?;
+        let ticket = tickets.pop_front();
+        match tickets.front() {
+            Some(next) => drop(self.heads.insert(next.number, issuer)),
+            None => drop(self.tickets.remove(&issuer)),
+        }
+        ticket
+    }
+}
+
+fn issuer_of(share: Option<&Arc<Share>>) -> Option<IssuerId> {
+    share.map(|share| Arc::as_ptr(share).addr())
+}
+
 impl Place {
     /// Waits for the place, and returns whether it is there. Otherwise some time has passed: wait again.
     ///
@@ -219,13 +322,20 @@ impl Place {
         false
     }
 
-    /// Goes to the end of the foreground, because somebody waits for it now.
-    pub(crate) fn move_up(&mut self) {
-        let has_place = self.called.is_none() || self.places.is_lent(self.number);
-        if !self.is_foreground && !has_place {
-            self.is_foreground = true;
+    /// Goes to the end of the foreground, because somebody waits for it now, or to that of the background, because nobody does any
+    /// more. Returns whether it went.
+    pub(crate) fn move_to(&mut self, is_foreground: bool) -> bool {
+        // One that just got its place keeps it if somebody waits for it.
+        let stays = self.is_foreground == is_foreground || (is_foreground && self.has_place());
+        if !stays {
+            self.is_foreground = is_foreground;
             self.line_up_again();
         }
+        !stays
+    }
+
+    fn has_place(&self) -> bool {
+        self.called.is_none() || self.places.is_lent(self.number)
     }
 
     /// Runs what has the place, and shows that it is driven.
@@ -238,7 +348,7 @@ impl Place {
 
     /// Takes a new ticket. The old one has no effect: its call fails, and its place, if it just got one, is given back.
     fn line_up_again(&mut self) {
-        let (number, called) = self.places.add_ticket(&self.sign, self.is_foreground);
+        let (number, called) = self.places.add_ticket(&self.sign, self.is_foreground, self.share.clone());
         self.called = Some(called);
         self.places.give_back(std::mem::replace(&mut self.number, number));
     }
@@ -285,10 +395,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn places_are_given_in_order_foreground_first() {
         let places = places(1);
-        let mut first = places.line_up(false);
+        let mut first = places.line_up(false, None);
         assert!(has_place(&mut first));
-        let (mut back_1, mut back_2) = (places.line_up(false), places.line_up(false));
-        let (mut front_1, mut front_2) = (places.line_up(true), places.line_up(true));
+        let (mut back_1, mut back_2) = (places.line_up(false, None), places.line_up(false, None));
+        let (mut front_1, mut front_2) = (places.line_up(true, None), places.line_up(true, None));
         drop(first);
         for next in [&mut front_1, &mut front_2, &mut back_1, &mut back_2] {
             assert!(has_place(next));
@@ -299,10 +409,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_moves_up_is_the_last_of_the_foreground() {
         let places = places(1);
-        let mut first = places.line_up(true);
+        let mut first = places.line_up(true, None);
         assert!(has_place(&mut first));
-        let (mut back_1, mut back_2, mut front) = (places.line_up(false), places.line_up(false), places.line_up(true));
-        back_2.move_up();
+        let (mut back_1, mut back_2, mut front) =
+            (places.line_up(false, None), places.line_up(false, None), places.line_up(true, None));
+        back_2.move_to(true);
         drop(first);
         assert!(has_place(&mut front) && !has_place(&mut back_2));
         drop(front);
@@ -314,12 +425,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_leaves_at_any_moment_keeps_no_place() {
         let places = places(2);
-        let mut held: Vec<_> = (0..2).map(|_| places.line_up(true)).collect();
+        let mut held: Vec<_> = (0..2).map(|_| places.line_up(true, None)).collect();
         assert!(held.iter_mut().all(has_place));
-        let (leaves, called, moved, mut last) =
-            (places.line_up(true), places.line_up(true), places.line_up(false), places.line_up(true));
+        let (leaves, called, moved, mut last) = (
+            places.line_up(true, None),
+            places.line_up(true, None),
+            places.line_up(false, None),
+            places.line_up(true, None),
+        );
         let mut moved = moved;
-        moved.move_up();
+        moved.move_to(true);
         drop(leaves);
         held.clear();
         drop(called);
@@ -332,11 +447,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_place_whose_holder_is_not_driven_is_taken_back_and_a_driven_one_is_kept() {
         let places = places(2);
-        let (mut driven, mut stalled) = (places.line_up(true), places.line_up(true));
+        let (mut driven, mut stalled) = (places.line_up(true, None), places.line_up(true, None));
         assert!(has_place(&mut driven) && has_place(&mut stalled));
         let began = Instant::now();
         let wait = async {
-            let mut next = places.line_up(true);
+            let mut next = places.line_up(true, None);
             while !next.wait().await {}
             next
         };
@@ -352,11 +467,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_who_wait_and_are_not_driven_are_not_called() {
         let places = places(1);
-        let mut first = places.line_up(true);
+        let mut first = places.line_up(true, None);
         assert!(has_place(&mut first));
-        let mut stopped: Vec<_> = (0..1000).map(|_| places.line_up(true)).collect();
+        let mut stopped: Vec<_> = (0..1000).map(|_| places.line_up(true, None)).collect();
         advance(STALLED * 3).await;
-        let mut last = places.line_up(true);
+        let mut last = places.line_up(true, None);
         drop(first);
         assert!(has_place(&mut last));
         // One that is driven again lines up again.
@@ -368,12 +483,52 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_place_that_was_taken_back_before_it_was_noticed_is_waited_for_again() {
         let places = places(1);
-        let mut late = places.line_up(true);
+        let mut late = places.line_up(true, None);
         advance(STALLED * 2).await;
         places.take_back(&places.stalled());
-        let mut next = places.line_up(true);
+        let mut next = places.line_up(true, None);
         assert!(has_place(&mut next) && !has_place(&mut late));
         drop(next);
         assert!(has_place(&mut late));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_waits_for_any_more_goes_behind_the_foreground() {
+        let places = places(1);
+        let mut first = places.line_up(true, None);
+        assert!(has_place(&mut first));
+        let (mut left, mut front) = (places.line_up(true, None), places.line_up(true, None));
+        assert!(left.move_to(false) && !left.move_to(false));
+        drop(first);
+        assert!(has_place(&mut front) && !has_place(&mut left));
+        drop(front);
+        assert!(has_place(&mut left));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_does_not_answer_leaves_a_quarter_of_the_places() {
+        let places = places(64);
+        let (hung, good) = (Arc::<Share>::default(), Arc::<Share>::default());
+        let mut all: Vec<_> = (0..2_000).map(|_| places.line_up(true, Some(Arc::clone(&hung)))).collect();
+        assert_eq!(all.iter_mut().filter_map(|place| has_place(place).then_some(())).count(), 48);
+        let mut others: Vec<_> = (0..20).map(|_| places.line_up(true, Some(Arc::clone(&good)))).collect();
+        let mut unknown = places.line_up(false, None);
+        assert_eq!(others.iter_mut().filter_map(|place| has_place(place).then_some(())).count(), 16);
+        drop(others);
+        assert!(has_place(&mut unknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_answers_gets_all_places_if_it_is_the_only_one() {
+        let places = places(64);
+        let (one, other) = (Arc::<Share>::default(), Arc::<Share>::default());
+        places.note(Some(&one), true);
+        let count = |all: &mut Vec<Place>| all.iter_mut().filter_map(|place| has_place(place).then_some(())).count();
+        let mut all: Vec<_> = (0..100).map(|_| places.line_up(true, Some(Arc::clone(&one)))).collect();
+        assert_eq!(count(&mut all), 64);
+        all.clear();
+        drop(places.line_up(true, Some(other)));
+        let mut all: Vec<_> = (0..100).map(|_| places.line_up(true, Some(Arc::clone(&one)))).collect();
+        assert_eq!(count(&mut all), 48);
     }
 }

@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
+    asking::{self, Asking},
     cache::{
         cache_core::{CacheCore, Renewed},
-        permission::{AskedClient, Entry, RenewalContext},
+        permission::{Entry, RenewalContext},
+        permits::Permits,
         served_token::ServedToken,
         single_flight::{Joined, Leader, Waiter},
     },
@@ -73,6 +75,18 @@ async fn bounded<F: Future>(core: &CacheCore, future: F) -> Option<F::Output> {
     }
 }
 
+/// Runs an attempt up to its deadline. The time does not count in which it waits for the tries of others.
+async fn within<F: Future>(deadline: Duration, permits: Option<&Permits>, attempt: F) -> Option<F::Output> {
+    let (mut attempt, mut left) = (pin!(attempt), deadline);
+    loop {
+        let output = timeout(left, attempt.as_mut()).await;
+        left = permits.map_or(Duration::ZERO, Permits::take_waited);
+        if output.is_some() || left.is_zero() {
+            return output;
+        }
+    }
+}
+
 impl CacheCore {
     /// Starts the task of a renewal that the caller leads, or waits for the one in progress. `rejected` is the generation of
     /// the token that the caller's first attempt was rejected with.
@@ -117,37 +131,55 @@ impl CacheCore {
     }
 
     async fn renew(self: Arc<Self>, leader: Leader<Renewed>) {
-        match self.enter(&leader).await {
-            Ok(Entry { place: Some(place), client }) => place.drive(self.request(leader, client)).await,
-            Ok(Entry { place: None, client }) => self.request(leader, client).await,
-            Err(refused) => self.not_asked(leader, refused.as_ref()),
+        match self.check_source() {
+            Ok(()) => self.ask_in_turn(leader).await,
+            Err(error) => {
+                let context = RenewalContext::new(self.credentials_version(), None);
+                self.failed(leader, &error, context, Duration::ZERO);
+            }
         }
         if let Some(shared) = &self.family.shared {
             shared.after_renewal().await;
         }
     }
 
-    async fn request(&self, leader: Leader<Renewed>, client: Option<AskedClient>) {
+    async fn ask_in_turn(self: &Arc<Self>, leader: Leader<Renewed>) {
+        match self.enter(&leader).await {
+            Ok(Entry { place: Some(place), permits }) => place.drive(self.request(leader, permits)).await,
+            Ok(Entry { place: None, permits }) => self.request(leader, permits).await,
+            Err(refused) => self.not_asked(leader, refused.as_ref()),
+        }
+    }
+
+    async fn request(&self, leader: Leader<Renewed>, permits: Option<Arc<Permits>>) {
         let reason = self.flight.look(|state, _| state.reason());
         let began = Instant::now();
         tracing::debug!(reason = reason_name(&reason), "requesting a token");
         let deadline = self.settings.renewal_deadline;
-        let credentials_version = self.credentials_version();
-        let mut context = RenewalContext { credentials_version, trial: None, client, asked: began };
-        let attempt = AssertUnwindSafe(timeout(deadline, async {
+        let mut context = RenewalContext::new(self.credentials_version(), permits.clone());
+        let attempt = AssertUnwindSafe(async {
             (context.credentials_version, context.trial) = self.admitted().await.map_err(Some)?;
             // During the wait, a reset may have come, or this was abandoned. Then the next renewal asks, and only that one.
             if !self.flight.is_wanted(&leader) {
                 return Err(None);
             }
+            if let Some(permits) = &permits {
+                permits.permit_own().await.map_err(Some)?;
+            }
             Ok(self.ask(&leader, reason, &mut context, began).await)
-        }));
-        let obtained = match attempt.catch_unwind().await {
-            Ok(Some(Ok(obtained))) => obtained,
-            Ok(Some(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
-            Ok(None) => Err(Error::source_timeout(deadline)),
-            Err(_) => Err(Error::panicked()),
+        });
+        let attempt = within(deadline, permits.as_deref(), attempt.catch_unwind()).await;
+        let obtained = match attempt {
+            Some(Ok(Ok(obtained))) => obtained,
+            Some(Ok(Err(refused))) => return self.not_asked(leader, refused.as_ref()),
+            Some(Err(_)) => Err(Error::panicked()),
+            None => Err(Error::source_timeout(deadline)),
         };
+        if obtained.is_err()
+            && let Some(refused) = permits.as_ref().and_then(|permits| permits.refused())
+        {
+            return self.not_asked(leader, Some(&refused));
+        }
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
@@ -170,7 +202,7 @@ impl CacheCore {
         let waits = if self.is_outage(context) { &[] } else { self.settings.retry_waits() };
         for wait in waits {
             context.asked = Instant::now();
-            let error = match self.source.obtain(reason.clone()).await {
+            let error = match self.obtain(reason.clone(), context).await {
                 Err(error) if error.may_be_over_soon() => error,
                 obtained => return obtained,
             };
@@ -187,7 +219,12 @@ impl CacheCore {
             }
         }
         context.asked = Instant::now();
-        self.source.obtain(reason).await
+        self.obtain(reason, context).await
+    }
+
+    async fn obtain(&self, reason: Reason, context: &RenewalContext) -> Renewed {
+        let permits = context.permits.clone().map(|permits| permits as Arc<dyn Asking>);
+        asking::scope(permits, self.source.obtain(reason)).await
     }
 
     /// Ends a renewal whose source was not asked, because another cache's credentials were refused meanwhile. Without an
@@ -233,12 +270,14 @@ impl CacheCore {
         if error.credentials_version() == Some(presents.credentials_version) {
             context.credentials_version = presents.credentials_version;
         }
+        let recovery = context.permits.as_ref().and_then(|permits| permits.recovery());
         let now = Instant::now();
         let (mut wait, mut shared) = (Duration::ZERO, None);
         let counted = self.complete(leader, |state| {
             let credentials_version = context.credentials_version;
             let worked = state.works_with(credentials_version);
             shared = Some(self.share(&mut context, presents, worked, Some(error)));
+            state.forget_outage(recovery);
             let streak = state.failed(error, credentials_version, now, &self.settings);
             wait = streak.wait(now).unwrap_or_default();
             Err(error.clone())

@@ -86,6 +86,12 @@ pub(crate) enum Joined<T> {
     Leading(Waiter<T>, Leader<T>),
 }
 
+impl<S: Clone + Default, T> Default for SingleFlight<S, T> {
+    fn default() -> Self {
+        Self::new(S::default())
+    }
+}
+
 impl<S: Clone, T> SingleFlight<S, T> {
     pub(crate) fn new(state: S) -> Self {
         Self { locked: Mutex::new(Locked { state, counts: 0, in_progress: None }) }

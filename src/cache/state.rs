@@ -8,6 +8,7 @@ use crate::{
     cache::{
         budget::BudgetState,
         failure_streak::FailureStreak,
+        issuer_state::{LastRenewal, Recovery},
         refusals::Refused,
         served_token::ServedToken,
         settings::Settings,
@@ -169,6 +170,28 @@ impl CacheState {
     /// Returns whether the last renewal failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.is_some()
+    }
+
+    /// Returns the failures of this cache, unless its client's or its issuer's state says all of them.
+    pub(super) fn own_failures(&self, recovery: Option<Recovery>) -> Option<&FailureStreak> {
+        let is_shared = |streak: &FailureStreak| {
+            streak.error.refuses_client() || recovery.is_some_and(|recovery| recovery.ends(streak))
+        };
+        self.failing.as_ref().filter(|streak| !is_shared(streak))
+    }
+
+    /// Returns how the last renewal ended, for its issuer.
+    pub(crate) fn last_renewal(&self, recovery: Option<Recovery>) -> LastRenewal {
+        match self.own_failures(recovery) {
+            Some(_) => LastRenewal::Failed,
+            None if self.renewals > 0 => LastRenewal::Succeeded,
+            None => LastRenewal::None,
+        }
+    }
+
+    /// Forgets the failures that an outage caused which has ended, so that the next one does not continue them.
+    pub(crate) fn forget_outage(&mut self, recovery: Option<Recovery>) {
+        self.failing.take_if(|streak| recovery.is_some_and(|recovery| recovery.ends(streak)));
     }
 
     /// Returns whether the last renewal succeeded with these credentials, or failed only because the issuer did not answer.

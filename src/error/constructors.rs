@@ -117,7 +117,7 @@ impl Error {
         Self::build(Kind::SourceTimeout(after), FailureClass::Transient)
     }
 
-    /// A renewal could not begin, because too many others came before it.
+    /// A renewal could not begin, because others came before it and got no answer.
     pub(crate) fn queued(after: Duration) -> Self {
         Self::build(Kind::Queued(after), FailureClass::Transient)
     }

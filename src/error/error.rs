@@ -182,8 +182,8 @@ impl Error {
         matches!(self.failure().kind, Kind::Timeout(_) | Kind::SourceTimeout(_))
     }
 
-    /// Returns whether the renewal did not begin in time, because too many others of its pool came before it. The issuer was not
-    /// asked for this token.
+    /// Returns whether the renewal did not begin, because others of its pool came before it and none of them got an answer for a
+    /// minute. The issuer was not asked for this token.
     #[must_use]
     pub fn is_queued(&self) -> bool {
         matches!(self.failure().kind, Kind::Queued(_))
@@ -379,9 +379,15 @@ impl Error {
             _ if self.is_transient() => false,
             Some("invalid_client" | "unauthorized_client") => true,
             // Against RFC 6749 §5.2.
-            Some("invalid_grant") => self.failure().presented == Some(Presented::Nothing),
-            _ => false,
+            Some("invalid_grant") => self.presents_nothing(),
+            Some("invalid_scope" | "invalid_target" | "access_denied") => false,
+            // Where nothing but the client is presented, nothing else can have failed to authenticate.
+            _ => self.status() == Some(StatusCode::UNAUTHORIZED) && self.presents_nothing(),
         }
+    }
+
+    fn presents_nothing(&self) -> bool {
+        self.failure().presented == Some(Presented::Nothing)
     }
 
     /// Returns whether this failure shows that the issuer has authenticated the client.

@@ -57,8 +57,8 @@ impl fmt::Display for Error {
             ),
             Kind::Queued(after) => write!(
                 f,
-                "no token was requested within {after:?}, because too many other renewals of the pool came first; check that the \
-                 authorization server is not slow, or raise `max_renewals`"
+                "no token was requested, because other renewals of the pool came first and none of them got an answer within \
+                 {after:?}; check that the authorization server is up, or raise `max_renewals`"
             ),
             Kind::Status(status) => {
                 write!(f, "{place} answered {status}")?;
@@ -392,8 +392,8 @@ mod tests {
             ),
             (
                 Error::queued(Duration::from_secs(60)),
-                "no token was requested within 60s, because too many other renewals of the pool came first; check that the \
-                 authorization server is not slow, or raise `max_renewals`",
+                "no token was requested, because other renewals of the pool came first and none of them got an answer within \
+                 60s; check that the authorization server is up, or raise `max_renewals`",
             ),
             (Error::no_timers(), "this Tokio runtime has no timers: call `enable_time` or `enable_all` on its builder"),
             (

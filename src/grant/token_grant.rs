@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    asking::{self, Asks},
     error::{Error, Presented},
     grant::{
         exchange::{
@@ -15,6 +16,7 @@ use crate::{
         },
         flow::behavior::{Flow, RefreshPolicy},
         refresh_state::{SharedRefreshToken, TakenRefreshToken},
+        server::metadata::Metadata,
         turn::Turn,
     },
     runtime,
@@ -70,8 +72,19 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     pub(crate) async fn obtain_assertion(mut self) -> Result<Granted, Error> {
         self.endpoint.token_types =
             self.endpoint.token_types.iter().cloned().chain([NOT_APPLICABLE.to_owned()]).collect();
-        let server = self.endpoint.metadata().await?;
+        let server = self.metadata().await?;
         self.send(Sends::Grant, &mut self.refresh.take(), &self.endpoint.context(&server)).await
+    }
+
+    /// Returns the metadata of the server, if its pool lets it be asked now.
+    async fn metadata(&self) -> Result<Metadata, Error> {
+        let asks = if self.endpoint.server.is_unknown() { Asks::Question } else { Asks::Nothing };
+        asking::permission(|| self.endpoint.numbers(), asks).await?;
+        let found = self.endpoint.metadata().await;
+        if asks == Asks::Question {
+            asking::ended(|| self.endpoint.numbers(), found.as_ref().err());
+        }
+        found
     }
 
     async fn exchange(&self, turn: &Turn<'_>) -> Result<AccessToken, Error> {
@@ -81,7 +94,7 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
     }
 
     async fn request_token(&self, turn: &Turn<'_>, taken: &mut TakenRefreshToken) -> Result<AccessToken, Error> {
-        let server = self.endpoint.metadata().await?;
+        let server = self.metadata().await?;
         let context = self.endpoint.context(&server);
         if taken.token.is_some() {
             // This exchange may have stopped since it took the refresh token out, and then another one has used that
@@ -130,9 +143,9 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
         let refresh_token = taken.token.clone().filter(|_| sends == Sends::RefreshToken);
         let presented = if refresh_token.is_some() { Presented::RefreshToken } else { F::PRESENTS };
         let of_refresh_token = taken.version;
-        let version = || match refresh_token {
-            Some(_) => self.version(of_refresh_token),
-            None => self.version(self.flow.version()),
+        let version = || {
+            let of_flow = if refresh_token.is_some() { of_refresh_token } else { self.flow.version() };
+            (self.version(of_flow), self.endpoint.numbers())
         };
         let (mut sent, mut readings) = (version(), 1);
         loop {
@@ -143,11 +156,16 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
             let request = self.endpoint.token_request(form, context).await?;
             let before = std::mem::replace(&mut sent, version());
             if before == sent || readings == MAX_READINGS {
+                let (sent, numbers) = sent;
+                asking::permission(|| numbers, Asks::TokenRequest).await?;
                 let answer = self.endpoint.send_token_request(request).await;
+                let granted = answer.granted;
+                let granted = granted.map_err(|error| error.with_credentials_version(sent).presenting(presented));
+                asking::ended(|| numbers, granted.as_ref().err());
                 if let Some(new) = answer.refresh_token.filter(|_| F::REFRESH != RefreshPolicy::Never) {
                     self.refresh.replace(taken, new, &self.flow).await;
                 }
-                return answer.granted.map_err(|error| error.with_credentials_version(sent).presenting(presented));
+                return granted;
             }
             readings += 1;
         }
@@ -227,6 +245,7 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
 
 impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        asking::announces();
         // A cache asks this too, but a grant can also be used without one.
         runtime::current()?;
         let turn = self.refresh.turn().await;
@@ -239,6 +258,10 @@ impl<F: Flow, C: HttpService> TokenSource for Grant<F, C> {
 
     fn client(&self) -> Option<u64> {
         Some(self.endpoint.client())
+    }
+
+    fn issuer(&self) -> Option<u64> {
+        Some(self.endpoint.issuer())
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {

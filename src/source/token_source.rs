@@ -65,14 +65,36 @@ pub trait TokenSource: Send + Sync + 'static {
     /// Returns a number for the client that this source authenticates as. Sources with the same number are the same client
     /// at the same issuer. Default: `None`, which means that it is not known.
     ///
-    /// In a pool of many identities, the sources with one number share what is known of their client and its issuer: that the
-    /// client was refused, and that the issuer has an outage. They share nothing else. Include the version of the
+    /// In a pool of many identities, the sources with one number share what is known of their client: that it was refused. They also
+    /// share what is known of its [`issuer`](Self::issuer). They share nothing else. Include the version of the
     /// client's secret in the number, so that a new secret ends the refusal of the old one. The number must tell nothing of a
     /// secret: hash what it is made of with a random key, as [`RandomState`](std::hash::RandomState) does.
     ///
     /// It is called as often as [`credentials_version`](Self::credentials_version), and should be as cheap.
     fn client(&self) -> Option<u64> {
         None
+    }
+
+    /// Returns a number for the issuer. Default: the number of the [`client`](Self::client), which is at one issuer.
+    ///
+    /// In a pool of many identities, the sources with one number share that the issuer has an outage. Implement it for sources of
+    /// different clients at one issuer, such as tenants that each have their own client. It has no effect without a number for the
+    /// client.
+    ///
+    /// It is called as often as [`credentials_version`](Self::credentials_version), and should be as cheap.
+    fn issuer(&self) -> Option<u64> {
+        self.client()
+    }
+
+    /// Returns an error if this source cannot get a token now, whatever the issuer says. Default: it always can.
+    ///
+    /// The cache asks this before each renewal, so it must be fast. A user's own token that has expired is an example. In a pool
+    /// of many identities, such a renewal needs no place and no turn.
+    ///
+    /// # Errors
+    /// As those of [`obtain`](Self::obtain).
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Returns a source that asks for this scope and these resources instead of its own. Default: `None`, which means
@@ -176,6 +198,8 @@ trait DynTokenSource: Send + Sync {
     fn obtain(&self, why: Reason) -> BoxFuture<'_, AccessToken>;
     fn credentials_version(&self) -> u64;
     fn client(&self) -> Option<u64>;
+    fn issuer(&self) -> Option<u64>;
+    fn check(&self) -> Result<(), Error>;
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource>;
     fn revoke<'a>(&'a self, token: &'a AccessToken) -> BoxFuture<'a, ()>;
     fn revoke_unused(&self) -> BoxFuture<'_, ()>;
@@ -197,6 +221,14 @@ impl<T: TokenSource> DynTokenSource for T {
 
     fn client(&self) -> Option<u64> {
         TokenSource::client(self)
+    }
+
+    fn issuer(&self) -> Option<u64> {
+        TokenSource::issuer(self)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        TokenSource::check(self)
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
@@ -252,6 +284,14 @@ impl TokenSource for BoxTokenSource {
         self.0.client()
     }
 
+    fn issuer(&self) -> Option<u64> {
+        self.0.issuer()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.0.check()
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         self.0.narrowed(to)
     }
@@ -303,6 +343,14 @@ macro_rules! forward_to_inner {
 
             fn client(&self) -> Option<u64> {
                 T::client(self)
+            }
+
+            fn issuer(&self) -> Option<u64> {
+                T::issuer(self)
+            }
+
+            fn check(&self) -> Result<(), Error> {
+                T::check(self)
             }
 
             fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {

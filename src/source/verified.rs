@@ -108,6 +108,14 @@ impl<T: TokenSource, K: KeyProvider> TokenSource for Verified<T, K> {
         self.source.client()
     }
 
+    fn issuer(&self) -> Option<u64> {
+        self.source.issuer()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.source.check()
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let source = self.source.narrowed(to)?;
         Some(Verified { source, keys: Arc::clone(&self.keys) }.boxed())

@@ -72,6 +72,14 @@ impl TokenSource for Stored {
         self.0.source.client()
     }
 
+    fn issuer(&self) -> Option<u64> {
+        self.0.source.issuer()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.0.source.check()
+    }
+
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {
         let mut sharing = Sharing::new(self.0.source.narrowed(to)?, self.0.store.clone());
         sharing.name.clone_from(&self.0.name);

@@ -14,6 +14,7 @@ use http::{
 use http_body_util::Full;
 
 use crate::{
+    asking::Numbers,
     clock::WallClock,
     error::{Error, ServerPart},
     grant::{
@@ -64,6 +65,17 @@ impl<C> Endpoint<C> {
         self.server.hash_identity(&mut hash);
         self.auth.hash_identity(&mut hash);
         hash.finish()
+    }
+
+    /// Returns a number for the server; see [`TokenSource::issuer`](crate::TokenSource::issuer).
+    pub(crate) fn issuer(&self) -> u64 {
+        let mut hash = CLIENT_HASH.build_hasher();
+        self.server.hash_identity(&mut hash);
+        hash.finish()
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers { client: self.client(), issuer: self.issuer() }
     }
 }
 

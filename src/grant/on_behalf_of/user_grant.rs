@@ -39,6 +39,8 @@ pub(crate) trait UserGrant: fmt::Debug + Send + Sync + 'static {
     /// Returns a number for the client, and for those of the grants before this one.
     fn client(&self) -> Option<u64>;
 
+    fn issuer(&self) -> Option<u64>;
+
     /// Returns what the tokens of all users share, if they are narrowed like this.
     fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity>;
 }
@@ -80,6 +82,10 @@ impl<F: UserFlow, C: HttpService> UserGrant for Grant<F, C> {
     fn client(&self) -> Option<u64> {
         let own = TokenSource::client(self)?;
         Some(self.flow().client_before().map_or(own, |before| combined(before, own)))
+    }
+
+    fn issuer(&self) -> Option<u64> {
+        TokenSource::issuer(self)
     }
 
     fn identity<'a>(&'a self, to: Option<&'a Narrowing>) -> BoxFuture<'a, SourceIdentity> {

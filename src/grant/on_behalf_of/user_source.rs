@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    asking,
     error::Error,
     grant::on_behalf_of::{subject::Subject, subject_end::SubjectEnd, user_grant::UserGrant},
     source::{BoxTokenSource, Narrowing, Reason, SourceIdentity, TokenSource},
@@ -29,6 +30,7 @@ impl UserSource {
 
 impl TokenSource for UserSource {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
+        asking::announces();
         self.end.check()?;
         let token = self.grant.obtain(&self.subject, self.narrowing.as_ref()).await?;
         self.end.cap(token)
@@ -40,6 +42,14 @@ impl TokenSource for UserSource {
 
     fn client(&self) -> Option<u64> {
         self.grant.client()
+    }
+
+    fn issuer(&self) -> Option<u64> {
+        self.grant.issuer()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.end.check()
     }
 
     fn narrowed(&self, to: &Narrowing) -> Option<BoxTokenSource> {

@@ -115,6 +115,12 @@ impl AuthorizationServer {
         }
     }
 
+    /// Returns whether the metadata has to be fetched.
+    pub(crate) fn is_unknown(&self) -> bool {
+        let is_given = matches!(self.locator, ServerLocator::TokenUrl(_) | ServerLocator::Metadata(_));
+        !is_given && self.found().is_none()
+    }
+
     /// Returns the metadata, which is fetched if it is not known yet.
     pub(crate) async fn metadata<C: HttpService>(&self, exchange: &HttpExchange<C>) -> Result<Metadata, Error> {
         let found = self.found().clone();
