@@ -92,25 +92,28 @@ async fn main() -> Result<(), BoxError> {
     println!("2. They do so again. The wrong password is not tried again so soon, or the account might be locked.");
     let again = send_all().await;
     let answered: usize = again.iter().map(|(_, answered, _)| answered).sum();
-    let backs_off = again.iter().any(|(_, _, error)| error.as_ref().is_some_and(Error::is_backing_off));
-    println!("   {answered} answered with the tokens from before. initech backs off: {backs_off}");
+    let backing_off = again.iter().find_map(|(_, _, error)| error.as_ref().filter(|error| error.is_backing_off()));
+    println!("   {answered} answered with the tokens from before. initech backs off:");
+    println!("   {}", backing_off.map(ToString::to_string).unwrap_or_default());
+    let retry_in = backing_off.and_then(Error::retry_in);
+    println!("   `retry_in` is {:.1?}, the `Retry-After` of a gateway's 503.", retry_in.unwrap_or_default());
     println!("   Token requests: {}", issuer.counts().token_requests);
     expect("answers", answered, 75)?;
-    expect("a backoff", backs_off, true)?;
+    expect("a backoff", retry_in.is_some(), true)?;
     expect("token requests", issuer.counts().token_requests, 4)?;
 
     println!("3. A request without a tenant never gets the token of another one, and nor does an unknown tenant.");
     let (nobody, unknown) = (send(None).await, send(Some("umbrella")).await);
     let not_sent = |answer: &Result<String, BoxError>| answer.as_ref().err()?.downcast_ref::<Error>().cloned();
     let (nobody, unknown) = (not_sent(&nobody), not_sent(&unknown));
-    let has_no_identity = nobody.is_some_and(|error| error.is_no_identity());
+    let has_no_identity = nobody.as_ref().is_some_and(Error::is_no_identity);
     let cause = unknown.as_ref().and_then(|error| error.source()).map(ToString::to_string);
-    println!("   Without a tenant: not sent, has no identity: {has_no_identity}");
+    println!("   Without a tenant: {}", nobody.map(|error| error.to_string()).unwrap_or_default());
     println!("   With the tenant umbrella: not sent, {}", cause.as_deref().unwrap_or_default());
     expect("an error for no tenant", has_no_identity, true)?;
     expect("an error for an unknown one", cause.as_deref(), Some("this tenant is not known"))?;
 
-    println!("4. The server gets the password that the program has. An operator makes the pool forget initech.");
+    println!("4. The operator corrects the password of initech at the server, then makes the pool forget initech.");
     issuer.set_password("initech", "password");
     pool.forget("initech");
     let answered: usize = send_all().await.iter().map(|(_, answered, _)| answered).sum();

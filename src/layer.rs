@@ -97,7 +97,8 @@ impl BearerAuthLayer {
     ///
     /// `select` returns the key of the identity. A key that is borrowed from the head costs no allocation while there is a cache
     /// for it. If `select` returns `None`, the request gets an [error](crate::Error::is_no_identity) and is not sent: it never
-    /// has a default token or that of another identity. Its second attempt has the token of the same identity.
+    /// has a default token or that of another identity. Its second attempt has the token of the same identity. If you have an
+    /// `Option<&str>`, add `.map(Cow::Borrowed)`.
     ///
     /// `select` is called for each request that is to carry a token, so it should be fast. What it reads is passed on: if the
     /// API must not see the header with the identity, remove it in a layer below, or put the identity into the

@@ -70,8 +70,10 @@ fn health(proxy: &Proxy) -> (bool, Value) {
         Tokens::None => return (!draining, json!({ "ready": !draining, "draining": draining, "token": null })),
         // One without a token is a problem of that tenant or user.
         Tokens::Tenants(tenants) => {
-            let tenants = all(&tenants.pool.status());
-            return (!draining, json!({ "ready": !draining, "draining": draining, "tenants": tenants }));
+            let (counts, failing) = (all(&tenants.pool.status()), tenants.failing());
+            let health =
+                json!({ "ready": !draining, "draining": draining, "tenants": counts, "failing_tenants": failing });
+            return (!draining, health);
         }
         Tokens::Users(users) => {
             let users = all(&users.status());

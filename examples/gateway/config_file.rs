@@ -10,6 +10,7 @@ use std::{
 use serde::Deserialize;
 use toml::de::DeTable;
 use tower_bearer::{
+    Error,
     config::{self, CacheConfig, LayerConfig, TokenConfig},
     grant::HttpClient,
 };
@@ -20,7 +21,7 @@ use crate::{
     base::Base,
     cli::CliError,
     config_identity::IdentitySection,
-    config_values::{duration, in_file, wrong},
+    config_values::{Span, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -54,6 +55,21 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   reject_on = [403, "/login"]
 "#;
 
+/// The keys that are in no section.
+const TOP: [&str; 11] = [
+    "upstream",
+    "listen",
+    "admin",
+    "ca_file",
+    "allow_plain_http",
+    "timeout",
+    "drain",
+    "revoke_on_exit",
+    "forwarded",
+    "trust_forwarded",
+    "rewrite_location",
+];
+
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the file")]
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,8 +79,8 @@ struct Settings {
     admin: Option<String>,
     ca_file: Option<PathBuf>,
     allow_plain_http: bool,
-    timeout: Option<String>,
-    drain: Option<String>,
+    timeout: Option<Span>,
+    drain: Option<Span>,
     revoke_on_exit: bool,
     forwarded: Option<String>,
     trust_forwarded: bool,
@@ -82,7 +98,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
     check_layer(table.get_ref())?;
-    let file: Settings = config::read(toml::Deserializer::from(table)).map_err(in_file)?;
+    let file: Settings = config::read(toml::Deserializer::from(table))
+        .map_err(|error| misplaced(&error).unwrap_or_else(|| in_file(error)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
     let upstream =
@@ -128,8 +145,8 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         })?,
         ca,
         plain_http: file.allow_plain_http,
-        timeout: period("timeout", file.timeout.as_deref())?,
-        drain: period("drain", file.drain.as_deref())?,
+        timeout: period("timeout", file.timeout)?,
+        drain: period("drain", file.drain)?,
     })
 }
 
@@ -155,6 +172,15 @@ fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Returns what is wrong if a key of the top of the file is in a section.
+fn misplaced(error: &Error) -> Option<CliError> {
+    let text = error.to_string();
+    let (place, _) = text.split_once(": unknown key; ")?;
+    let (_, key) = place.rsplit_once('.')?;
+    let problem = format!("unknown key; `{key}` belongs at the top of the file, before the first section");
+    TOP.contains(&key).then(|| wrong(place, &problem))
+}
+
 fn certificates(path: &Path) -> Result<Vec<u8>, CliError> {
     fs::read(path).map_err(|error| {
         wrong("ca_file", &format!("the file {} cannot be read ({error}); check the path", path.display()))
@@ -166,8 +192,8 @@ fn address(key: &str, text: Option<&str>) -> Result<Option<SocketAddr>, CliError
     parsed.map_err(|_| wrong(key, "this is not an address with a port; give one such as \"127.0.0.1:8080\""))
 }
 
-fn period(key: &str, text: Option<&str>) -> Result<Duration, CliError> {
-    let period = text.map_or(Ok(Duration::from_secs(30)), |text| duration(key, text))?;
+fn period(key: &str, given: Option<Span>) -> Result<Duration, CliError> {
+    let Span(period) = given.unwrap_or(Span(Duration::from_secs(30)));
     if !(1..=86_400).contains(&period.as_secs()) {
         return Err(wrong(key, "this is too short or too long; give a duration from \"1s\" to \"24h\""));
     }

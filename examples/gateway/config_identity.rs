@@ -12,7 +12,7 @@ use tower_bearer::{
 
 use crate::{
     cli::CliError,
-    config_values::{duration, in_file, wrong},
+    config_values::{Span, in_file, wrong},
     headers,
     tenants::Tenants,
     token::Tokens,
@@ -58,7 +58,7 @@ pub struct IdentitySection {
     header: Option<String>,
     subject_token: Option<String>,
     max: Option<usize>,
-    idle: Option<String>,
+    idle: Option<Span>,
     renewals_at_once: Option<usize>,
     #[serde(default)]
     tenants: BTreeMap<String, TokenConfig>,
@@ -178,7 +178,7 @@ impl IdentitySection {
             let problem = "this is 0, so no token could be requested; give a larger number";
             return Err(wrong("identity.renewals_at_once", problem));
         }
-        let idle = self.idle.as_deref().map(|idle| duration("identity.idle", idle)).transpose()?;
+        let idle = self.idle.map(|Span(idle)| idle);
         Ok(Bounds { max: self.max, idle, renewals_at_once: self.renewals_at_once })
     }
 }

@@ -1,14 +1,37 @@
 //! Values of a `--config` file, and what is wrong with one.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 use crate::cli::CliError;
 
-/// # Errors
-/// When it is not a duration.
-pub fn duration(key: &str, text: &str) -> Result<Duration, CliError> {
-    let wrong = |_| wrong(key, "this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"");
-    humantime::parse_duration(text).map_err(wrong)
+/// A duration with its unit, such as `90s`.
+#[derive(Clone, Copy)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"a duration with its unit, such as "90s" or "1h 30m""#)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+        let wrong = r#"this is not a duration; give numbers with their units, such as "90s" or "1h 30m""#;
+        humantime::parse_duration(text).map(Span).map_err(|_| E::custom(wrong))
+    }
 }
 
 pub fn wrong(key: &str, problem: &str) -> CliError {

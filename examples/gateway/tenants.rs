@@ -7,14 +7,14 @@ use tower_bearer::{
     BearerAuthLayer, Error, TokenPool,
     config::{CacheConfig, TokenConfig},
     grant::HttpClient,
-    pool::TokenPoolBuilder,
+    pool::{Shown, TokenPoolBuilder},
 };
 
 use crate::identity::Identity;
 
 #[derive(Clone)]
 pub struct Tenants {
-    pub pool: TokenPool<String>,
+    pub pool: TokenPool<Shown<String>>,
     pub header: HeaderName,
     names: Vec<String>,
 }
@@ -26,14 +26,14 @@ impl Tenants {
         tokens: BTreeMap<String, TokenConfig>,
         cache: CacheConfig,
         http: HttpClient,
-        bounded: impl FnOnce(TokenPoolBuilder<String>) -> TokenPoolBuilder<String>,
+        bounded: impl FnOnce(TokenPoolBuilder<Shown<String>>) -> TokenPoolBuilder<Shown<String>>,
     ) -> Self {
         let names = tokens.keys().cloned().collect();
-        let pool = TokenPool::builder(move |name: &String| {
+        let pool = TokenPool::builder(move |Shown(name): &Shown<String>| {
             let token = tokens.get(name).ok_or_else(|| Error::terminal("this tenant is not in the file"))?;
             Ok(cache.builder(token.source_with(http.clone())?))
         });
-        Self { pool: bounded(pool).build(), header, names }
+        Self { pool: bounded(pool).show_keys().build(), header, names }
     }
 
     /// Takes the header out of a request. Returns `None` if it is missing or given twice, or if the tenant is not known.
@@ -41,16 +41,24 @@ impl Tenants {
         let mut given = headers.get_all(&self.header).iter();
         let (first, second) = (given.next()?, given.next());
         let name = first.to_str().ok().filter(|name| second.is_none() && self.names.iter().any(|known| known == name));
-        let tenant = name.map(|name| Identity::Tenant(name.to_owned()));
+        let tenant = name.map(|name| Identity::Tenant(Shown(name.to_owned())));
         headers.remove(&self.header);
         tenant
     }
 
     pub fn layer(&self) -> BearerAuthLayer {
         BearerAuthLayer::with_pool(self.pool.clone(), |head| match head.extensions().get()? {
-            Identity::Tenant(name) => Some(Cow::Borrowed(name.as_str())),
+            Identity::Tenant(name) => Some(Cow::Borrowed(name)),
             Identity::User(_) => None,
         })
+    }
+
+    /// Returns the names of the tenants that failed to get a token the last time, in order.
+    pub fn failing(&self) -> Vec<String> {
+        let failing = self.pool.iter().filter(|(_, cache)| cache.status().failures > 0);
+        let mut names: Vec<_> = failing.map(|(Shown(name), _)| name).collect();
+        names.sort();
+        names
     }
 
     /// Returns how long no token is requested for the tenant.

@@ -72,7 +72,7 @@ impl Tokens {
     pub fn retry_in(&self, identity: Option<&Identity>) -> Option<Duration> {
         match (self, identity) {
             (Self::One(cache), _) => cache.status().retry_in,
-            (Self::Tenants(tenants), Some(Identity::Tenant(name))) => tenants.retry_in(name),
+            (Self::Tenants(tenants), Some(Identity::Tenant(name))) => tenants.retry_in(&name.0),
             (Self::Users(users), Some(Identity::User(subject))) => users.retry_in(subject),
             _ => None,
         }

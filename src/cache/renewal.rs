@@ -286,7 +286,13 @@ impl CacheCore {
         if !counted {
             return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
         }
-        tracing::warn!(%error, class = ?error.class(), ?wait, ?took, "token request failed");
+        // The user's own token has expired.
+        if error.is_unsent() && !error.is_config() {
+            return tracing::debug!(%error, "no token requested");
+        }
+        // The span of the renewal names the identity too, but a subscriber for warnings does not see it.
+        let identity = self.family.name.as_deref();
+        tracing::warn!(%error, class = ?error.class(), ?wait, ?took, identity, "token request failed");
     }
 }
 

@@ -55,6 +55,15 @@ impl Error {
         Self::build(Kind::NoIdentity, FailureClass::Terminal)
     }
 
+    /// The function of a pool returned this error for an identity. If it is a custom error, no source failed: there is none.
+    pub(crate) fn of_making(mut self) -> Self {
+        let data = self.data_mut();
+        if matches!(data.kind, Kind::Source) {
+            data.kind = Kind::NotMade;
+        }
+        self
+    }
+
     /// There is a list of origins, and the request does not say its own.
     pub(crate) fn unplaced() -> Self {
         Self::config(

@@ -76,6 +76,8 @@ pub enum Presented {
 pub(super) enum Kind {
     Config(String),
     Source,
+    /// The function of a pool returned an error for an identity.
+    NotMade,
     /// A secret or another part of the credentials could not be read.
     Provider,
     Unreadable(String),

@@ -26,6 +26,10 @@ impl fmt::Display for Error {
             Kind::Source | Kind::Provider => {
                 f.write_str("the token source failed; read its own error, the `source()` of this one")
             }
+            Kind::NotMade => f.write_str(
+                "the pool could not make this identity, and nothing was sent; read the error of the pool's function, the `source()` \
+                 of this one",
+            ),
             Kind::Connect => {
                 write!(f, "{place} could not be reached")?;
                 self.write_network_cause(f)?;
@@ -294,6 +298,14 @@ fn code_advice(code: &str, presented: Option<Presented>) -> &'static str {
         ("invalid_request", Some(Presented::Password)) => {
             "check the username and the password, the parameters and the client authentication method"
         }
+        // RFC 8693 §2.2.2 requires this code for a token that is not accepted.
+        ("invalid_request", Some(Presented::SubjectToken)) => {
+            "check the user's token that is exchanged: it may have expired or be for another audience; then check the parameters and \
+             the client authentication method"
+        }
+        ("invalid_request", Some(Presented::Assertion)) => {
+            "check the user's token or the other assertion that was sent, then the parameters and the client authentication method"
+        }
         ("invalid_request", _) => "check the parameters and the client authentication method",
         ("invalid_scope", _) => "check the scope",
         ("unauthorized_client", _) => "ask its operator to allow this grant for this client",
@@ -396,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_advice_names_what_the_request_presented() {
-        use Presented::{Nothing, Password, RefreshToken};
+        use Presented::{Assertion, Nothing, Password, RefreshToken, SubjectToken};
         let refused =
             |status: u16, code: &str| Error::refused(StatusCode::from_u16(status).unwrap(), code.to_owned(), None);
         let status = |status: u16| Error::unexplained_status(StatusCode::from_u16(status).unwrap());
@@ -405,6 +417,8 @@ mod tests {
         for (error, presented, says, says_not) in [
             (refused(400, "invalid_request"), Password, "the username and the password", "key"),
             (refused(400, "invalid_request"), Nothing, "the parameters", "password"),
+            (refused(400, "invalid_request"), SubjectToken, "; check the user's token", "password"),
+            (refused(400, "invalid_request"), Assertion, "; check the user's token", "password"),
             (refused(400, "invalid_grant"), Password, "the username and the password", "assertion"),
             (refused(400, "invalid_grant"), Nothing, "its secret or key", "password"),
             (refused(400, "invalid_grant"), RefreshToken, "sign in again", "password"),

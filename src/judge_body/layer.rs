@@ -28,7 +28,7 @@ pub struct JudgeBodyLayer<R, M = Wrapped> {
 
 impl<R> BearerAuthLayer<R> {
     /// Adds a rule that finds rejections in the first `limit` bytes of an answer, for APIs that answer 200 to a token that they
-    /// do not accept. Default: no body is looked at. It comes after all other settings.
+    /// do not accept. Default: no body is looked at. Call it last: what it returns has only `content_types`, `body` and `cache`.
     ///
     /// Where the rule of [`judge_by`](Self::judge_by) accepts the answer and this one rejects it, the answer counts as a 401: the
     /// token is renewed within the [budget](crate::cache#rejections), and the request is sent again, a POST too, because the API

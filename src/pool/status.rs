@@ -12,7 +12,7 @@ pub struct PoolStatus {
     pub identities: usize,
     /// How many of them have a token that is served.
     pub ready: usize,
-    /// How many of them failed to get a token the last time.
+    /// How many of them failed to get a token the last time. It includes users whose own token expired or was refused.
     pub failing: usize,
     /// How many of them have used up their [`RejectionBudget`](crate::cache::RejectionBudget), so that 401s are passed on.
     pub limited: usize,

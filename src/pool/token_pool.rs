@@ -77,6 +77,60 @@ where
     /// threads at once; only one of the caches is used. Its error goes to the request that needed the cache, and is not kept:
     /// the next request calls it again. So it should be fast, and an unknown identity is an [`Error::terminal`].
     ///
+    /// A gateway answers 403 to an unknown identity. To find it out, give the error a type of its own, and look for that type in
+    /// [`source()`](std::error::Error::source):
+    ///
+    /// ```
+    /// use std::{error::Error as _, fmt};
+    /// use tower_bearer::{BoxError, Error, FixedToken, TokenPool};
+    ///
+    /// #[derive(Debug)]
+    /// struct UnknownTenant;
+    ///
+    /// impl fmt::Display for UnknownTenant {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("this tenant is not known")
+    ///     }
+    /// }
+    ///
+    /// impl std::error::Error for UnknownTenant {}
+    ///
+    /// fn is_unknown_tenant(error: &BoxError) -> bool {
+    ///     let error = error.downcast_ref::<Error>().and_then(|error| error.source());
+    ///     error.is_some_and(|error| error.is::<UnknownTenant>())
+    /// }
+    ///
+    /// let pool = TokenPool::new(|_: &String| Err::<FixedToken, _>(Error::terminal(UnknownTenant)));
+    /// assert!(is_unknown_tenant(&pool.cache("umbrella").unwrap_err().into()));
+    /// ```
+    ///
+    /// If tenants have different grants, return a [`BoxTokenSource`](crate::source::BoxTokenSource):
+    ///
+    /// ```
+    /// # #[cfg(feature = "client")] {
+    /// use tower_bearer::{
+    ///     Error, PasswordGrant, TokenPool,
+    ///     grant::{ClientAuth, ClientCredentials, Secret},
+    ///     source::BoxTokenSource,
+    /// };
+    ///
+    /// const URL: &str = "https://auth.example.org/token";
+    /// let pool = TokenPool::new(|tenant: &String| {
+    ///     let auth = ClientAuth::basic("gateway", Secret::env("CLIENT_SECRET"));
+    ///     match tenant.as_str() {
+    ///         "acme" => ClientCredentials::builder(URL).client_auth(auth).build().map(BoxTokenSource::new),
+    ///         "globex" => PasswordGrant::builder(URL)
+    ///             .client_auth(auth)
+    ///             .credentials("globex", Secret::env("GLOBEX_PASSWORD"))
+    ///             .build()
+    ///             .map(BoxTokenSource::new),
+    ///         _ => Err(Error::terminal("this tenant is not known")),
+    ///     }
+    /// });
+    /// # let _ = pool.cache("acme");
+    /// # }
+    /// ```
+    ///
     /// `Hash`, `Eq` and `Clone` of the key run under a lock of the pool, so they must not use the pool.
     pub fn new<M: Into<TokenCacheBuilder>>(make: impl Fn(&K) -> Result<M, Error> + Send + Sync + 'static) -> Self {
         Self::builder(make).build()
@@ -192,7 +246,7 @@ where
         K: Borrow<Q>,
         Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     {
-        self.core_made_by(key, |key| (self.pool.make)(key))
+        self.core_made_by(key, |key| (self.pool.make)(key).map_err(Error::of_making))
     }
 
     /// Returns the cache of an identity. If there is none, it is made with this source and these settings.

@@ -26,7 +26,10 @@ use tower_bearer::{
     testing::{Failure, Issuer, RefreshTokens, TokenRequest, TokenStatus},
 };
 
-use crate::support::{Answer, Ask, MINUTE, accepted, ask, get, is_ok, issuer, obtain, values};
+use crate::{
+    pool::logged,
+    support::{Answer, Ask, MINUTE, accepted, ask, get, is_ok, issuer, obtain, values},
+};
 
 const URL: &str = "https://issuer.test/token";
 
@@ -396,6 +399,18 @@ async fn a_token_that_comes_after_the_users_token_has_ended_is_not_used() {
     issuer.delay(Duration::from_secs(5));
     assert!(cache.token().await.unwrap_err().is_subject_expired());
     assert_eq!(exchanges(&issuer).len(), 1);
+}
+
+#[test]
+fn an_expired_token_is_logged_for_debugging_only_and_counts_as_failing() {
+    let logs = logged(async {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1000}"#);
+        let pool = UserPool::new(users_of(&issuer()));
+        let error = pool.cache(&Subject::new(format!("e30.{claims}."))).token().await.unwrap_err();
+        assert!(error.is_subject_expired(), "{error}");
+        assert_eq!(pool.identities().status().failing, 1);
+    });
+    assert!(logs.contains("no token requested") && !logs.contains("WARN"), "{logs}");
 }
 
 #[tokio::test]

@@ -499,7 +499,7 @@ impl io::Write for Lines {
 }
 
 /// Runs `scenario` and returns what was logged.
-fn logged(scenario: impl Future<Output = ()>) -> String {
+pub(crate) fn logged(scenario: impl Future<Output = ()>) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -548,6 +548,21 @@ fn a_key_is_in_no_debug_output_error_or_log_line() {
     assert!(shown.contains("TokenPool") && logs.contains("renew token"));
     assert!(!shown.contains(KEY), "{shown}");
     assert!(!logs.contains(KEY), "{logs}");
+}
+
+#[test]
+fn a_custom_error_for_an_identity_is_not_told_as_one_of_a_token_source() {
+    let pool = TokenPool::new(|name: &String| match name.as_str() {
+        "" => tower_bearer::FixedToken::new("two words"),
+        _ => Err(Error::terminal("s3cret")),
+    });
+    let error = pool.cache("umbrella").unwrap_err();
+    let text = "the pool could not make this identity, and nothing was sent; read the error of the pool's function, the `source()` of this one";
+    assert_eq!((error.to_string().as_str(), error.is_terminal()), (text, true));
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "s3cret");
+    assert!(!format!("{error:?}").contains("s3cret"));
+    let own = pool.cache("").unwrap_err().to_string();
+    assert_eq!(own, tower_bearer::FixedToken::new("two words").unwrap_err().to_string());
 }
 
 #[test]

@@ -156,6 +156,10 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         (top("admin = 8080"), "admin: this is a whole number; give text"),
         (top("timeout = \"0s\""), "timeout: this is too short or too long; give a duration from \"1s\" to \"24h\""),
         (
+            top("timeout = 30"),
+            "timeout: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+        ),
+        (
             top("drain = \"s3cret\""),
             "drain: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
         ),
@@ -222,6 +226,14 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
     for (settings, line) in [
         (identity("heder = \"x-tenant\""), "identity.heder: unknown key; did you mean `header`?"),
         (
+            identity("listen = \"127.0.0.1:0\""),
+            "identity.listen: unknown key; `listen` belongs at the top of the file, before the first section",
+        ),
+        (
+            identity("header = \"x-tenant\"\n[identity.tenants.acme]\ntimeout = \"1s\""),
+            "identity.tenants.acme.timeout: unknown key; `timeout` belongs at the top of the file, before the first section",
+        ),
+        (
             identity("max = 1"),
             "identity.header: this key is missing; give the header with the tenant's name, or `subject_token` with the header of the user's token",
         ),
@@ -240,6 +252,10 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         (
             identity("header = \"x-tenant\"\nidle = \"s3cret\""),
             "identity.idle: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\nidle = 3600"),
+            "identity.idle: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
         ),
         (
             identity("header = \"x-tenant\"\nrenewals_at_once = 0"),
@@ -359,6 +375,21 @@ async fn no_other_option_is_given_with_a_file() {
         let line =
             format!("gateway: {name} is of no use with --config: write this setting into the file; see --help\n");
         assert_eq!(complaint, line);
+    }
+}
+
+#[tokio::test]
+async fn the_files_that_the_guide_to_identities_shows_are_whole() {
+    let guide = include_str!("../../docs/identities.md");
+    let files: Vec<_> = guide.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(files.len(), 2);
+    for (file, identities) in files.iter().zip(["tenants", "users"]) {
+        let folder = Folder::new();
+        let mut command = folder.command(&file.replace(":8080", ":0").replace(":9090", ":0"));
+        command.env("ACME_PASSWORD", "1").env("GLOBEX_PASSWORD", "2");
+        let gateway = Gateway::run(command).await;
+        let health = get(&format!("{}/healthz", gateway.admin)).await;
+        assert_eq!((health.status, &health.json()[identities]["in_use"]), (200, &0.into()));
     }
 }
 

@@ -129,6 +129,23 @@ async fn a_wrong_password_of_one_tenant_does_not_affect_the_others() {
 }
 
 #[tokio::test]
+async fn the_tenant_with_the_wrong_password_is_named_to_the_operator() {
+    let (issuer, folder) = (issuer(), Folder::new());
+    let listening = issuer.listen().await.unwrap();
+    let (gateway, _upstream) = start(&listening, &folder).await;
+    let failing = async || get(&format!("{}/healthz", gateway.admin)).await.json()["failing_tenants"].to_string();
+    fs::write(folder.0.join("acme"), "wrong").unwrap();
+    assert_eq!(ask(&gateway, &["globex"]).await.status, 200);
+    assert_eq!(failing().await, "[]");
+    assert_eq!(ask(&gateway, &["acme"]).await.status, 503);
+    assert_eq!(failing().await, r#"["acme"]"#);
+    gateway.terminate();
+    let (_, said) = gateway.end().await;
+    let line = said.lines().find(|line| line.contains("token request failed")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains(r#"identity="acme""#) && !said.contains("globex"), "{said}");
+}
+
+#[tokio::test]
 async fn the_header_of_the_tenant_is_not_passed_on_as_a_trailer() {
     let (issuer, folder) = (issuer(), Folder::new());
     let listening = issuer.listen().await.unwrap();
