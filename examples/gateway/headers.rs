@@ -36,6 +36,12 @@ pub fn prepare_trailers(trailers: &mut HeaderMap, identity: Option<&HeaderName>)
     }
 }
 
+/// Removes a header, and returns its value unless it was given twice.
+pub fn take_only(headers: &mut HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let is_only = headers.get_all(name).iter().nth(1).is_none();
+    headers.remove(name).filter(|_| is_only)
+}
+
 /// Removes the name of this header from the announced trailers.
 pub fn remove_announced(headers: &mut HeaderMap, trailer: &HeaderName) {
     let kept: Vec<_> = members(headers, &TRAILER).filter(|name| !name.eq_ignore_ascii_case(trailer.as_str())).collect();

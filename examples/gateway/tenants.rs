@@ -10,7 +10,7 @@ use tower_bearer::{
     pool::{Shown, TokenPoolBuilder},
 };
 
-use crate::identity::Identity;
+use crate::{headers::take_only, identity::Identity};
 
 #[derive(Clone)]
 pub struct Tenants {
@@ -38,12 +38,9 @@ impl Tenants {
 
     /// Takes the header out of a request. Returns `None` if it is missing or given twice, or if the tenant is not known.
     pub fn take(&self, headers: &mut HeaderMap) -> Option<Identity> {
-        let mut given = headers.get_all(&self.header).iter();
-        let (first, second) = (given.next()?, given.next());
-        let name = first.to_str().ok().filter(|name| second.is_none() && self.names.iter().any(|known| known == name));
-        let tenant = name.map(|name| Identity::Tenant(Shown(name.to_owned())));
-        headers.remove(&self.header);
-        tenant
+        let value = take_only(headers, &self.header)?;
+        let name = value.to_str().ok().filter(|name| self.names.iter().any(|known| known == name))?;
+        Some(Identity::Tenant(Shown(name.to_owned())))
     }
 
     pub fn layer(&self) -> BearerAuthLayer {

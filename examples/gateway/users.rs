@@ -9,7 +9,7 @@ use tower_bearer::{
     pool::{PoolStatus, UserPool},
 };
 
-use crate::identity::Identity;
+use crate::{headers::take_only, identity::Identity};
 
 /// The codes by which an authorization server refuses the user's token: RFC 8693 §2.2.2 requires `invalid_request`, RFC 7523 §3.1
 /// `invalid_grant`. Some servers send that of RFC 6750 §3.1.
@@ -28,11 +28,8 @@ impl Users {
 
     /// Takes the user's token out of a request. Returns `None` if it is missing, given twice, or not a token.
     pub fn take(&self, headers: &mut HeaderMap) -> Option<Identity> {
-        let mut given = headers.get_all(&self.header).iter();
-        let only = given.next().filter(|_| given.next().is_none());
-        let subject = only.and_then(|value| token(value, self.header == AUTHORIZATION)).map(Subject::new);
-        headers.remove(&self.header);
-        subject.map(Identity::User)
+        let value = take_only(headers, &self.header)?;
+        token(&value, self.header == AUTHORIZATION).map(|token| Identity::User(Subject::new(token)))
     }
 
     pub fn layer(&self) -> BearerAuthLayer {

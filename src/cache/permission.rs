@@ -160,6 +160,13 @@ impl CacheCore {
         self.settings.renewal_deadline.mul_f64(0.75)
     }
 
+    /// Returns how long others still wait for the one that has been trying since `began`. Nobody may have driven the try until now, so
+    /// it always has a part of that time.
+    pub(crate) fn patience_with_try(&self, began: Instant) -> Duration {
+        let patience = self.patience_with_tries();
+        patience.saturating_sub(began.elapsed()).max(patience / 4)
+    }
+
     /// Returns whether the renewal before, of this cache or of another one that it shares with, has failed in a way that
     /// concerns all. Then a failure is not tried again at once.
     pub(crate) fn is_outage(&self, context: &RenewalContext) -> bool {
@@ -188,7 +195,6 @@ impl CacheCore {
     /// # Errors
     /// When the client or the credentials were refused, maybe during the wait.
     pub(crate) async fn admitted(&self) -> Result<(u64, Option<Leader<()>>), Error> {
-        let patience = self.patience_with_tries();
         loop {
             let credentials_version = self.credentials_version();
             let works = self.flight.look(|state, _| state.works_with(credentials_version));
@@ -200,9 +206,7 @@ impl CacheCore {
             match (admission, joined) {
                 (Admission::Refuse(error), _) => return Err(error),
                 (Admission::Try { began }, Some(Joined::Waiting(mut waiter))) => {
-                    // Nobody may have driven the try until now. So it always has a part of that time.
-                    let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
-                    if timeout(patience, waiter.wait()).await.is_none() {
+                    if timeout(self.patience_with_try(began), waiter.wait()).await.is_none() {
                         self.family.refusals.abandon(&waiter, |_| {});
                     }
                 }

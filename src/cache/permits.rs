@@ -126,14 +126,11 @@ impl Permits {
     /// another renewal must not wait for it.
     pub(crate) fn look(&self, may_wait: bool) -> Permitted {
         let Some(own) = &self.own else { return Permitted::Yes };
-        let last = self.last_renewal(own);
-        let (now, patience) = (Instant::now(), self.core.patience_with_tries());
-        let outage = own.issuer.known.look(|issuer, _| issuer.backing_off(last, patience, now));
-        if let Some(error) = outage.or_else(|| own.client.look(|client, _| client.backing_off(now))) {
+        if let Some(error) = self.held_back(own, self.last_renewal(own), false) {
             return Permitted::Refused(error);
         }
         let (admission, joined) = own.client.join(|client, is_trying| {
-            let admission = if is_trying { client.admit(true, now) } else { Admission::Ask };
+            let admission = if is_trying { client.admit(true, Instant::now()) } else { Admission::Ask };
             let joins = may_wait && matches!(admission, Admission::Try { .. });
             (admission, joins)
         });
@@ -157,8 +154,6 @@ impl Permits {
     }
 
     fn permit(&self, server: &Server, asks: Asks, may_wait: bool) -> Permitted {
-        let (now, patience) = (Instant::now(), self.core.patience_with_tries());
-        let known = &server.issuer.known;
         let last = self.last_renewal(server);
         let is_prober = match self.held().permit(server.numbers) {
             Some(permit) if permit.as_client || !asks.needs_client() => {
@@ -168,8 +163,7 @@ impl Permits {
             Some(permit) => permit.prober.is_some(),
             None => false,
         };
-        let outage = known.look(|issuer, _| issuer.backing_off(last, patience, now)).filter(|_| !is_prober);
-        if let Some(error) = outage.or_else(|| server.client.look(|client, _| client.backing_off(now))) {
+        if let Some(error) = self.held_back(server, last, is_prober) {
             return Permitted::Refused(error);
         }
         let trial = match self.admit_client(server, asks, may_wait) {
@@ -177,12 +171,20 @@ impl Permits {
             Err(not_now) => return not_now,
         };
         // Last, so that nothing waits with it.
-        let admitted = known.look(|issuer, _| if is_prober { Ok(None) } else { issuer.admit(last, patience, now) });
-        match admitted {
+        let (now, patience) = (Instant::now(), self.core.patience_with_tries());
+        let admit = |issuer: &mut IssuerState, _| if is_prober { Ok(None) } else { issuer.admit(last, patience, now) };
+        match server.issuer.known.look(admit) {
             Ok(prober) => self.held().add(server, last, asks, trial, prober),
             Err(error) => return Permitted::Refused(error),
         }
         Permitted::Yes
+    }
+
+    /// Returns the error if the client was refused or the issuer has an outage. An outage does not hold back its prober.
+    fn held_back(&self, server: &Server, last: LastRenewal, is_prober: bool) -> Option<Error> {
+        let (now, patience) = (Instant::now(), self.core.patience_with_tries());
+        let outage = server.issuer.known.look(|issuer, _| issuer.backing_off(last, patience, now));
+        outage.filter(|_| !is_prober).or_else(|| server.client.look(|client, _| client.backing_off(now)))
     }
 
     /// Returns the trial of the client, if others wait for its outcome.
@@ -207,9 +209,7 @@ impl Permits {
         match (admission, joined) {
             (Admission::Refuse(error), _) => Err(Permitted::Refused(error)),
             (Admission::Try { began }, Some(Joined::Waiting(waiter))) => {
-                // Nobody may have driven the try until now. So it always has a part of that time.
-                let patience = self.core.patience_with_tries();
-                let patience = patience.saturating_sub(began.elapsed()).max(patience / 4);
+                let patience = self.core.patience_with_try(began);
                 Err(Permitted::Wait(Try { waiter, server: server.clone(), patience }))
             }
             (_, Some(Joined::Leading(_, leader))) => Ok(Some(leader)),
