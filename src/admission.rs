@@ -10,6 +10,8 @@ use crate::{
     extensions::{RequestMarkers, RequiredScopes},
     layer_config::LayerConfig,
     pool::RequestHead,
+    recursion::Renewing,
+    source::Narrowing,
     token::AccessToken,
 };
 
@@ -89,13 +91,12 @@ pub(crate) fn own_cache<B, R>(
 }
 
 fn choose_cache<B, R>(config: &LayerConfig<R>, request: &Request<B>) -> Result<Option<Arc<CacheCore>>, Error> {
-    let markers = RequestMarkers::read(request.extensions());
-    let (narrowing, renewing) = markers.map_or((None, None), |markers| (markers.narrowing, markers.renewing));
+    let narrowing = request.extensions().get::<Narrowing>();
     let Some(identities) = &config.identities else {
         return narrowing.map(|to| config.layer_cache().core.narrowed(to)).transpose();
     };
     let chosen = identities.choose(RequestHead::of(request))?;
-    if renewing.is_some_and(|renewing| renewing.contains(chosen.id())) {
+    if request.extensions().get::<Renewing>().is_some_and(|renewing| renewing.contains(chosen.id())) {
         return Err(Error::recursion());
     }
     match narrowing {

@@ -115,19 +115,17 @@ where
         // `lookup`, in two steps: so only one place attaches a token, and it is inlined.
         let served = match core.leased() {
             Some(served) => served,
-            None => {
-                match Renewing::scope_of_request(request.extensions(), || core.lookup_without_lease()) {
-                    Ok(Lookup::Hit(served)) => served,
-                    Ok(Lookup::Wait(pending)) => {
-                        // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
-                        // token's own request may need it.
-                        drop(self.take_ready());
-                        let wait = WaitForToken::new(pending, self.inner.clone(), request, required, context);
-                        return ResponseFuture::waiting(wait);
-                    }
-                    Err(error) => return self.refuse(error),
+            None => match Renewing::scope_of_request(request.extensions(), || core.lookup_unleased()) {
+                Ok(Lookup::Hit(served)) => served,
+                Ok(Lookup::Wait(pending)) => {
+                    // Whatever the ready instance reserved (a permit, a place in a queue) is given back during the wait: the
+                    // token's own request may need it.
+                    drop(self.take_ready());
+                    let wait = WaitForToken::new(pending, self.inner.clone(), request, required, context);
+                    return ResponseFuture::waiting(wait);
                 }
-            }
+                Err(error) => return self.refuse(error),
+            },
         };
         if let Err(error) = check_scopes(&context, required.as_ref(), &served.token) {
             return self.refuse(error);

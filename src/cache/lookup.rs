@@ -52,7 +52,7 @@ impl Deref for Found {
 impl CacheCore {
     /// Looks for a token.
     pub(crate) fn lookup(self: &Arc<Self>) -> Result<Lookup, Error> {
-        self.leased().map_or_else(|| self.lookup_without_lease(), |found| Ok(Lookup::Hit(found)))
+        self.leased().map_or_else(|| self.lookup_unleased(), |found| Ok(Lookup::Hit(found)))
     }
 
     /// Returns a token that needs no decision. This is the hot path: it reads without a lock.
@@ -73,7 +73,7 @@ impl CacheCore {
     /// Returns a fresh token, and leases it where that pays. Otherwise decides under the lock, and starts a renewal where one is
     /// due.
     #[cold]
-    pub(crate) fn lookup_without_lease(self: &Arc<Self>) -> Result<Lookup, Error> {
+    pub(crate) fn lookup_unleased(self: &Arc<Self>) -> Result<Lookup, Error> {
         let now = Instant::now();
         let is_lease_worth_it = self.note_use(now);
         let is_renewed_here = self.is_renewed_here();
@@ -124,7 +124,7 @@ impl CacheCore {
                 Waited::LeaderLost => {}
             }
             pending = match pending.rejected() {
-                None => match self.lookup_without_lease()? {
+                None => match self.lookup_unleased()? {
                     Lookup::Hit(found) => return Ok(found.token.clone()),
                     Lookup::Wait(next) => next,
                 },
