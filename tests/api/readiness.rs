@@ -1,5 +1,7 @@
 //! A token before the first request, and while there are none.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep, timeout};
 use tower_bearer::{
     Error, PasswordGrant, TokenCache,
@@ -7,7 +9,7 @@ use tower_bearer::{
     testing::{Failure, Issuer},
 };
 
-use crate::support::{HOUR, MINUTE, SECOND, grant, issuer, scripted, token};
+use crate::support::{HOUR, MINUTE, grant, issuer, scripted, token};
 
 #[tokio::test(start_paused = true)]
 async fn ready_waits_through_an_outage_of_the_issuer() {
@@ -42,7 +44,7 @@ async fn ready_ends_at_once_where_waiting_does_not_help() {
 
     let (panics, asked) = scripted(|_| async { panic!("a source that panics") });
     assert!(TokenCache::new(panics).ready().await.unwrap_err().is_panic());
-    assert_eq!((asked.times(), start.elapsed()), (1, 0 * SECOND));
+    assert_eq!((asked.times(), start.elapsed()), (1, Duration::ZERO));
 }
 
 #[test]
@@ -93,7 +95,7 @@ async fn keep_ready_goes_on_after_failures_at_the_pace_of_the_backoff() {
 /// Its tokens have expired when they come. Each would be requested at once again.
 #[tokio::test(start_paused = true)]
 async fn keep_ready_does_not_ask_all_the_time_for_tokens_that_have_expired() {
-    let issuer = Issuer::builder().lifetime(0 * SECOND).build();
+    let issuer = Issuer::builder().lifetime(Duration::ZERO).build();
     let cache = TokenCache::new(grant(issuer.service()));
     assert!(timeout(10 * MINUTE, cache.keep_ready()).await.is_err());
     let asked = issuer.counts().token_requests;
