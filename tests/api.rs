@@ -10,6 +10,8 @@ mod assertions;
 mod blocking_programs;
 #[path = "api/client_numbers.rs"]
 mod client_numbers;
+#[path = "api/conformance.rs"]
+mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
 #[cfg(feature = "sealing")]

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["layer"],
     &["judge_body/layer"],
     &["config"],
-    &["testing", "servers", "lib"],
+    &["conformance", "testing", "servers", "lib"],
 ];
 
 /// The algorithms that are read and tested without tokens. Of the rest of the crate they may use `sync` and the alias

@@ -22,7 +22,7 @@ async fn the_rights_of_the_readme_are_enough() {
         let Some(server) = Server::start(version, &[]) else { continue };
         server.run(&rule());
         let url = format!("redis://tokens:password@127.0.0.1:{}", server.port);
-        tower_bearer::store::conformance::check(patient(&url).unwrap()).await;
+        tower_bearer::conformance::check_store(patient(&url).unwrap()).await;
         let refused = server.run("ACL LOG");
         assert_eq!(refused, Value::Array(vec![]), "{version:?}");
         // And no more than that.
