@@ -23,6 +23,7 @@ const LONG: Duration = Duration::from_secs(20);
 const DROPS: u32 = 8;
 
 /// What a source can do besides getting a token. Assert what yours must be able to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is an ability of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceReport {
@@ -98,6 +99,7 @@ async fn obtained<S: TokenSource>(source: &S, why: Reason) -> AccessToken {
 }
 
 /// Returns a token, and the longest time of one poll.
+#[expect(clippy::disallowed_methods, reason = "what blocks takes real time")]
 async fn measured<S: TokenSource>(source: &S) -> (AccessToken, Duration) {
     let mut longest = Duration::ZERO;
     let mut asked = pin!(obtained(source, Reason::First));

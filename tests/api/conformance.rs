@@ -130,12 +130,12 @@ async fn each_mistake_is_named() {
         (Mistake::NarrowsWithTheSameIdentity, "a narrowed source has the same identity"),
         (Mistake::NarrowsToMore, "a narrowed source got a token with more scope"),
     ] {
-        let made = AtomicU64::new(0);
+        let count = AtomicU64::new(0);
         let (calls, gate) = (Arc::default(), Arc::new(Semaphore::new(1)));
         let make = move || Wrong {
             mistake,
             calls: Arc::clone(&calls),
-            made: made.fetch_add(1, Relaxed),
+            made: count.fetch_add(1, Relaxed),
             gate: Arc::clone(&gate),
         };
         let panic = tokio::spawn(async move { check_source(make).await }).await.unwrap_err().into_panic();
