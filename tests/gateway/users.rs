@@ -87,7 +87,7 @@ impl Sides {
 }
 
 /// Asks the issuer for a token.
-async fn token(issuer: &IssuerServer, form: &str) -> String {
+pub(crate) async fn token(issuer: &IssuerServer, form: &str) -> String {
     let request = Request::post(issuer.token_url())
         .header("content-type", "application/x-www-form-urlencoded")
         .header("authorization", "Basic Y2xpZW50MTpjbGllbnQtc2VjcmV0")
