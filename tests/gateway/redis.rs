@@ -1,5 +1,7 @@
 //! A Redis server on loopback, and the few of its commands that the tests need.
 
+#![expect(clippy::disallowed_methods, reason = "processes take real time")]
+
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Read, Write},
