@@ -74,6 +74,8 @@ mod protected_resource;
 mod public_api;
 #[path = "api/raw.rs"]
 mod raw;
+#[path = "api/readiness.rs"]
+mod readiness;
 #[path = "api/recursion.rs"]
 mod recursion;
 #[path = "api/redirects.rs"]
