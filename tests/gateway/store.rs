@@ -86,13 +86,13 @@ async fn two_cold_gateways_and_many_requests_make_one_token_request() {
         .await;
     }
 
-    let stored = redis.everything();
-    let stored = String::from_utf8_lossy(&stored);
-    assert!(stored.contains("fleet:{") && stored.contains(":record"), "{stored}");
+    let readable = redis.everything();
+    let readable = String::from_utf8_lossy(&readable);
+    assert!(readable.contains("fleet:{") && readable.contains(":record"), "{readable}");
     for secret in
         ["eyJ", "user1", "client1", "password", "client-secret", &listening.token_url(), "user/Patient.rs", KEY]
     {
-        assert!(!stored.contains(secret), "{secret}: {stored}");
+        assert!(!readable.contains(secret), "{secret}: {readable}");
     }
 }
 
