@@ -21,8 +21,8 @@ use crate::{
 
 pub const HELP: &str = r#"
 With [store], gateways share their tokens by Redis or Valkey: one of them asks the authorization server, and all have the token. Only
-`url` and `keys` are required. Without an answer of the store, each gateway asks for itself. With `revoke_on_exit`, a gateway that ends
-revokes the token for all.
+`url` and `keys` are required. While the store does not answer, each gateway asks for itself, unless a refresh token is all that it has.
+With `revoke_on_exit`, a gateway that ends revokes the token for all.
 
   [store]
   url = "redis://redis.example.org"  # or { env = "…" } or { file = "…" }; several with commas; rediss:// with TLS
@@ -33,7 +33,7 @@ revokes the token for all.
   # ca_file = "redis-ca.pem"         # trust only these certificates [those of the system]
   prefix = "tower-bearer"            # of all names in the store
   keys = [{ file = "sealing-key" }]  # 32 bytes, `openssl rand -base64 32`; the first one seals, all of them open
-  # names_key = { file = "old-key" } # let the first key of all stay here when `keys` change [the first of `keys`]
+  # names_key = { file = "old-key" } # names the records; when `keys` change, keep the earlier first key here [the first of `keys`]
   # name = "ada"                     # for grant = "refresh_token": a name that only gateways with the same tokens give
   deadline = "250ms"                 # how long a call may take
   lease = "5s"                       # after this time, another gateway takes over from one that died

@@ -17,12 +17,19 @@ pub(crate) struct Redis {
     binary: PathBuf,
     folder: PathBuf,
     port: u16,
+    arguments: Vec<String>,
     child: Child,
 }
 
 impl Redis {
     /// Starts a server, if there is one on `PATH`. Otherwise the test is skipped.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with these arguments besides the usual ones.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
         let path = env::var_os("PATH").unwrap_or_default();
         let Some(binary) = env::split_paths(&path).map(|dir| dir.join("redis-server")).find(|file| file.exists())
         else {
@@ -36,8 +43,8 @@ impl Redis {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-redis-{port}"));
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir_all(&folder).unwrap();
-            let child = run(&binary, &folder, port);
-            let mut server = Self { binary: binary.clone(), folder, port, child };
+            let child = run(&binary, &folder, port, &arguments);
+            let mut server = Self { binary: binary.clone(), folder, port, arguments: arguments.clone(), child };
             // It ends if another process has the port.
             if server.is_up() {
                 return Some(server);
@@ -57,7 +64,7 @@ impl Redis {
 
     /// Starts a killed server again, without its data.
     pub(crate) fn restart(&mut self) {
-        self.child = run(&self.binary, &self.folder, self.port);
+        self.child = run(&self.binary, &self.folder, self.port, &self.arguments);
         assert!(self.is_up());
     }
 
@@ -113,10 +120,17 @@ impl Drop for Redis {
     }
 }
 
-fn run(binary: &Path, folder: &Path, port: u16) -> Child {
+fn run(binary: &Path, folder: &Path, port: u16, arguments: &[String]) -> Child {
     let mut command = Command::new(binary);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
-    command.arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command
+        .arg(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// Reads an answer in RESP2, and adds its strings.

@@ -15,10 +15,10 @@ use crate::{
     users::{granted, token},
 };
 
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// Writes the sealing key, and returns a section for the server. Its times are long, because the machine may be busy.
-fn section(redis: &Redis, folder: &Folder) -> String {
+pub(crate) fn section(redis: &Redis, folder: &Folder) -> String {
     fs::write(folder.0.join("sealing-key"), KEY).unwrap();
     format!(
         "\n[cache]\nrenewal_deadline = \"60s\"\n[store]\nurl = \"{}\"\nkeys = [{{ file = \"sealing-key\" }}]\nprefix = \"fleet\"\n\
@@ -31,11 +31,11 @@ async fn health(gateway: &Gateway) -> Answer {
     get(&format!("{}/healthz", gateway.admin)).await
 }
 
-async fn store(gateway: &Gateway) -> Value {
+pub(crate) async fn store(gateway: &Gateway) -> Value {
     health(gateway).await.json()["store"].clone()
 }
 
-async fn assert_metrics(gateway: &Gateway, lines: &[&str]) {
+pub(crate) async fn assert_metrics(gateway: &Gateway, lines: &[&str]) {
     let metrics = get(&format!("{}/metrics", gateway.admin)).await.text;
     for line in lines {
         assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");

@@ -1,8 +1,16 @@
-//! What is wrong with a section `[store]`.
+//! What the keys of a section `[store]` do, and what is wrong with one.
 
-use std::fs;
+use std::{fs, net::TcpListener, path::Path};
 
-use crate::config_file::{FORM, Folder, TOKEN, TOP};
+use tower_bearer::testing::Issuer;
+
+use crate::{
+    config_file::{FORM, Folder, TOKEN, TOP, settings},
+    process::Gateway,
+    redis::Redis,
+    sides::{Upstream, get},
+    store::{KEY, assert_metrics, section, store},
+};
 
 const KEYS: &str = "keys = [{ file = \"sealing-key\" }]\n";
 const URL: &str = "url = \"redis://127.0.0.1:1\"\n";
@@ -143,5 +151,79 @@ async fn a_refresh_token_is_shared_only_by_a_name() {
             "store.name: this key is missing, and {token}.grant = \"refresh_token\" does not tell whose tokens these are; give a name that only gateways with the same tokens give"
         );
         assert_eq!(folder.complaint(&settings).await, line);
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_without_a_miss_and_a_record_of_an_unknown_key_is_counted() {
+    let Some(redis) = Redis::start() else { return };
+    let (issuer, folder) = (Issuer::new(), Folder::new());
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    fs::write(folder.0.join("new-key"), "8".repeat(64)).unwrap();
+    let all = format!("{}{}", settings(&listening, &upstream), section(&redis, &folder));
+    let old = "keys = [{ file = \"sealing-key\" }]";
+    let names = "names_key = { file = \"sealing-key\" }";
+    for (keys, requests, is_unreadable) in [
+        (old.to_owned(), 1, false),
+        ("keys = [{ file = \"sealing-key\" }, { file = \"new-key\" }]".to_owned(), 1, false),
+        (format!("keys = [{{ file = \"new-key\" }}, {{ env = \"OLD_KEY\" }}]\n{names}"), 1, false),
+        (format!("keys = [{{ file = \"new-key\" }}]\n{names}"), 2, true),
+        (format!("keys = [{{ file = \"new-key\" }}, {{ file = \"sealing-key\" }}]\n{names}"), 2, false),
+    ] {
+        let mut command = folder.command(&all.replace(old, &keys));
+        command.env("OLD_KEY", KEY);
+        let gateway = Gateway::run(command).await;
+        assert_eq!(get(&gateway.url).await.status, 200);
+        assert_eq!(issuer.counts().token_requests, requests, "{keys}");
+        // The record is read twice before a token request.
+        let seen = store(&gateway).await["unreadable"].as_u64().unwrap();
+        assert_eq!(seen > 0, is_unreadable, "{keys}");
+        assert_metrics(&gateway, &[&format!("gateway_store_unreadable_total {seen}")]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_servers_are_asked_as_what_the_keys_say_that_they_are() {
+    let Some(redis) = Redis::start() else { return };
+    let (issuer, folder) = (Issuer::new(), Folder::new());
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    let all = format!("{}{}", settings(&listening, &upstream), section(&redis, &folder));
+    // This one is alone: it does not know the commands of the others.
+    for (keys, problem) in [
+        ("sentinel = \"mymaster\"", "no sentinel knows a master \"mymaster\" that can be reached"),
+        ("cluster = true", "the Redis server refused with ERR"),
+        (
+            "user = \"nobody\"\npassword = { env = \"GATEWAY_SECRET\" }",
+            "the Redis server refused the user or the password",
+        ),
+    ] {
+        let gateway = Gateway::run(folder.command(&all.replace("[store]", &format!("[store]\n{keys}")))).await;
+        assert_eq!(get(&gateway.url).await.status, 200);
+        let error = store(&gateway).await["last_error"].to_string().replace("\\\"", "\"");
+        assert!(error.contains(problem), "{keys}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_trusted_by_the_named_certificates() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let file = |name| data.join(name).display().to_string();
+    let (certificate, private) = (file("localhost.pem"), file("localhost-key.pem"));
+    let arguments = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &private];
+    let more = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"];
+    let Some(redis) = Redis::start_with(&[&arguments[..], &more].concat()) else { return };
+    let (issuer, folder) = (Issuer::new(), Folder::new());
+    let (listening, upstream) = (issuer.listen().await.unwrap(), Upstream::protected(&issuer).await);
+    fs::copy(&certificate, folder.0.join("redis-ca.pem")).unwrap();
+    let all = format!("{}{}", settings(&listening, &upstream), section(&redis, &folder))
+        .replace(&redis.url(), &format!("rediss://localhost:{port}"));
+    let with_roots = all.replace("[store]", "[store]\nca_file = \"redis-ca.pem\"");
+    for (settings, problem) in [(&with_roots, ""), (&all, "the TLS connection to the Redis server failed")] {
+        let gateway = Gateway::run(folder.command(settings)).await;
+        assert_eq!(get(&gateway.url).await.status, 200);
+        let store = store(&gateway).await;
+        assert_eq!(store["available"], problem.is_empty(), "{store}");
+        assert!(store["last_error"].as_str().unwrap_or_default().starts_with(problem), "{store}");
     }
 }
