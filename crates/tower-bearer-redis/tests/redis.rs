@@ -13,6 +13,8 @@ mod news;
 mod outages;
 #[path = "redis/permissions.rs"]
 mod permissions;
+#[path = "redis/processes.rs"]
+mod processes;
 #[path = "redis/proxy.rs"]
 mod proxy;
 #[path = "redis/server.rs"]
@@ -24,3 +26,5 @@ mod switches;
 #[cfg(feature = "tls")]
 #[path = "redis/tls.rs"]
 mod tls;
+#[path = "redis/workers.rs"]
+mod workers;
