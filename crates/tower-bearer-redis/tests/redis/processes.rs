@@ -1,14 +1,23 @@
 //! A fleet of processes on real servers: how many token requests it sends, and that no request fails.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 use tower_bearer::testing::Issuer;
 
 use crate::{
     server::{Server, Version},
-    workers::{Settings, Worker},
+    workers::{Report, Settings, Worker, all, sum},
 };
+
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A takeover may take so much longer than the lease on a busy machine.
+const SLACK: Duration = Duration::from_secs(8);
+
+/// How many processes are under load in an outage, and how many tasks send requests in each.
+const PROCESSES: usize = 6;
+const TASKS: usize = 2;
 
 #[tokio::test]
 async fn sixteen_cold_processes_with_ten_thousand_requests_send_one_token_request() {
@@ -17,11 +26,136 @@ async fn sixteen_cold_processes_with_ten_thousand_requests_send_one_token_reques
     issuer.delay(Duration::from_millis(200));
     let server = issuer.listen().await.unwrap();
     let mut workers = Worker::start_all(16, &Settings::new(&server, &redis.url())).await;
-    let reports = join_all(workers.iter_mut().map(|worker| worker.burst(625))).await;
-    let answered: Vec<_> = reports.iter().map(|report| report.answered()).collect();
-    assert_eq!(answered, [625; 16]);
+    let reports = all(&mut workers, async |worker| worker.burst(625).await).await;
+    assert_eq!(answered(&reports), [625; 16]);
     assert_eq!(issuer.counts().token_requests, 1);
     assert_eq!(issuer.counts().api_accepted, 10_000);
-    assert_eq!(reports.iter().map(|report| report.count("exchanges")).sum::<u64>(), 1);
+    assert_eq!(sum(&reports, "exchanges"), 1);
     println!("first tokens after {:?}", reports.iter().map(|report| report.first_token.unwrap()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn another_process_takes_over_from_one_that_was_killed_while_it_renewed() {
+    let Some(redis) = Server::start(Version::Redis7, &[]) else { return };
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let settings = Settings::new(&server, &redis.url()).set("LEASE_MS", LEASE.as_millis());
+    let mut workers = Worker::start_all(8, &settings).await;
+    let before = all(&mut workers, async |worker| worker.burst(10).await).await;
+    assert_eq!(issuer.counts().token_requests, 1);
+
+    issuer.revoke_current();
+    let gate = issuer.hold();
+    all(&mut workers, async |worker| worker.start_burst(50).await).await;
+    gate.waiting(1).await;
+    let now = all(&mut workers, Worker::look).await;
+    let renews = before.iter().zip(&now).map(|(before, now)| now.count("exchanges") > before.count("exchanges"));
+    let mut killed = workers.remove(renews.enumerate().find(|(_, renews)| *renews).unwrap().0);
+    let start = Instant::now();
+    killed.kill().await;
+    while issuer.counts().token_requests == 2 {
+        assert!(start.elapsed() < LEASE + SLACK, "nobody takes over");
+        sleep(Duration::from_millis(5)).await;
+    }
+    println!("another process took over after {:?}, with a lease of {LEASE:?}", start.elapsed());
+    gate.release();
+    let reports = all(&mut workers, Worker::stop).await;
+    assert_eq!(answered(&reports), [50; 7]);
+    // The first one, that of the killed process, and its successor's.
+    assert_eq!(issuer.counts().token_requests, 3);
+    assert_eq!((sum(&reports, "takeovers"), sum(&reports, "alone")), (1, 0));
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_slower_than_three_leases_gets_one_token_request() {
+    let Some(redis) = Server::start(Version::Redis7, &[]) else { return };
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let settings = Settings::new(&server, &redis.url()).set("LEASE_MS", LEASE.as_millis());
+    let mut workers = Worker::start_all(8, &settings).await;
+    let gate = issuer.hold();
+    all(&mut workers, async |worker| worker.start_burst(50).await).await;
+    gate.waiting(1).await;
+    sleep(3 * LEASE + LEASE / 4).await;
+    gate.release();
+    let reports = all(&mut workers, Worker::stop).await;
+    assert_eq!(answered(&reports), [50; 8]);
+    assert_eq!(issuer.counts().token_requests, 1);
+    let counts = ["exchanges", "waits", "takeovers", "lost_leases", "alone"].map(|name| sum(&reports, name));
+    assert_eq!(counts, [1, 7, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn no_request_fails_while_redis_is_killed_and_started_again() {
+    let Some(mut redis) = Server::start(Version::Redis7, &[]) else { return };
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let mut workers = Worker::start_all(PROCESSES, &Settings::new(&server, &redis.url())).await;
+    all(&mut workers, async |worker| worker.load(TASKS).await).await;
+    let mut requests = settled(&mut workers).await;
+    for _ in 0..2 {
+        requests += revoke(&issuer, &mut workers, 1..=1).await;
+    }
+    for _ in 0..2 {
+        redis.kill();
+        for _ in 0..3 {
+            // Each process asks for itself.
+            requests += revoke(&issuer, &mut workers, PROCESSES..=PROCESSES).await;
+        }
+        // It is empty.
+        redis.restart();
+        requests += available(&mut workers).await;
+        for _ in 0..2 {
+            requests += revoke(&issuer, &mut workers, 1..=1).await;
+        }
+    }
+    let reports = all(&mut workers, Worker::stop).await;
+    requests += answered(&reports).iter().sum::<u64>();
+    println!("{requests} requests");
+}
+
+/// Revokes all tokens, and waits until each process has another one. Returns how many requests were answered meanwhile.
+async fn revoke(issuer: &Issuer, workers: &mut [Worker], expected: RangeInclusive<usize>) -> u64 {
+    let before = issuer.counts().token_requests;
+    issuer.revoke_all();
+    let requests = settled(workers).await;
+    let after = issuer.counts().token_requests - before;
+    assert!(expected.contains(&usize::try_from(after).unwrap()), "{after} token requests");
+    requests
+}
+
+/// Waits until each process has answered a request that began after now.
+async fn settled(workers: &mut [Worker]) -> u64 {
+    // What was answered before.
+    let mut requests: u64 = answered(&all(workers, Worker::look).await).iter().sum();
+    for worker in workers {
+        // Each task may have begun one before.
+        let mut later = 0;
+        while later <= TASKS as u64 {
+            sleep(Duration::from_millis(20)).await;
+            later += worker.look().await.answered();
+        }
+        requests += later;
+    }
+    requests
+}
+
+/// Waits until each process uses the store.
+async fn available(workers: &mut [Worker]) -> u64 {
+    let (mut requests, start) = (0, Instant::now());
+    loop {
+        let reports = all(workers, Worker::look).await;
+        requests += answered(&reports).iter().sum::<u64>();
+        if sum(&reports, "is_available") == workers.len() as u64 {
+            println!("all use the store after {:?}", start.elapsed());
+            return requests;
+        }
+        assert!(start.elapsed() < Duration::from_secs(40), "{reports:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Returns how many requests each worker answered. One that failed is a failed test.
+fn answered(reports: &[Report]) -> Vec<u64> {
+    reports.iter().map(Report::answered).collect()
 }

@@ -128,9 +128,15 @@ impl Worker {
     }
 
     /// Sends requests to the API until [`stop`](Self::stop), one each few milliseconds in each of some tasks.
-    pub(crate) async fn load(&mut self, tasks: usize) {
+    pub(crate) async fn load(&mut self, tasks: usize) -> Report {
         self.tell(&format!("load {tasks}")).await;
-        self.report().await;
+        self.report().await
+    }
+
+    /// Sends requests to the API, all at once. [`stop`](Self::stop) waits for their answers.
+    pub(crate) async fn start_burst(&mut self, requests: usize) -> Report {
+        self.tell(&format!("start {requests}")).await;
+        self.report().await
     }
 
     pub(crate) async fn stop(&mut self) -> Report {
@@ -155,12 +161,11 @@ impl Worker {
         self.process.kill().await.unwrap();
     }
 
-    /// Tells it what to do. [`report`](Self::report) waits until it is done.
-    pub(crate) async fn tell(&mut self, what: &str) {
+    async fn tell(&mut self, what: &str) {
         self.input.write_all(format!("{what}\n").as_bytes()).await.unwrap();
     }
 
-    pub(crate) async fn report(&mut self) -> Report {
+    async fn report(&mut self) -> Report {
         let mut report = Report::default();
         loop {
             let line = timeout(PATIENCE, self.output.next_line()).await.expect("a worker hangs").unwrap();
@@ -184,6 +189,16 @@ impl Worker {
             }
         }
     }
+}
+
+/// Does the same with all workers at the same time.
+pub(crate) async fn all(workers: &mut [Worker], act: impl AsyncFn(&mut Worker) -> Report) -> Vec<Report> {
+    join_all(workers.iter_mut().map(|worker| act(worker))).await
+}
+
+/// Returns the sum of a figure of the `StoreStatus`.
+pub(crate) fn sum(reports: &[Report], name: &str) -> u64 {
+    reports.iter().map(|report| report.count(name)).sum()
 }
 
 impl Report {
@@ -216,6 +231,12 @@ async fn a_worker() {
         let mut token = None;
         match what {
             "burst" => drop(join_all((0..number.parse().unwrap()).map(|_| at_work.request())).await),
+            "start" => {
+                let at_work = at_work.clone();
+                let count: usize = number.parse().unwrap();
+                let all = async move { drop(join_all((0..count).map(|_| at_work.request())).await) };
+                load = Some((Arc::default(), vec![tokio::spawn(all)]));
+            }
             "load" => {
                 let goes_on = Arc::new(AtomicBool::new(true));
                 let tasks = (0..number.parse().unwrap()).map(|_| tokio::spawn(at_work.clone().load(goes_on.clone())));
