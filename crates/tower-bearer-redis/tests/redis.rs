@@ -5,8 +5,12 @@
 mod clusters;
 #[path = "redis/contract.rs"]
 mod contract;
+#[path = "redis/families.rs"]
+mod families;
 #[path = "redis/lost_data.rs"]
 mod lost_data;
+#[path = "redis/marks.rs"]
+mod marks;
 #[path = "redis/news.rs"]
 mod news;
 #[path = "redis/outages.rs"]

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes take real time")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     env,
     process::Stdio,
     sync::{
@@ -35,9 +35,11 @@ use tower_bearer::{
 };
 use tower_bearer_redis::RedisStore;
 
+use crate::marks::{self, Mark, MarkedStore};
+
 /// What stands before each setting in the environment, and before each line of a report.
 const SETTING: &str = "WORKER_";
-const LINE: &str = "@worker ";
+pub(crate) const LINE: &str = "@worker ";
 
 /// A worker that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,11 +58,16 @@ impl Settings {
     /// - `REDIS`: URLs, with commas between them. `SENTINEL`: the master's name. `CLUSTER`: set to have one.
     /// - `GRANT`: `password` (default), `client_credentials` or `refresh_token`, with `CLIENT_ID`, `CLIENT_SECRET`, `USERNAME`,
     ///   `PASSWORD`, `REFRESH_TOKEN` and, for a refresh token, the `NAME` of what is shared.
+    /// - `MARKS`: set to have [marks](Worker::next_mark). `PAUSE_MS`: the time between two requests of a task under load.
     /// - `LEASE_MS`, `WAIT_MS`, `STORE_MS` (the deadline of a call to the store), `RENEWAL_MS` (the deadline of a renewal).
     pub(crate) fn new(issuer: &IssuerServer, redis: &str) -> Self {
+        Self::at(&issuer.token_url(), &issuer.url("/fhir/Patient"), redis)
+    }
+
+    pub(crate) fn at(token_url: &str, api: &str, redis: &str) -> Self {
         let settings = [
-            ("TOKEN_URL", issuer.token_url()),
-            ("API", issuer.url("/fhir/Patient")),
+            ("TOKEN_URL", token_url.to_owned()),
+            ("API", api.to_owned()),
             ("REDIS", redis.to_owned()),
             ("GRANT", "password".to_owned()),
             ("CLIENT_ID", "client1".to_owned()),
@@ -71,6 +78,7 @@ impl Settings {
             ("WAIT_MS", "30000".to_owned()),
             ("STORE_MS", "5000".to_owned()),
             ("RENEWAL_MS", "40000".to_owned()),
+            ("PAUSE_MS", "5".to_owned()),
         ];
         Self(settings.into())
     }
@@ -86,6 +94,7 @@ pub(crate) struct Worker {
     process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+    marks: VecDeque<Mark>,
 }
 
 /// What a worker has done since its last report.
@@ -111,7 +120,7 @@ impl Worker {
         let mut process = command.spawn().unwrap();
         let input = process.stdin.take().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut worker = Self { process, input, output };
+        let mut worker = Self { process, input, output, marks: VecDeque::new() };
         worker.report().await;
         worker
     }
@@ -161,6 +170,22 @@ impl Worker {
         self.process.kill().await.unwrap();
     }
 
+    /// Waits for the next mark, or returns `None` after the last one of a worker that has ended.
+    ///
+    /// # Cancel safety
+    /// No mark is lost.
+    pub(crate) async fn next_mark(&mut self) -> Option<Mark> {
+        if let Some(mark) = self.marks.pop_front() {
+            return Some(mark);
+        }
+        loop {
+            let line = self.output.next_line().await.unwrap()?;
+            if let Some(mark) = line.split_once(LINE).and_then(|(_, line)| Mark::read(line)) {
+                return Some(mark);
+            }
+        }
+    }
+
     async fn tell(&mut self, what: &str) {
         self.input.write_all(format!("{what}\n").as_bytes()).await.unwrap();
     }
@@ -184,6 +209,7 @@ impl Worker {
                 }
                 "first" => report.first_token = Some(Duration::from_micros(rest.parse().unwrap())),
                 "token" => report.token = Some(rest.to_owned()),
+                "mark" => self.marks.extend(Mark::read(line)),
                 "end" => return report,
                 _ => panic!("{line}"),
             }
@@ -298,6 +324,9 @@ impl AtWork {
             Ok(status) => status.as_u16().to_string(),
             Err(error) => causes(&*error),
         };
+        if answer != "200" {
+            marks::mark(&format!("failed {answer}"));
+        }
         self.note_token();
         *self.answers.lock().unwrap().entry(answer).or_default() += 1;
     }
@@ -313,9 +342,10 @@ impl AtWork {
     }
 
     async fn load(self, goes_on: Arc<AtomicBool>) {
+        let pause = millis("PAUSE_MS");
         while goes_on.load(Relaxed) {
             self.request().await;
-            sleep(Duration::from_millis(5)).await;
+            sleep(pause).await;
         }
     }
 
@@ -340,7 +370,6 @@ impl AtWork {
 }
 
 fn cache() -> (TokenCache, SharedStore) {
-    let millis = |name| Duration::from_millis(setting(name).unwrap().parse().unwrap());
     let text = |name| setting(name).unwrap_or_default();
     let mut store = RedisStore::builder(&text("REDIS")).timeout(millis("STORE_MS"));
     if let Some(master) = setting("SENTINEL") {
@@ -350,7 +379,7 @@ fn cache() -> (TokenCache, SharedStore) {
         store = store.cluster();
     }
     let keys = SealingKeys::new(SealingKey::new(&[7; 32]));
-    let shared = SharedStore::builder(store.build().unwrap(), keys)
+    let shared = SharedStore::builder(MarkedStore(store.build().unwrap()), keys)
         .deadline(millis("STORE_MS"))
         .lease(millis("LEASE_MS"))
         .wait(millis("WAIT_MS"))
@@ -360,7 +389,8 @@ fn cache() -> (TokenCache, SharedStore) {
         "client_credentials" => ClientCredentials::builder(url).client_auth(client).build().unwrap().boxed(),
         "refresh_token" => {
             let first = text("REFRESH_TOKEN");
-            RefreshToken::builder(url).client_auth(client).refresh_token(first).build().unwrap().boxed()
+            let grant = RefreshToken::builder(url).client_auth(client).refresh_token(first);
+            grant.build_with(marks::marked_client()).unwrap().boxed()
         }
         _ => {
             let password = PasswordGrant::builder(url).client_auth(client);
@@ -374,7 +404,11 @@ fn cache() -> (TokenCache, SharedStore) {
     (TokenCache::builder(stored).renewal_deadline(millis("RENEWAL_MS")).build(), shared)
 }
 
-fn setting(name: &str) -> Option<String> {
+fn millis(name: &str) -> Duration {
+    Duration::from_millis(setting(name).unwrap().parse().unwrap())
+}
+
+pub(crate) fn setting(name: &str) -> Option<String> {
     env::var(format!("{SETTING}{name}")).ok()
 }
 
