@@ -6,6 +6,7 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    after_commit::AfterCommit,
     error::Error,
     runtime,
     source::TokenSource,
@@ -81,7 +82,8 @@ impl Sharing {
             memory.outdated_refresh = memory.outdated_refresh.take().or_else(|| memory.shared_refresh.clone());
         }
         shared.link.counters.exchanges.add();
-        let (result, is_lost) = self.drive(lease, asked, wanted).await;
+        let after_commit = AfterCommit::default();
+        let (result, is_lost) = after_commit.scope(self.drive(lease, asked, wanted)).await;
         let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         let used = names.given.iter().cloned().chain(before).chain(after).collect();
         if let Ok(token) = &result {
@@ -90,6 +92,7 @@ impl Sharing {
         let brought = Brought { result, used };
         let answer = self.publish(lease, is_lost, record, &brought, wanted).await;
         drop(requesting);
+        drop(after_commit);
         Outcome::Done(answer)
     }
 

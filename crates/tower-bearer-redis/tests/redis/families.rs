@@ -23,7 +23,7 @@ const PROCESSES: usize = 8;
 
 /// How many tasks send requests in each process, and the time between two requests of a task.
 const TASKS: usize = 2;
-const PAUSE_MS: u64 = 100;
+const PAUSE_MS: u64 = 200;
 
 /// The lease of a process that was killed ends before the tokens do.
 const LEASE_MS: u64 = 1000;
