@@ -348,8 +348,9 @@ fn curl(client: &str, form: &str) -> String {
 
 fn spread(times: &mut [Duration]) -> String {
     times.sort();
-    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
-    format!("{} times, half within {:?}, 99 % within {:?}, all within {:?}", times.len(), at(50), at(99), times.last())
+    let Some(last) = times.len().checked_sub(1) else { return "never".to_owned() };
+    let at = |share: usize| times[(times.len() * share / 100).min(last)];
+    format!("{} times, half within {:?}, 99 % within {:?}, all within {:?}", times.len(), at(50), at(99), times[last])
 }
 
 fn var(name: &str) -> String {
