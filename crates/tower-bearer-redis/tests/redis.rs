@@ -17,6 +17,8 @@ mod permissions;
 mod processes;
 #[path = "redis/proxy.rs"]
 mod proxy;
+#[path = "redis/secrecy.rs"]
+mod secrecy;
 #[path = "redis/server.rs"]
 mod server;
 #[path = "redis/support.rs"]
