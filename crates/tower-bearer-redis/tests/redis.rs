@@ -21,6 +21,8 @@ mod proxy;
 mod secrecy;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/sources.rs"]
+mod sources;
 #[path = "redis/support.rs"]
 mod support;
 #[path = "redis/switches.rs"]
