@@ -44,6 +44,8 @@ struct Brought {
     result: Result<AccessToken, Error>,
     /// The refresh tokens that were used and received.
     used: Vec<Hash>,
+    /// The stored token whose place it takes, because it may have ended.
+    doubtful: Option<Hash>,
 }
 
 impl Sharing {
@@ -58,7 +60,8 @@ impl Sharing {
             return Outcome::Done(done);
         }
         let mut record = record.unwrap_or_default();
-        if let Some(rejected) = &wanted.rejected
+        // A doubtful one stays doubtful for all, until there is another one.
+        if let (Some(rejected), None) = (&wanted.rejected, &wanted.doubtful)
             && record.slot_mut(&names.slot).end(rejected, shared.now())
         {
             // Before the request, so that nobody takes the token meanwhile.
@@ -89,7 +92,8 @@ impl Sharing {
         if let Ok(token) = &result {
             self.note_issued(token);
         }
-        let brought = Brought { result, used };
+        let doubtful = wanted.doubtful.as_ref().map(|token| token.hash.clone());
+        let brought = Brought { result, used, doubtful };
         let answer = self.publish(lease, is_lost, record, &brought, wanted).await;
         drop(requesting);
         drop(after_commit);
@@ -201,6 +205,9 @@ impl Sharing {
         match &brought.result {
             Ok(token) => {
                 let hash = self.token_hash(token);
+                if let Some(doubtful) = &brought.doubtful {
+                    slot.end(doubtful, now);
+                }
                 slot.ended.retain(|(ended, _)| *ended != hash);
                 slot.token = Some(SharedToken::new(token, hash, now));
                 slot.failure = None;

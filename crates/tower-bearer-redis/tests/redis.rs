@@ -21,8 +21,12 @@ mod permissions;
 mod processes;
 #[path = "redis/proxy.rs"]
 mod proxy;
+#[path = "redis/secrecy.rs"]
+mod secrecy;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/sources.rs"]
+mod sources;
 #[path = "redis/support.rs"]
 mod support;
 #[path = "redis/switches.rs"]

@@ -1,8 +1,6 @@
 //! Worker processes: each is this test binary, started again, with a cache of its own. A test tells it by a line what to do, and it
 //! reports by lines.
 
-#![expect(clippy::disallowed_methods, reason = "processes take real time")]
-
 use std::{
     collections::{BTreeMap, VecDeque},
     env,
@@ -83,8 +81,8 @@ impl Settings {
         Self(settings.into())
     }
 
-    pub(crate) fn set(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.insert(name, value.to_string());
+    pub(crate) fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.insert(name, value.into());
         self
     }
 }
