@@ -16,17 +16,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     marks::{self, Mark},
     server::{Server, Version},
-    workers::{Report, Settings, Worker, all},
+    workers::{Settings, Worker, all, sum},
 };
 
 const PROCESSES: usize = 8;
 
 /// How many tasks send requests in each process, and the time between two requests of a task.
 const TASKS: usize = 2;
-const PAUSE_MS: u64 = 200;
-
-/// The lease of a process that was killed ends before the tokens do.
-const LEASE_MS: u64 = 1000;
+const PAUSE_MS: &str = "200";
 
 /// A mark that came so long ago tells nothing of what the process does now.
 const RECENT: Duration = Duration::from_millis(2);
@@ -133,9 +130,8 @@ impl Fleet {
             .set("CLIENT_SECRET", var("REAL_CLIENT_SECRET"))
             .set("NAME", "user1")
             .set("REFRESH_TOKEN", &session.first)
-            .set("LEASE_MS", LEASE_MS)
             .set("PAUSE_MS", PAUSE_MS)
-            .set("MARKS", 1);
+            .set("MARKS", "1");
         let mut fleet = Self {
             _redis: redis,
             client,
@@ -273,9 +269,10 @@ impl Fleet {
         for event in events.iter().filter(|event| event.what == "used") {
             *used.entry(&event.refresh_token).or_default() += 1;
         }
-        let answered: u64 = reports.iter().map(Report::answered).sum();
+        let answered: u64 = reports.iter().filter_map(|report| report.answers.get("200")).sum();
+        let lost_leases = sum(&reports, "lost_leases");
         println!(
-            "{:.0?}: {answered} requests answered to the processes that are left, {} failed; {} refresh tokens used; kills: {:?}, {} of \
+            "{:.0?}: {answered} requests answered to the processes that are left, {} failed; {} refresh tokens used; {lost_leases} leases lost; kills: {:?}, {} of \
              them between a token request and its commit, of which {} ended the session",
             self.began.elapsed(),
             self.failed.len(),

@@ -44,7 +44,8 @@ pub(crate) fn now() -> Duration {
 
 /// Returns a client that marks when a token request is sent, and when its answer is there.
 pub(crate) fn marked_client() -> BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError> {
-    let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    // As the crate's own client: a connection that the server closes meanwhile would be a failed token request.
+    let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http::<Full<Bytes>>();
     BoxCloneSyncService::new(service_fn(move |request| {
         let http = http.clone();
         async move {
