@@ -67,7 +67,7 @@ fn print_ratios() {
         let ours = [&without, &with].into_iter().zip([STORED_WITHOUT_RETRY, STORED_WITH_RETRY]);
         for (without_a_store, name) in ours {
             let is = count(name, TIMES, headers).instructions / without_a_store.instructions;
-            line(&format!("instructions: {name} ÷ the same without a store"), is, 1.0);
+            line(&format!("instructions: {name} ÷ the same without it"), is, 1.0);
         }
         line("instructions added: ours with retry ÷ Retry + AddAuthorization", added(&with) / added(&retry), 0.8);
     }
