@@ -12,7 +12,7 @@ const issuer = env.OIDC_PROVIDER_ISSUER;
 const ttl = Number(env.REAL_TTL);
 const audience = 'urn:example:api';
 const fleetTtl = 3;
-const secondUseFor = 10;
+const secondUseFor = 30;
 const users = { [env.REAL_USERNAME]: env.REAL_PASSWORD, [env.REAL_WEIRD_USERNAME]: env.REAL_WEIRD_PASSWORD };
 const publicKey = (file) => createPublicKey(createPrivateKey(readFileSync(file))).export({ format: 'jwk' });
 
