@@ -36,6 +36,8 @@ pub(crate) fn leave(action: impl FnOnce() + Send + 'static) -> bool {
 impl Drop for Actions {
     fn drop(&mut self) {
         let actions = mem::take(self.0.get_mut().unwrap_or_else(PoisonError::into_inner));
-        actions.into_iter().for_each(|action| action());
+        for action in actions {
+            action();
+        }
     }
 }
