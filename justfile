@@ -22,6 +22,13 @@ redis *args:
     crates/tower-bearer-redis/tests/servers.sh
     TOWER_BEARER_REDIS_REQUIRED=1 cargo nextest run --package tower-bearer-redis --all-features {{args}}
 
+# One refresh token for eight processes, with and without kills, on oidc-provider: three tests at once, which take so many seconds.
+families seconds="600":
+    crates/tower-bearer-redis/tests/servers.sh
+    TOWER_BEARER_FAMILY_SECONDS={{seconds}} TOWER_BEARER_REAL_ONLY=oidc-provider TOWER_BEARER_REDIS_REQUIRED=1 \
+        tests/real/run.sh cargo nextest run --package tower-bearer-redis --all-features --test redis --run-ignored only \
+        --test-threads 3 --success-output immediate -E 'test(families::)'
+
 # Thousands of interleavings of the cache's threads.
 shuttle:
     RUSTFLAGS="--cfg shuttle" cargo test --lib --no-default-features --target-dir target/shuttle interleavings

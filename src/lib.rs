@@ -4,6 +4,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission; // what the layer does with a request: attach a token, pass it on, refuse it
+mod after_commit; // what a source leaves until a store has its refresh token
 mod asking; // what a grant tells the renewal that it is part of
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
 mod challenge; // parses `WWW-Authenticate`

@@ -107,7 +107,10 @@ async fn nothing_that_was_stored_and_no_password_is_shown() {
     // Another type than what is expected, and commands that the server does not know.
     query(&mut admin, &format!("DEL tower-bearer:{{{key}}}:record"));
     query(&mut admin, &format!("LPUSH tower-bearer:{{{key}}}:record SECRET-record"));
-    shown.push(format!("{:?}", store.load(key).await.unwrap_err()));
+    shown.push(format!("{:?}", store.load(key).await.unwrap()));
+    query(&mut admin, &format!("DEL tower-bearer:{{{key}}}:lease"));
+    query(&mut admin, &format!("LPUSH tower-bearer:{{{key}}}:lease SECRET-lease"));
+    shown.push(format!("{:?}", commit(&store, key, lease, b"SECRET-record").await.unwrap_err()));
     query(&mut admin, "ACL SETUSER default -evalsha");
     shown.push(format!("{:?}", commit(&store, key, lease, b"SECRET-record").await.unwrap_err()));
     query(&mut admin, "ACL SETUSER default +evalsha -set");
