@@ -27,20 +27,16 @@ impl TokenCache {
     /// twice at most, and the second result is final. An error of `send` is final too; it says nothing about the token.
     ///
     /// ```
-    /// # use http::{HeaderMap, StatusCode};
-    /// # #[derive(Clone)] struct Client;
-    /// # struct Builder;
-    /// # struct Answer;
-    /// # impl Client { fn get(&self, _: &str) -> Builder { Builder } }
-    /// # impl Builder {
-    /// #     fn bearer_auth(self, _: &str) -> Self { self }
-    /// #     async fn send(self) -> Result<Answer, std::io::Error> { Ok(Answer) }
+    /// # mod reqwest {
+    /// #     pub struct Client;
+    /// #     pub struct Builder;
+    /// #     pub type Response = http::Response<()>;
+    /// #     impl Client { pub fn get(&self, _: &str) -> Builder { Builder } }
+    /// #     impl Builder {
+    /// #         pub fn bearer_auth(self, _: &str) -> Self { self }
+    /// #         pub async fn send(self) -> Result<Response, std::io::Error> { Ok(Response::new(())) }
+    /// #     }
     /// # }
-    /// # impl Answer {
-    /// #     fn status(&self) -> StatusCode { StatusCode::OK }
-    /// #     fn headers(&self) -> &HeaderMap { const { &HeaderMap::<http::HeaderValue>::new() } }
-    /// # }
-    /// # mod reqwest { pub type Client = super::Client; pub type Response = super::Answer; }
     /// use tower_bearer::{BoxError, Judged, TokenCache};
     ///
     /// async fn patient(cache: &TokenCache, client: &reqwest::Client) -> Result<reqwest::Response, BoxError> {
@@ -204,14 +200,14 @@ impl TokenCache {
     /// }
     /// ```
     pub fn accept(&self, token: &AccessToken) {
-        if (token.is_for_retry() || self.core.published.is_watched())
-            && let Some(generation) = self.newest_if(token)
-        {
-            if token.is_for_retry() {
-                self.core.note_retried(generation, Verdict::Accepted, true);
-            } else {
-                self.core.note_answered(generation, true);
-            }
+        let is_retry = token.take_retry();
+        if !is_retry && !self.core.published.is_watched() {
+            return;
+        }
+        match self.newest_if(token) {
+            Some(generation) if is_retry => self.core.note_retried(generation, Verdict::Accepted, true),
+            Some(generation) => self.core.note_answered(generation, true),
+            None => {}
         }
     }
 
@@ -234,7 +230,7 @@ impl TokenCache {
         let core = &self.core;
         // An older token, or one of another cache, which may have the same generation.
         let generation = self.newest_if(token).unwrap_or(NOT_NEWEST);
-        if token.is_for_retry() {
+        if token.take_retry() {
             core.note_retried(generation, Verdict::Rejected, false);
         }
         let renewed = match core.next_token(generation)? {
