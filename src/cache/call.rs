@@ -79,9 +79,8 @@ impl TokenCache {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let judge = |sent: &Result<T, E>| sent.as_ref().map_or(Judged::UNKNOWN, &judge);
-        let (sent, _) = self.call_with_outcome(send, judge).await?;
-        Ok(sent)
+        let judge = |result: &Result<T, E>| result.as_ref().map_or(Judged::UNKNOWN, &judge);
+        self.call_with_outcome(send, judge).await.map(|(result, _)| result)
     }
 
     /// Does the same as [`call`](Self::call) for `send` with any output, and returns what happened as well.
@@ -125,39 +124,45 @@ impl TokenCache {
         let core = &self.core;
         let (token, waited) = core.token().await?;
         let generation = token.generation();
-        let outcome = |why_not| Outcome::new(generation, waited, false, why_not);
+        let pass_on = |why_not| {
+            tracing::debug!(generation, ?why_not, "rejected, not retried");
+            Outcome::new(generation, waited, false, Some(why_not))
+        };
 
         let first = send(token).await;
         let judged = core.judged(judge(&first), generation);
         let (next, hold) = match core.after_result(&judged, generation) {
-            Ok(None) => return Ok((first, outcome(None))),
-            Err(why_not) => return Ok((first, outcome(Some(why_not)))),
+            Ok(None) => return Ok((first, Outcome::new(generation, waited, false, None))),
+            Err(why_not) => return Ok((first, pass_on(why_not))),
             Ok(Some(next)) => (next, judged.hold),
         };
 
-        let mut held = Some(first);
+        let mut kept = Some(first);
         let renewed = match next {
             NextToken::Here(token) => Ok(token),
-            NextToken::Awaited(mut renewal) => match hold {
-                None => renewal.await,
-                Some(hold) => match timeout(hold, renewal.as_mut()).await {
-                    Some(renewed) => renewed,
-                    None => {
-                        // It may hold a connection that the renewal or others need.
-                        held = None;
-                        renewal.await
-                    }
-                },
-            },
+            NextToken::Awaited(mut renewal) => {
+                let early = match hold {
+                    Some(hold) => timeout(hold, renewal.as_mut()).await,
+                    None => Some(renewal.as_mut().await),
+                };
+                if let Some(renewed) = early {
+                    renewed
+                } else {
+                    // It may hold a connection that the renewal or others need.
+                    kept = None;
+                    renewal.await
+                }
+            }
         };
-        let (token, failed) = match held {
+        let (token, failed) = match kept {
             Some(first) => match after_renewal(renewed, generation) {
                 Ok(token) => (token, None),
-                Err(why_not) => return Ok((first, outcome(Some(why_not)))),
+                Err(why_not) => return Ok((first, pass_on(why_not))),
             },
             None => core.despite(renewed, generation)?,
         };
 
+        tracing::debug!(generation, "rejected, sending the request again");
         let retried = token.generation();
         let why_same = why_same_token(retried, generation, failed);
         let second = send(token).await;

@@ -8,16 +8,14 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
-    task::Context,
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, future::join_all, task::noop_waker};
+use futures::{FutureExt, future::join_all};
 use http::{HeaderMap, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tokio::{
-    sync::Semaphore,
     task::yield_now,
     time::{Instant, advance, sleep},
 };
@@ -30,7 +28,7 @@ use tower_bearer::{
 
 use crate::{
     scripted::{Answer, Api, Numbered, Strict, URI, challenge, get, status},
-    support::{Asked, HOUR, MINUTE, SECOND, scripted, settled, token, waiting},
+    support::{Asked, HOUR, MINUTE, SECOND, gated, polled, scripted, settled, token, waiting},
 };
 
 type Sent = Result<Response<Full<Bytes>>, BoxError>;
@@ -163,18 +161,10 @@ async fn a_late_rejection_costs_a_second_attempt_and_no_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_rejected_during_a_renewal_waits_for_that_renewal() {
-    let gate = Arc::new(Semaphore::new(1));
-    let passage = Arc::clone(&gate);
-    let (source, asked) = scripted(move |n| {
-        let passage = Arc::clone(&passage);
-        async move {
-            passage.acquire().await.unwrap().forget();
-            Ok(token(n))
-        }
-    });
-    let (cache, api) = (TokenCache::new(source), Api::answering([status(401)]));
+    let ((cache, asked, gate), api) = (gated(), Api::answering([status(401)]));
+    gate.add_permits(1);
     cache.token().await.unwrap();
-    advance(HOUR - MINUTE - SECOND).await;
+    advance(58 * MINUTE).await;
     let mut rejected = tokio_test::task::spawn(call(&cache, &api));
     for _ in 0..5 {
         yield_now().await;
@@ -318,16 +308,16 @@ async fn slow_failure(judged: Judged) -> (Duration, u32, Outcome) {
     });
     let cache = TokenCache::new(source);
     cache.token().await.unwrap();
-    let (dropped, start, mut sent) = (Arc::new(OnceLock::new()), Instant::now(), 0);
+    let (dropped, start, mut runs) = (Arc::new(OnceLock::new()), Instant::now(), 0);
     let send = |_| {
-        sent += 1;
+        runs += 1;
         let held = Held(Arc::clone(&dropped), start);
         async move { held }
     };
     let (last, outcome) = cache.call_with_outcome(send, |_| judged.clone()).await.unwrap();
     assert_eq!(start.elapsed(), 5 * SECOND);
     drop(last);
-    (*dropped.get().unwrap(), sent, outcome)
+    (*dropped.get().unwrap(), runs, outcome)
 }
 
 #[tokio::test(start_paused = true)]
@@ -354,15 +344,7 @@ async fn a_call_dropped_in_any_state_leaves_the_cache_sound() {
     let mut polls = 0;
     loop {
         let (cache, api, source) = world([status(401)]);
-        let ended = {
-            let mut call = pin!(call(&cache, &api));
-            let mut ended = false;
-            for _ in 0..polls {
-                yield_now().await;
-                ended = call.as_mut().poll(&mut Context::from_waker(&noop_waker())).is_ready();
-            }
-            ended
-        };
+        let ended = polled(polls, call(&cache, &api)).await;
         advance(SECOND).await;
         assert_eq!(plain(&cache, &api).await, 200, "after {polls} polls");
         assert!((1..=2).contains(&source.asked()), "{} renewals after {polls} polls", source.asked());
