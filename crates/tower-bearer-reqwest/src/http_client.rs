@@ -1,0 +1,93 @@
+//! The bottom of a tower stack.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use reqwest::Body;
+use tower_service::Service;
+
+use crate::response_body::ResponseBody;
+
+/// A [`reqwest::Client`] as a service of `http`'s requests and responses, for the bottom of a tower stack.
+///
+/// A stack with other layers, above and below the one that attaches the token:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
+/// use tower_bearer::{BearerAuthLayer, FixedToken};
+/// use tower_bearer_reqwest::{HttpClient, KeepBody, ReqwestTypesLayer, RequestBuilderExt};
+/// use tower_http::trace::TraceLayer;
+///
+/// # async fn sdk() -> Result<(), tower_bearer::BoxError> {
+/// # let source = FixedToken::new("t")?;
+/// let client = reqwest::Client::new();
+/// let api = ServiceBuilder::new()
+///     .layer(ReqwestTypesLayer) // reqwest's types above, those of `http` below
+///     .timeout(Duration::from_secs(30)) // of the token and both attempts
+///     .layer(BearerAuthLayer::new(source).replay(KeepBody::new()))
+///     .layer(TraceLayer::new_for_http()) // one span for each attempt
+///     .layer(ConcurrencyLimitLayer::new(100))
+///     .service(HttpClient::new(client.clone()));
+///
+/// let response = client.get("https://api.example.org/fhir/Patient").send_with(&api).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HttpClient(reqwest::Client);
+
+impl HttpClient {
+    /// Wraps a client. Clones of the client share its connections.
+    #[must_use]
+    pub fn new(client: reqwest::Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Service<http::Request<Body>> for HttpClient {
+    type Response = http::Response<ResponseBody>;
+    type Error = reqwest::Error;
+    type Future = HttpFuture;
+
+    fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<Result<(), reqwest::Error>> {
+        self.0.poll_ready(task)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> HttpFuture {
+        HttpFuture(match request.try_into() {
+            Ok(request) => State::Sent(self.0.call(request)),
+            Err(error) => State::NotSent(Some(error)),
+        })
+    }
+}
+
+/// The answer of an [`HttpClient`].
+pub struct HttpFuture(State);
+
+enum State {
+    Sent(<reqwest::Client as Service<reqwest::Request>>::Future),
+    NotSent(Option<reqwest::Error>),
+}
+
+impl Future for HttpFuture {
+    type Output = Result<http::Response<ResponseBody>, reqwest::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Sent(response) => Poll::Ready(Ok(ResponseBody::with_head(ready!(Pin::new(response).poll(task))?))),
+            State::NotSent(error) => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => panic!("`HttpFuture` polled after completion"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for HttpFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpFuture")
+    }
+}
