@@ -16,8 +16,10 @@ mod error; // why no token could be had: classes, predicates, messages
 mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
+mod held_answer; // how long a rejected answer is held during a renewal
 mod inner_service; // bounds that make the compiler say what to do
 pub mod judge_body; // rejections in the body of an answer
+mod judged; // what the result of user code says about its token
 mod layer; // `BearerAuthLayer`: what users set
 mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
@@ -54,6 +56,7 @@ pub use extensions::{
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
+pub use judged::Judged;
 pub use layer::BearerAuthLayer;
 pub use pool::{RequestHead, TokenPool};
 pub use rejection::Rejection;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 use crate::{
-    cache::{cache_core::CacheCore, lookup::Lookup, status::CacheStatus},
+    cache::{cache_core::CacheCore, status::CacheStatus},
     error::Error,
     recursion::Renewing,
     runtime,
@@ -49,10 +49,7 @@ impl TokenCache {
     /// # Cancel safety
     /// The renewal runs in a task of its own. Dropping this future does not stop or delay it.
     pub async fn token(&self) -> Result<AccessToken, Error> {
-        match self.core.lookup()? {
-            Lookup::Hit(found) => Ok(found.token.clone()),
-            Lookup::Wait(pending) => Arc::clone(&self.core).wait(pending).await,
-        }
+        self.core.token().await.map(|(token, _)| token)
     }
 
     /// Returns a cache whose tokens have less scope, or are for certain resources (RFC 8707), from the same source.
@@ -87,15 +84,20 @@ impl TokenCache {
     /// The layer does this by itself on a 401.
     #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
     pub fn invalidate(&self, token: &AccessToken) -> bool {
-        // Compared by value: another cache's token may have the same generation.
-        let newest = self.core.flight.look(|state, _| {
-            let newest = state.newest().filter(|newest| newest.secret() == token.secret());
-            newest.map(AccessToken::generation)
-        });
+        let newest = self.newest_if(token);
         if let Some(generation) = newest {
             self.core.rejected(generation);
         }
         newest.is_some()
+    }
+
+    /// Returns the generation of the newest token if it is this one.
+    pub(super) fn newest_if(&self, token: &AccessToken) -> Option<u64> {
+        // Compared by value: another cache's token may have the same generation.
+        self.core.flight.look(|state, _| {
+            let newest = state.newest().filter(|newest| newest.secret() == token.secret());
+            newest.map(AccessToken::generation)
+        })
     }
 
     /// Forgets the token and every failure, so that the next request asks the source.

@@ -1,5 +1,7 @@
 //! What happened to a request.
 
+use std::{error::Error as StdError, fmt};
+
 use crate::error::Error;
 
 /// What happened to a request. It is in the extensions of a response whose request waited for a token, was sent twice, or was
@@ -84,5 +86,33 @@ impl Outcome {
     #[must_use]
     pub fn not_retried(&self) -> Option<&NotRetried> {
         self.not_retried.as_ref()
+    }
+}
+
+impl fmt::Display for NotRetried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InsufficientScope => "the scope of the token is not sufficient; request more scope",
+            Self::InsufficientUserAuthentication => "the user has to authenticate again, or by a stronger method",
+            Self::NotReplayable => "the API rejected the token, and the body of the request cannot be sent again",
+            Self::NotIdempotent => {
+                "the API rejected the token but may have carried out the request, and its method is not idempotent"
+            }
+            Self::BudgetSpent => {
+                "the API rejected the token, and too many new tokens before it; check that the API accepts this issuer's tokens"
+            }
+            Self::SameToken => "the API rejected the token, and the issuer returned the same token again",
+            Self::RenewalFailed { error } => return write!(f, "the API rejected the token, and its renewal failed: {error}"),
+        })
+    }
+}
+
+impl StdError for NotRetried {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            // Its own text is part of this one.
+            Self::RenewalFailed { error } => error.source(),
+            _ => None,
+        }
     }
 }

@@ -46,8 +46,7 @@ pub(super) fn judge<B, R>(
 /// Returns the scope that a challenge names, if the token is known to lack it.
 fn lacking_scope(core: &CacheCore, headers: &HeaderMap, generation: u64) -> Option<Scopes> {
     let named: Scopes = Challenge::unexplained_scope(headers)?.parse().ok()?;
-    let granted = core.scopes_of(generation)?;
-    (!granted.is_empty() && !granted.covers(&named)).then_some(named)
+    core.lacks(generation, &named).then_some(named)
 }
 
 /// Puts what the API says is missing into an answer's extensions. It may leave out the scope.

@@ -63,6 +63,8 @@ struct TokenState {
     scopes: OnceLock<Option<Scopes>>,
     response: ResponseMembers,
     generation: u64,
+    /// Whether the cache gave it for the second attempt of a request.
+    for_retry: bool,
 }
 
 /// The time of day when the token was received, and by which clock.
@@ -108,6 +110,7 @@ impl AccessToken {
             scopes: OnceLock::new(),
             response: ResponseMembers::Absent,
             generation: 0,
+            for_retry: false,
         })))
     }
 
@@ -217,8 +220,18 @@ impl AccessToken {
         self.with(|state| state.issued_at = state.issued_at.min(instant))
     }
 
+    /// Sets its number among the tokens of a cache. What another cache gave it for does not count there.
     pub(crate) fn with_generation(self, generation: u64) -> Self {
-        self.with(|state| state.generation = generation)
+        self.with(|state| (state.generation, state.for_retry) = (generation, false))
+    }
+
+    /// Marks it as the token of a request's second attempt.
+    pub(crate) fn for_retry(self) -> Self {
+        self.with(|state| state.for_retry = true)
+    }
+
+    pub(crate) fn is_for_retry(&self) -> bool {
+        self.0.for_retry
     }
 
     fn with(mut self, change: impl FnOnce(&mut TokenState)) -> Self {

@@ -6,12 +6,12 @@ use crate::import_graph::{Import, ImportGraph};
 
 /// The layers, lowest first. A name stands for the whole folder, except for files of it that are named separately.
 const LAYERS: &[&[&str]] = &[
-    &["error", "clock", "futures", "inner_service", "per_core", "secret_string", "sync", "timer"],
+    &["error", "clock", "futures", "held_answer", "inner_service", "per_core", "secret_string", "sync", "timer"],
     &["challenge", "drain", "saved_head", "transport", "asking", "recursion", "runtime", "scope"],
     &["token", "origin", "rejection"],
     &["destination", "verify", "token_header"],
     &["verdict"],
-    &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
+    &["judged", "source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
     &["judge_body"],
     &["cache", "grant", "store"],
