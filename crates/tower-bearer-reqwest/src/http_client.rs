@@ -13,29 +13,8 @@ use crate::response_body::ResponseBody;
 
 /// A [`reqwest::Client`] as a service of `http`'s requests and responses, for the bottom of a tower stack.
 ///
-/// A stack with other layers, above and below the one that attaches the token:
-///
-/// ```
-/// use std::time::Duration;
-/// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
-/// use tower_bearer::{BearerAuthLayer, FixedToken};
-/// use tower_bearer_reqwest::{HttpClient, KeepBody, ReqwestTypesLayer, RequestBuilderExt};
-/// use tower_http::trace::TraceLayer;
-///
-/// # async fn sdk() -> Result<(), tower_bearer::BoxError> {
-/// # let source = FixedToken::new("t")?;
-/// let client = reqwest::Client::new();
-/// let api = ServiceBuilder::new()
-///     .layer(ReqwestTypesLayer) // reqwest's types above, those of `http` below
-///     .timeout(Duration::from_secs(30)) // of the token and both attempts
-///     .layer(BearerAuthLayer::new(source).replay(KeepBody::new()))
-///     .layer(TraceLayer::new_for_http()) // one span for each attempt
-///     .layer(ConcurrencyLimitLayer::new(100))
-///     .service(HttpClient::new(client.clone()));
-///
-/// let response = client.get("https://api.example.org/fhir/Patient").send_with(&api).await?;
-/// # Ok(()) }
-/// ```
+/// [The first page](crate#in-a-tower-stack) has a stack. Its error is [`reqwest::Error`], and the answers' extensions have the URL, so
+/// that a `reqwest::Response` that is made of one keeps it.
 #[derive(Clone, Debug)]
 pub struct HttpClient(reqwest::Client);
 

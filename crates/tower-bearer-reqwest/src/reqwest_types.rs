@@ -16,8 +16,7 @@ use tower_service::Service;
 
 use crate::{error::Error, response_body::ResponseBody};
 
-/// Gives a tower stack reqwest's requests and responses. It is the uppermost layer. [`HttpClient`](crate::HttpClient) has an
-/// example.
+/// Gives a tower stack reqwest's requests and responses. It is the uppermost layer: [an example](crate#in-a-tower-stack).
 ///
 /// What reqwest adds to a request goes through the stack: a timeout, a version, and
 /// [extensions](crate::RequestBuilderExt::with_extension). The response has the URL that answered, also after redirects.

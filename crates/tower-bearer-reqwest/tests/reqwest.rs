@@ -4,6 +4,8 @@
 mod bodies;
 #[path = "reqwest/errors.rs"]
 mod errors;
+#[path = "reqwest/middleware.rs"]
+mod middleware;
 #[path = "reqwest/redirects.rs"]
 mod redirects;
 #[path = "reqwest/requests.rs"]
