@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http_body::Body;
+
 /// How long the answer to the first attempt is held during the renewal, unread. Most failures are known by then, and the answer
 /// can be passed on.
 ///
@@ -16,7 +18,13 @@ const HOLD_SMALL: Duration = Duration::from_millis(2500);
 /// The most bytes of a small answer.
 const SMALL: u64 = 1024;
 
+/// Returns how long an answer with this body is held. One without a body, or whose body was read to its end, holds nothing, so
+/// there is no limit.
+pub(crate) fn longest(body: &impl Body) -> Option<Duration> {
+    (!body.is_end_stream()).then(|| longest_by_size(body.size_hint().upper()))
+}
+
 /// Returns how long an answer is held whose body has at most this many bytes, if that is known.
-pub(crate) fn longest(most_bytes: Option<u64>) -> Duration {
-    if most_bytes.is_some_and(|most| most <= SMALL) { HOLD_SMALL } else { HOLD }
+pub(crate) fn longest_by_size(most: Option<u64>) -> Duration {
+    if most.is_some_and(|most| most <= SMALL) { HOLD_SMALL } else { HOLD }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body;
 
 use crate::{challenge::Challenge, held_answer, scope::Scopes, verdict::Verdict};
 
@@ -66,9 +67,10 @@ impl Judged {
         Self { verdict, proves, named_scope: None, hold: None }
     }
 
-    /// Judges a response by its status and headers; see [`head`](Self::head).
-    pub fn response<B>(response: &Response<B>) -> Self {
-        Self::head(response.status(), response.headers())
+    /// Judges an [`http::Response`] by its status and headers; see [`head`](Self::head).
+    pub fn response<B: Body>(response: &Response<B>) -> Self {
+        let hold = held_answer::longest(response.body());
+        Self { hold, ..Self::head(response.status(), response.headers()) }
     }
 
     /// Judges a response by the default rule, [`Verdict::standard`]: a 401 rejects the token, unless it says that the scope is not
@@ -93,7 +95,7 @@ impl Judged {
         Self {
             named_scope: Challenge::unexplained_scope(headers).and_then(|scope| scope.parse().ok()),
             // Without a body, it holds nothing.
-            hold: (length != Some(0)).then(|| held_answer::longest(length)),
+            hold: (length != Some(0)).then(|| held_answer::longest_by_size(length)),
             ..Self::REJECTED
         }
     }

@@ -8,6 +8,8 @@ mod support;
 mod assertions;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
+#[path = "api/call.rs"]
+mod call;
 #[path = "api/client_numbers.rs"]
 mod client_numbers;
 #[path = "api/connection.rs"]
@@ -15,6 +17,8 @@ mod connection;
 #[cfg(feature = "sealing")]
 #[path = "api/fleet.rs"]
 mod fleet;
+#[path = "api/frequent_revocations.rs"]
+mod frequent_revocations;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]

@@ -27,20 +27,16 @@ impl TokenCache {
     /// twice at most, and the second result is final. An error of `send` is final too; it says nothing about the token.
     ///
     /// ```
-    /// # use http::{HeaderMap, StatusCode};
-    /// # #[derive(Clone)] struct Client;
-    /// # struct Builder;
-    /// # struct Answer;
-    /// # impl Client { fn get(&self, _: &str) -> Builder { Builder } }
-    /// # impl Builder {
-    /// #     fn bearer_auth(self, _: &str) -> Self { self }
-    /// #     async fn send(self) -> Result<Answer, std::io::Error> { Ok(Answer) }
+    /// # mod reqwest {
+    /// #     pub struct Client;
+    /// #     pub struct Builder;
+    /// #     pub type Response = http::Response<()>;
+    /// #     impl Client { pub fn get(&self, _: &str) -> Builder { Builder } }
+    /// #     impl Builder {
+    /// #         pub fn bearer_auth(self, _: &str) -> Self { self }
+    /// #         pub async fn send(self) -> Result<Response, std::io::Error> { Ok(Response::new(())) }
+    /// #     }
     /// # }
-    /// # impl Answer {
-    /// #     fn status(&self) -> StatusCode { StatusCode::OK }
-    /// #     fn headers(&self) -> &HeaderMap { const { &HeaderMap::<http::HeaderValue>::new() } }
-    /// # }
-    /// # mod reqwest { pub type Client = super::Client; pub type Response = super::Answer; }
     /// use tower_bearer::{BoxError, Judged, TokenCache};
     ///
     /// async fn patient(cache: &TokenCache, client: &reqwest::Client) -> Result<reqwest::Response, BoxError> {
@@ -83,9 +79,8 @@ impl TokenCache {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let judge = |sent: &Result<T, E>| sent.as_ref().map_or(Judged::UNKNOWN, &judge);
-        let (sent, _) = self.call_with_outcome(send, judge).await?;
-        Ok(sent)
+        let judge = |result: &Result<T, E>| result.as_ref().map_or(Judged::UNKNOWN, &judge);
+        self.call_with_outcome(send, judge).await.map(|(result, _)| result)
     }
 
     /// Does the same as [`call`](Self::call) for `send` with any output, and returns what happened as well.
@@ -129,39 +124,45 @@ impl TokenCache {
         let core = &self.core;
         let (token, waited) = core.token().await?;
         let generation = token.generation();
-        let outcome = |why_not| Outcome::new(generation, waited, false, why_not);
+        let pass_on = |why_not| {
+            tracing::debug!(generation, ?why_not, "rejected, not retried");
+            Outcome::new(generation, waited, false, Some(why_not))
+        };
 
         let first = send(token).await;
         let judged = core.judged(judge(&first), generation);
         let (next, hold) = match core.after_result(&judged, generation) {
-            Ok(None) => return Ok((first, outcome(None))),
-            Err(why_not) => return Ok((first, outcome(Some(why_not)))),
+            Ok(None) => return Ok((first, Outcome::new(generation, waited, false, None))),
+            Err(why_not) => return Ok((first, pass_on(why_not))),
             Ok(Some(next)) => (next, judged.hold),
         };
 
-        let mut held = Some(first);
+        let mut kept = Some(first);
         let renewed = match next {
             NextToken::Here(token) => Ok(token),
-            NextToken::Awaited(mut renewal) => match hold {
-                None => renewal.await,
-                Some(hold) => match timeout(hold, renewal.as_mut()).await {
-                    Some(renewed) => renewed,
-                    None => {
-                        // It may hold a connection that the renewal or others need.
-                        held = None;
-                        renewal.await
-                    }
-                },
-            },
+            NextToken::Awaited(mut renewal) => {
+                let early = match hold {
+                    Some(hold) => timeout(hold, renewal.as_mut()).await,
+                    None => Some(renewal.as_mut().await),
+                };
+                if let Some(renewed) = early {
+                    renewed
+                } else {
+                    // It may hold a connection that the renewal or others need.
+                    kept = None;
+                    renewal.await
+                }
+            }
         };
-        let (token, failed) = match held {
+        let (token, failed) = match kept {
             Some(first) => match after_renewal(renewed, generation) {
                 Ok(token) => (token, None),
-                Err(why_not) => return Ok((first, outcome(Some(why_not)))),
+                Err(why_not) => return Ok((first, pass_on(why_not))),
             },
             None => core.despite(renewed, generation)?,
         };
 
+        tracing::debug!(generation, "rejected, sending the request again");
         let retried = token.generation();
         let why_same = why_same_token(retried, generation, failed);
         let second = send(token).await;
@@ -204,14 +205,14 @@ impl TokenCache {
     /// }
     /// ```
     pub fn accept(&self, token: &AccessToken) {
-        if (token.is_for_retry() || self.core.published.is_watched())
-            && let Some(generation) = self.newest_if(token)
-        {
-            if token.is_for_retry() {
-                self.core.note_retried(generation, Verdict::Accepted, true);
-            } else {
-                self.core.note_answered(generation, true);
-            }
+        let is_retry = token.take_retry();
+        if !is_retry && !self.core.published.is_watched() {
+            return;
+        }
+        match self.newest_if(token) {
+            Some(generation) if is_retry => self.core.note_retried(generation, Verdict::Accepted, true),
+            Some(generation) => self.core.note_answered(generation, true),
+            None => {}
         }
     }
 
@@ -234,7 +235,7 @@ impl TokenCache {
         let core = &self.core;
         // An older token, or one of another cache, which may have the same generation.
         let generation = self.newest_if(token).unwrap_or(NOT_NEWEST);
-        if token.is_for_retry() {
+        if token.take_retry() {
             core.note_retried(generation, Verdict::Rejected, false);
         }
         let renewed = match core.next_token(generation)? {

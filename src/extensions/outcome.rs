@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt};
 use crate::error::Error;
 
 /// What happened to a request. It is in the extensions of a response whose request waited for a token, was sent twice, or was
-/// rejected and not sent again.
+/// rejected and not sent again. [`TokenCache::call_with_outcome`](crate::TokenCache::call_with_outcome) returns it.
 ///
 /// ```
 /// use tower_bearer::{NotRetried, Outcome};
@@ -28,15 +28,16 @@ pub struct Outcome {
     not_retried: Option<NotRetried>,
 }
 
-/// Why a request was not sent again although its answer asks for other credentials.
+/// Why a request was not sent again although its answer asks for other credentials. It is also the error of
+/// [`TokenCache::reject`](crate::TokenCache::reject).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRetried {
-    /// The scope of the token is not sufficient, so a new one would not help. The response also has an
-    /// [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
+    /// The scope of the token is not sufficient, so a new one would not help. A response of the layer
+    /// also has an [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
     InsufficientScope,
-    /// The user has to authenticate again, or by a stronger method. The response also has an
-    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
+    /// The user has to authenticate again, or by a stronger method. A response of the layer
+    /// also has an [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
     InsufficientUserAuthentication,
     /// The body cannot be sent again. The token is renewed for the next request, within the budget.
     NotReplayable,

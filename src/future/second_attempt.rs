@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     task::{Context as Task, Poll, ready},
-    time::Duration,
 };
 
 use http::{Request, Response};
@@ -95,7 +94,9 @@ where
             Next::Resend(retry, token @ NextToken::Here(_)) => release(&context, retry, token, answer, &first)?,
             Next::Resend(mut retry, NextToken::Awaited(renewal)) => {
                 context.replay.pause(&mut retry.body);
-                let hold = hold(&answer).map(|time| Box::pin(sleep(time)) as Sleep);
+                let is_read = BodyMark::is_whole(answer.extensions());
+                let hold = if is_read { None } else { held_answer::longest(answer.body()) };
+                let hold = hold.map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
@@ -204,14 +205,6 @@ where
             this.step.set(next);
         }
     }
-}
-
-/// Returns how long an answer is held. One without a body, or whose body was read to its end, holds nothing, so there is no
-/// limit.
-fn hold(answer: &Response<impl Body>) -> Option<Duration> {
-    let body = answer.body();
-    let holds_connection = !body.is_end_stream() && !BodyMark::is_whole(answer.extensions());
-    holds_connection.then(|| held_answer::longest(body.size_hint().upper()))
 }
 
 /// Prepares the second attempt: the same request as the first, but for the token. Gives up the first answer.

@@ -1,11 +1,11 @@
 //! A token that ended for one process ends for all.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    Reason, TokenCache, TokenSource,
+    AccessToken, Judged, Reason, TokenCache, TokenSource,
     store::{SharedStore, Stored},
     testing::{Failure, Issuer, RefreshTokens, TokenFormat},
 };
@@ -34,6 +34,23 @@ async fn a_token_that_one_process_rejected_is_not_used_by_others_after_a_second(
     sleep(SECOND).await;
     for cache in &caches {
         assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_rejected_in_one_process_withdraws_the_token_from_all() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 4).await;
+    let rejected = caches[0].token().await.unwrap();
+    let send = async |token: AccessToken| Ok::<_, Infallible>(token.secret() == rejected.secret());
+    let judge = |is_rejected: &bool| if *is_rejected { Judged::REJECTED } else { Judged::ACCEPTED };
+    assert_eq!(caches[0].call(send, judge).await.unwrap(), Ok(false));
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+        let next = cache.reject(&rejected).await.unwrap();
+        assert_ne!(next.secret(), rejected.secret(), "a late rejection");
     }
     assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
 }
@@ -110,7 +127,7 @@ async fn the_token_of_before_is_withdrawn_but_a_renewed_one_stays() {
     assert_eq!(caches[1].token().await.unwrap().secret(), first.secret());
 }
 
-async fn grant_token(fleet: &Fleet) -> tower_bearer::AccessToken {
+async fn grant_token(fleet: &Fleet) -> AccessToken {
     obtain(&grant(fleet.issuer.service())).await.unwrap()
 }
 
