@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use reqwest::Body;
+use reqwest::{Body, Request, Url};
+use tower_bearer::AnsweredElsewhere;
 use tower_service::Service;
 
 use crate::response_body::ResponseBody;
@@ -36,8 +37,8 @@ impl Service<http::Request<Body>> for HttpClient {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> HttpFuture {
-        HttpFuture(match request.try_into() {
-            Ok(request) => State::Sent(self.0.call(request)),
+        HttpFuture(match Request::try_from(request) {
+            Ok(request) => State::Sent { url: request.url().clone(), response: self.0.call(request) },
             Err(error) => State::NotSent(Some(error)),
         })
     }
@@ -47,7 +48,7 @@ impl Service<http::Request<Body>> for HttpClient {
 pub struct HttpFuture(State);
 
 enum State {
-    Sent(<reqwest::Client as Service<reqwest::Request>>::Future),
+    Sent { url: Url, response: <reqwest::Client as Service<Request>>::Future },
     NotSent(Option<reqwest::Error>),
 }
 
@@ -56,7 +57,16 @@ impl Future for HttpFuture {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Sent(response) => Poll::Ready(Ok(ResponseBody::with_head(ready!(Pin::new(response).poll(task))?))),
+            State::Sent { url, response } => {
+                let response = ready!(Pin::new(response).poll(task))?;
+                // There, reqwest has removed the token.
+                let elsewhere = response.url() != url && response.url().origin() != url.origin();
+                let mut response = ResponseBody::with_head(response);
+                if elsewhere {
+                    response.extensions_mut().insert(AnsweredElsewhere);
+                }
+                Poll::Ready(Ok(response))
+            }
             State::NotSent(error) => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => panic!("`HttpFuture` polled after completion"),

@@ -49,6 +49,23 @@ async fn a_redirect_to_another_origin_carries_no_token() {
     }
 }
 
+#[tokio::test]
+async fn a_401_of_another_origin_is_passed_on_and_keeps_the_token() {
+    let issuer = issuer();
+    let elsewhere = Server::start(|_| answer(401, "elsewhere")).await;
+    let server = moving(&issuer, 302, elsewhere.url("/target")).await;
+    let api = BearerClient::new(Client::new(), layer(&issuer));
+    for _ in 0..3 {
+        let response = api.client().get(server.url("/moved")).send_with(&api).await.unwrap();
+        assert_eq!(
+            (response.status(), response.url().as_str()),
+            (StatusCode::UNAUTHORIZED, &*elsewhere.url("/target"))
+        );
+        assert_eq!(response.text().await.unwrap(), "elsewhere");
+    }
+    assert_eq!((server.seen().len(), elsewhere.seen().len(), issuer.counts().issued), (3, 3, 1));
+}
+
 /// As without this crate: the 307 is the answer.
 #[tokio::test]
 async fn a_redirect_that_needs_a_stream_again_is_not_followed() {
