@@ -15,7 +15,7 @@ use crate::{challenge::Challenge, held_answer, scope::Scopes, verdict::Verdict};
 ///
 /// ```
 /// use http::{HeaderMap, Response, StatusCode};
-/// use tower_bearer::{Judged, Verdict};
+/// use tower_bearer::Judged;
 ///
 /// // An SDK with an error type of its own.
 /// enum SdkError { Status(u16), Network }
