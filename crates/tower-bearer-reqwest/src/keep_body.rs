@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    pin::Pin,
+    pin::pin,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use http_body::Body as _;
+use http_body_util::BodyExt;
 use reqwest::Body;
 use tower_bearer::replay::{self, Replay, ReplayBody, Tee};
 
@@ -61,12 +61,12 @@ impl KeepBody {
 impl Replay<Body> for KeepBody {
     type Kept = KeptBody;
 
-    fn keep(&self, mut body: Body) -> (Body, Option<KeptBody>) {
+    fn keep(&self, body: Body) -> (Body, Option<KeptBody>) {
         if body.as_bytes().is_none() {
             let (body, kept) = Replay::<Body>::keep(&self.tee, body);
             return (body, kept.map(|kept| KeptBody(Kept::Stream(kept))));
         }
-        let bytes = take_bytes(&mut body);
+        let bytes = take_bytes(body);
         (Body::from(bytes.clone()), Some(KeptBody(Kept::Bytes(bytes))))
     }
 
@@ -84,11 +84,11 @@ impl Replay<Body> for KeepBody {
     }
 }
 
-/// Takes the bytes out of a body in memory. It has them all in its first frame, and none if it is empty.
-fn take_bytes(body: &mut Body) -> Bytes {
-    match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-        _ => Bytes::new(),
+/// Takes the bytes out of a body in memory. They are in one chunk, and are not copied.
+fn take_bytes(body: Body) -> Bytes {
+    match pin!(body.collect()).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(collected)) => collected.to_bytes(),
+        _ => unreachable!("a body in memory is ready"),
     }
 }
 
