@@ -73,14 +73,14 @@ impl Judged {
         Self { hold, ..Self::head(response.status(), response.headers()) }
     }
 
-    /// Judges a response by the default rule, [`Verdict::standard`]: a 401 rejects the token, unless it says that the scope is not
-    /// sufficient or that the user must authenticate again. A success or a 304 accepts it. Other statuses say nothing.
+    /// Judges a response by the default rule, [`Verdict::standard`]: a 401 rejects the token, unless it says that the scope is
+    /// not sufficient or that the user must authenticate again. A success or a 304 accepts it. Other statuses say nothing.
     pub fn head(status: StatusCode, headers: &HeaderMap) -> Self {
         Self::head_by(Verdict::standard, status, headers)
     }
 
-    /// Judges a response by a custom rule, or by [`Verdict::grpc`]. An answer that the rule accepts proves the token only if it is a
-    /// success or a 304.
+    /// Judges a response by a custom rule, or by [`Verdict::grpc`]. An answer that the rule accepts proves the token only if it
+    /// is a success or a 304.
     pub fn head_by(
         rule: impl FnOnce(StatusCode, &HeaderMap) -> Verdict,
         status: StatusCode,

@@ -177,10 +177,10 @@ impl<R> BearerAuthLayer<R> {
     /// Never sends a request twice: for bodies that cannot be cloned, and for callers that retry themselves. A rejected token
     /// is renewed all the same. Default: [`CloneBody`].
     ///
-    /// The layer does not know which request of a caller is a retry, so it cannot see that a renewal helped. About twelve revocations
-    /// in half an hour are recovered from at once, and further ones wait for the [budget](crate::cache::RejectionBudget). Of
-    /// 12,000 requests in two minutes, with a revocation every 5 s, a caller that retried once itself lost 5,000. With a retry by the
-    /// layer, or by [`TokenCache::call`], none is lost.
+    /// The layer does not know which request of a caller is a retry, so it cannot see that a renewal helped. About twelve
+    /// revocations in half an hour are recovered from at once, and further ones wait for the
+    /// [budget](crate::cache::RejectionBudget). Of 12,000 requests in two minutes, with a revocation every 5 s, a caller that
+    /// retried once itself lost 5,000. With a retry by the layer, or by [`TokenCache::call`], none is lost.
     #[must_use]
     pub fn without_retry(self) -> BearerAuthLayer<NoReplay> {
         self.replay(NoReplay)

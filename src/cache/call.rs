@@ -54,14 +54,14 @@ impl TokenCache {
     /// For a client whose response is an [`http::Response`], `judge` is [`Judged::response`]. `send` may also be an `async` block
     /// that does more than one step. Then clone or borrow what it needs, because it may run twice.
     ///
-    /// Where the token goes is up to `send`. Unlike the layer, this checks neither the origin nor https, and a method with side effects is
-    /// sent again as any other. So judge a result as rejected only if the API did not carry out the request.
+    /// Where the token goes is up to `send`. Unlike the layer, this checks neither the origin nor https, and a method with side
+    /// effects is sent again as any other. So judge a result as rejected only if the API did not carry out the request.
     ///
     /// If there is no new token, because the source backs off, the [budget](crate::cache::RejectionBudget) is spent or the
-    /// issuer returned the same token again, the first result is returned, so nothing is lost.
-    /// An HTTP response may hold its connection until it is read. So if the renewal takes longer than 100 ms (2.5 s for a response
-    /// whose `content-length` is at most 1 KiB), the first response is dropped, and `send` is called again in any case: with the
-    /// old token if the renewal fails.
+    /// issuer returned the same token again, the first result is returned, so nothing is lost. An HTTP response may hold its
+    /// connection until it is read. So if the renewal takes longer than 100 ms (2.5 s for a response whose `content-length` is
+    /// at most 1 KiB), the first response is dropped, and `send` is called again in any case: with the old token if the renewal
+    /// fails.
     ///
     /// # Errors
     /// The outer error is the cache's: there is no token, and `send` was not called; see [`token`](Self::token). It is also
@@ -178,8 +178,8 @@ impl TokenCache {
     /// Tells the cache that an API accepted `token`.
     ///
     /// It is for programs that send requests with [`token`](Self::token) and decide by themselves what is sent again.
-    /// [`call`](Self::call) and the layer do this for you. Call it after a success, with the token that the request carried. It costs a
-    /// few nanoseconds if the cache does not need to know.
+    /// [`call`](Self::call) and the layer do this for you. Call it after a success, with the token that the request carried. It
+    /// costs a few nanoseconds if the cache does not need to know.
     ///
     /// The cache needs it to tell a revoked token from an API that rejects every token. Without it, new tokens are soon requested
     /// only from time to time, within the [`RejectionBudget`](crate::cache::RejectionBudget).
@@ -219,15 +219,16 @@ impl TokenCache {
     /// Tells the cache that an API rejected `token`, waits for its renewal, and returns the token to send the same request again
     /// with.
     ///
-    /// If the cache has a newer token already, it returns that one at once. Send the request once more with the returned token, and tell
-    /// the cache the answer: [`accept`](Self::accept), or `reject` again. For another request, call [`token`](Self::token).
+    /// If the cache has a newer token already, it returns that one at once. Send the request once more with the returned token,
+    /// and tell the cache the answer: [`accept`](Self::accept), or `reject` again. For another request, call
+    /// [`token`](Self::token).
     ///
-    /// [`call`](Self::call) does all of this, and gives up a response that holds a connection for long. [`invalidate`](Self::invalidate) does
-    /// not wait.
+    /// [`call`](Self::call) does all of this, and gives up a response that holds a connection for long.
+    /// [`invalidate`](Self::invalidate) does not wait.
     ///
     /// # Errors
-    /// Says why there is no other token: the budget is spent, the issuer returned the same token again, or the renewal failed, now
-    /// or before within its backoff.
+    /// Says why there is no other token: the budget is spent, the issuer returned the same token again, or the renewal failed,
+    /// now or before within its backoff.
     ///
     /// # Cancel safety
     /// The rejection is noted when this future is first polled. Dropping it does not stop the renewal.
@@ -247,8 +248,8 @@ impl TokenCache {
 }
 
 impl CacheCore {
-    /// Returns what a result of user code says about the token of `generation`. If its challenge names a scope that the token is known
-    /// to lack, a new token would not help.
+    /// Returns what a result of user code says about the token of `generation`. If its challenge names a scope that the token
+    /// is known to lack, a new token would not help.
     fn judged(&self, judged: Judged, generation: u64) -> Judged {
         match &judged.named_scope {
             Some(scope) if self.lacks(generation, scope) => Judged { verdict: Verdict::InsufficientScope, ..judged },

@@ -35,8 +35,8 @@ impl CacheCore {
         }
     }
 
-    /// Returns the token of a second attempt whose first answer was given up: the renewed one, or else the one that is served, with
-    /// the renewal's error if that is the token that was `rejected`.
+    /// Returns the token of a second attempt whose first answer was given up: the renewed one, or else the one that is served,
+    /// with the renewal's error if that is the token that was `rejected`.
     ///
     /// # Errors
     /// When the renewal failed, and no token is served.

@@ -40,10 +40,10 @@ impl TokenCache {
 
     /// Returns the token to use now. If there is none, waits for the next one.
     ///
-    /// It is for what neither the layer nor [`call`](Self::call) reaches: the first message of a WebSocket, a warm-up at start. For
-    /// HTTP requests, use [`call`](Self::call), or tell the cache what became of the token: [`accept`](Self::accept) and
-    /// [`reject`](Self::reject). Otherwise it cannot know that a new token is good, and treats the next revocation as an API that
-    /// rejects every token.
+    /// It is for what neither the layer nor [`call`](Self::call) reaches: the first message of a WebSocket, a warm-up at start.
+    /// For HTTP requests, use [`call`](Self::call), or tell the cache what became of the token: [`accept`](Self::accept) and
+    /// [`reject`](Self::reject). Otherwise it cannot know that a new token is good, and treats the next revocation as an API
+    /// that rejects every token.
     ///
     /// # Errors
     /// Fails with the renewal's error. While the source backs off after a failure, it fails at once with the last error.
@@ -83,11 +83,11 @@ impl TokenCache {
     /// [`RejectionBudget`](crate::cache::RejectionBudget). If the renewal fails, the token is served again. The rejection of an
     /// older token changes nothing.
     ///
-    /// It is for code that cannot wait, and for a rejection without a request to send again. The layer and [`call`](Self::call) do this
-    /// by themselves on a 401. A caller that sends a rejected request again uses [`reject`](Self::reject), and says
-    /// [`accept`](Self::accept) after a success. With `token` and `invalidate` alone, nothing shows that a new token is good, so the budget is
-    /// soon spent: of 12,000 requests in two minutes, with a revocation every 5 s, 7,484 were answered 401 in the end, and none with
-    /// `call`.
+    /// It is for code that cannot wait, and for a rejection without a request to send again. The layer and
+    /// [`call`](Self::call) do this by themselves on a 401. A caller that sends a rejected request again uses
+    /// [`reject`](Self::reject), and says [`accept`](Self::accept) after a success. With `token` and `invalidate` alone, nothing
+    /// shows that a new token is good, so the budget is soon spent: of 12,000 requests in two minutes, with a revocation every
+    /// 5 s, 7,484 were answered 401 in the end, and none with `call`.
     #[expect(clippy::must_use_candidate, reason = "few callers need to know whether it was the newest")]
     pub fn invalidate(&self, token: &AccessToken) -> bool {
         let newest = self.newest_if(token);

@@ -552,8 +552,8 @@ async fn by(way: Way, cache: &TokenCache, api: &(impl Fn(&str) -> u16 + Sync)) -
     answer.status().as_u16()
 }
 
-/// Plays ten minutes with ten requests a second, of which `endpoint(n)` sees the nth. Returns when tokens were issued, and how many
-/// requests were answered 401.
+/// Plays ten minutes with ten requests a second, of which `endpoint(n)` sees the nth. Returns when tokens were issued, and how
+/// many requests were answered 401.
 async fn played(way: Way, endpoint: impl Fn(u64, &str, u64) -> u16 + Sync) -> (Vec<u64>, u64) {
     let start = Instant::now();
     let issued: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();

@@ -1,5 +1,5 @@
-//! 12,000 requests in two minutes, while the API revokes its token every five seconds: how many are lost, by the way in which they
-//! are sent.
+//! 12,000 requests in two minutes, while the API revokes its token every five seconds: how many are lost, by the way in which
+//! they are sent.
 
 use std::{convert::Infallible, time::Duration};
 
