@@ -54,8 +54,8 @@ pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
 pub use error::{BoxError, Error, FailureClass};
 pub use extensions::{
-    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, ResourceMetadata,
-    SkipBearerAuth,
+    AnsweredElsewhere, InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes,
+    ResourceMetadata, SkipBearerAuth,
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
