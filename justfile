@@ -5,6 +5,7 @@ check:
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
+    cargo clippy --package tower-bearer-tonic --all-targets -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -21,6 +22,10 @@ real *args:
 redis *args:
     crates/tower-bearer-redis/tests/servers.sh
     TOWER_BEARER_REDIS_REQUIRED=1 cargo nextest run --package tower-bearer-redis --all-features {{args}}
+
+# The tests of the gRPC layer.
+tonic *args:
+    cargo nextest run --package tower-bearer-tonic {{args}}
 
 # Thousands of interleavings of the cache's threads.
 shuttle:
