@@ -184,9 +184,15 @@ async fn the_assumed_origin_is_not_for_a_uri_with_a_host() {
 #[test]
 fn a_bad_assumed_origin_is_an_error_at_once_and_shows_no_secret() {
     for (url, says) in [
-        ("https://user:hidden@api.example.org", "the assumed origin has a user in it; write it as https://api.example.org"),
+        (
+            "https://user:hidden@api.example.org",
+            "the assumed origin has a user in it; write it as https://api.example.org",
+        ),
         ("hidden.example.org", "the assumed origin has no http or https scheme; write it as https://api.example.org"),
-        ("https://*.hidden.org", "the assumed origin has a wildcard in it; name one host, such as https://api.example.org"),
+        (
+            "https://*.hidden.org",
+            "the assumed origin has a wildcard in it; name one host, such as https://api.example.org",
+        ),
     ] {
         let error = layer().assume_origin(url).unwrap_err();
         assert!(error.is_config() && error.is_terminal());

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 use tower_bearer::{BoxError, NotRetried, Outcome};
 
@@ -115,7 +115,9 @@ struct Happened(Outcome);
 impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.not_retried() {
-            Some(NotRetried::RenewalFailed { error, .. }) => write!(f, "the token was rejected, and not renewed: {error}"),
+            Some(NotRetried::RenewalFailed { error, .. }) => {
+                write!(f, "the token was rejected, and not renewed: {error}")
+            }
             Some(why) => write!(f, "the call was not sent again: {why:?}"),
             None if self.0.retried() => f.write_str("the call was sent again with a new token"),
             None => f.write_str("the call waited for its token"),

@@ -1,7 +1,10 @@
 //! Where the token may go.
 
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 use tonic::{
     Code,
     client::Grpc,
@@ -31,7 +34,8 @@ fn channel(world: &World, endpoint: &Endpoint) -> Channel {
 #[tokio::test]
 async fn a_call_to_plain_http_elsewhere_fails_and_nothing_is_sent() {
     let world = World::new().await;
-    let status = unary(&mut client(&world, "http://grpc.mesh:1", world.tokens()), "/echo/unary", "x").await.unwrap_err();
+    let status =
+        unary(&mut client(&world, "http://grpc.mesh:1", world.tokens()), "/echo/unary", "x").await.unwrap_err();
     assert_eq!((status.code(), token_error(&status).unwrap().is_insecure()), (Code::Unauthenticated, true));
     assert!(status.message().starts_with("the request to http://grpc.mesh:1 was not sent"), "{status}");
     assert_eq!((world.take_calls().len(), world.issuer.counts().token_requests), (0, 0));
@@ -52,7 +56,8 @@ async fn the_list_of_origins_holds_for_channels() {
     unary(&mut client(&world, "https://grpc.example.org", listed()), "/echo/unary", "x").await.unwrap();
     world.take_calls();
 
-    let other = unary(&mut client(&world, "https://other.example.org", listed()), "/echo/unary", "x").await.unwrap_err();
+    let other =
+        unary(&mut client(&world, "https://other.example.org", listed()), "/echo/unary", "x").await.unwrap_err();
     assert!(other.code() == Code::Unauthenticated && outcome(&other).is_none() && token_error(&other).is_none());
     let calls = world.take_calls();
     assert!(calls.len() == 1 && !calls[0].contains_key("authorization"));
@@ -65,6 +70,20 @@ async fn an_endpoint_without_a_scheme_or_with_a_user_is_an_error_at_once() {
         let error = GrpcBearerLayer::new(tokens, &url.parse().unwrap()).unwrap_err();
         assert!(error.is_config() && !format!("{error} {error:?}").contains("hidden"), "{error}");
     }
+}
+
+/// The guide warns of it. This test binary has no TLS feature of tonic.
+#[tokio::test]
+async fn without_a_tls_feature_tonic_connects_to_https_in_the_clear() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("https://{}", listener.local_addr().unwrap())).unwrap();
+    let mut client = Grpc::new(endpoint.connect_lazy());
+    let call = tokio::spawn(async move { unary(&mut client, "/echo/unary", "x").await });
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut start = [0; 14];
+    connection.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"PRI * HTTP/2.0");
+    call.abort();
 }
 
 /// tonic shows `http://tonic` for it.

@@ -31,27 +31,27 @@ use tower_bearer::{
 use tower_bearer_tonic::{GrpcBearer, GrpcBearerLayer};
 
 /// A message with one text.
-pub type Message = HealthCheckRequest;
-pub type Codec = ProstCodec<Message, Message>;
-pub type Client = Grpc<GrpcBearer<Channel>>;
+pub(crate) type Message = HealthCheckRequest;
+pub(crate) type Codec = ProstCodec<Message, Message>;
+pub(crate) type Client = Grpc<GrpcBearer<Channel>>;
 
-pub fn message(text: impl Into<String>) -> Message {
+pub(crate) fn message(text: impl Into<String>) -> Message {
     Message { service: text.into() }
 }
 
 /// A server with [`Echo`] and the health service, whose interceptor checks tokens; and what it saw.
-pub struct World {
-    pub issuer: Issuer,
-    pub endpoint: Endpoint,
+pub(crate) struct World {
+    pub(crate) issuer: Issuer,
+    pub(crate) endpoint: Endpoint,
     echo: Echo,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Issuer::new()).await
     }
 
-    pub async fn with(issuer: Issuer) -> Self {
+    pub(crate) async fn with(issuer: Issuer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let echo = Echo { issuer: issuer.clone(), calls: Arc::default() };
@@ -66,7 +66,7 @@ impl World {
         Self { issuer, endpoint, echo }
     }
 
-    pub fn tokens(&self) -> BearerAuthLayer {
+    pub(crate) fn tokens(&self) -> BearerAuthLayer {
         let source = ClientCredentials::builder("https://auth.example/token")
             .client_auth(ClientAuth::basic("client1", "client-secret"))
             .build_with(self.issuer.service())
@@ -74,25 +74,29 @@ impl World {
         BearerAuthLayer::new(source)
     }
 
-    pub fn channel(&self) -> GrpcBearer<Channel> {
+    pub(crate) fn channel(&self) -> GrpcBearer<Channel> {
         self.channel_with(self.tokens())
     }
 
-    pub fn channel_with(&self, tokens: BearerAuthLayer) -> GrpcBearer<Channel> {
+    pub(crate) fn channel_with(&self, tokens: BearerAuthLayer) -> GrpcBearer<Channel> {
         GrpcBearerLayer::new(tokens, self.endpoint.uri()).unwrap().layer(self.endpoint.connect_lazy())
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Grpc::new(self.channel())
     }
 
     /// Returns the headers of each call since the last time.
-    pub fn take_calls(&self) -> Vec<HeaderMap> {
+    pub(crate) fn take_calls(&self) -> Vec<HeaderMap> {
         mem::take(&mut self.echo.calls.lock().unwrap())
     }
 }
 
-pub async fn unary<T>(client: &mut Grpc<T>, method: &'static str, text: &str) -> Result<Response<Message>, Status>
+pub(crate) async fn unary<T>(
+    client: &mut Grpc<T>,
+    method: &'static str,
+    text: &str,
+) -> Result<Response<Message>, Status>
 where
     T: GrpcService<Body, ResponseBody: Send + 'static>,
     <T::ResponseBody as http_body::Body>::Error: Into<BoxError>,
@@ -100,7 +104,7 @@ where
     unary_request(client, method, Request::new(message(text))).await
 }
 
-pub async fn unary_request<T>(
+pub(crate) async fn unary_request<T>(
     client: &mut Grpc<T>,
     method: &'static str,
     request: Request<Message>,
@@ -113,7 +117,7 @@ where
     client.unary(request, path(method), Codec::default()).await
 }
 
-pub fn path(method: &'static str) -> http::uri::PathAndQuery {
+pub(crate) fn path(method: &'static str) -> http::uri::PathAndQuery {
     http::uri::PathAndQuery::from_static(method)
 }
 

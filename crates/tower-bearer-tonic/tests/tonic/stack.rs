@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tonic::{Code, Request, Status, client::Grpc, service::interceptor::InterceptedService};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::Layer;
-use tower_bearer::{AccessToken, BearerAuthLayer, Outcome, SkipBearerAuth, TokenPool, source::from_fn};
+use tower_bearer::{BearerAuthLayer, FixedToken, Outcome, SkipBearerAuth, TokenPool};
 use tower_bearer_tonic::{GrpcBearerLayer, outcome, token_error};
 
 use crate::server::{World, message, unary, unary_request};
@@ -55,7 +55,7 @@ async fn an_interceptor_below_sees_the_token_of_each_attempt() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let record = seen.clone();
     let recording = move |request: Request<()>| {
-        record.lock().unwrap().push(request.metadata()["authorization"].clone());
+        record.lock().unwrap().push(request.metadata().get("authorization").unwrap().clone());
         Ok::<_, Status>(request)
     };
     let channel = InterceptedService::new(world.endpoint.connect_lazy(), recording);
@@ -81,12 +81,11 @@ async fn the_extensions_of_a_call_reach_the_layer() {
 #[tokio::test]
 async fn a_pool_chooses_the_identity_by_the_metadata_of_a_call() {
     let world = World::new().await;
-    let pool = TokenPool::new(|tenant: &String| {
-        let token = format!("of-{tenant}");
-        from_fn(move |_| std::future::ready(AccessToken::new(token.clone())))
+    let pool = TokenPool::new(|tenant: &String| FixedToken::new(format!("of-{tenant}")));
+    let tokens = BearerAuthLayer::with_pool(pool, |head| {
+        head.headers().get("x-tenant").and_then(|tenant| tenant.to_str().ok()).map(Cow::Borrowed)
     });
-    let select = |head: tower_bearer::RequestHead<'_>| Some(Cow::Owned(head.headers().get("x-tenant")?.to_str().ok()?.to_owned()));
-    let mut client = Grpc::new(world.channel_with(BearerAuthLayer::with_pool::<String, String>(pool, select)));
+    let mut client = Grpc::new(world.channel_with(tokens));
     let mut request = Request::new(message("x"));
     request.metadata_mut().insert("x-tenant", "a".parse().unwrap());
     unary_request(&mut client, "/echo/unary", request).await.unwrap_err();
