@@ -1,9 +1,7 @@
 //! A gRPC client whose token is revoked, on loopback: `cargo run --package tower-bearer-tonic --example health`.
 
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::{Endpoint, Server, server::TcpIncoming};
 use tonic::{Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower_bearer::grant::{ClientAuth, ClientCredentials};
@@ -21,9 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         false => Err(Status::unauthenticated("the token is not accepted")),
     };
     let health = InterceptedService::new(tonic_health::server::health_reporter().1, check);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr()?))?;
-    tokio::spawn(Server::builder().add_service(health).serve_with_incoming(TcpListenerStream::new(listener)));
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
+    let endpoint = Endpoint::from_shared(format!("http://{}", incoming.local_addr()?))?;
+    tokio::spawn(Server::builder().add_service(health).serve_with_incoming(incoming));
 
     // The client.
     let auth = ClientAuth::basic("client1", "client-secret");
