@@ -14,9 +14,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The servers: an issuer of tokens, and a gRPC server that checks them.
     let issuer = Issuer::new();
     let (token_server, checks) = (issuer.listen().await?, issuer.clone());
-    let check = move |call: Request<()>| match checks.check(&call.metadata().clone().into_headers()).is_accepted() {
-        true => Ok(call),
-        false => Err(Status::unauthenticated("the token is not accepted")),
+    let check = move |call: Request<()>| {
+        let accepted = checks.check(&call.metadata().clone().into_headers()).is_accepted();
+        accepted.then_some(call).ok_or_else(|| Status::unauthenticated("the token is not accepted"))
     };
     let health = InterceptedService::new(tonic_health::server::health_reporter().1, check);
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;

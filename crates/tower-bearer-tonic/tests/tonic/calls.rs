@@ -48,7 +48,7 @@ fn rejected(counts: &Counts) -> (u64, u64) {
 
 #[tokio::test]
 async fn a_unary_call_is_retried_with_a_new_token() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     let answer = unary(&mut client, "/echo/unary", "hello").await.unwrap();
     assert_eq!(answer.get_ref().service, "hello");
@@ -66,7 +66,7 @@ async fn a_unary_call_is_retried_with_a_new_token() {
 /// The greatest that a server takes by default. One more byte, and the server refuses it.
 #[tokio::test]
 async fn a_message_of_four_mebibytes_is_retried() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.issuer.revoke_current();
@@ -81,7 +81,7 @@ async fn a_message_of_four_mebibytes_is_retried() {
 /// The server refuses the token after the first message, while the client has not sent the rest.
 #[tokio::test]
 async fn a_client_stream_is_retried_with_what_it_sent_and_continues() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.issuer.revoke_current();
@@ -101,7 +101,7 @@ async fn a_client_stream_is_retried_with_what_it_sent_and_continues() {
 
 #[tokio::test]
 async fn a_server_stream_is_retried() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     assert_eq!(texts(server_streaming(&mut client, "/echo/split", "abc").await.unwrap()).await, "abc");
     world.issuer.revoke_current();
@@ -113,7 +113,7 @@ async fn a_server_stream_is_retried() {
 
 #[tokio::test]
 async fn a_stream_in_both_directions_is_retried_and_continues() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.issuer.revoke_current();
@@ -134,7 +134,7 @@ async fn a_stream_in_both_directions_is_retried_and_continues() {
 /// The receiver has messages already, so the call cannot start again.
 #[tokio::test]
 async fn a_status_after_messages_is_passed_on_and_the_token_is_kept() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     let mut answers = server_streaming(&mut client, "/echo/cut", "").await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap().unwrap().service, "a");
@@ -147,7 +147,7 @@ async fn a_status_after_messages_is_passed_on_and_the_token_is_kept() {
 /// Each attempt has the whole time, and the server sees the same deadline twice.
 #[tokio::test]
 async fn the_second_attempt_has_the_same_grpc_timeout_and_metadata() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.take_calls();
@@ -166,7 +166,7 @@ async fn the_second_attempt_has_the_same_grpc_timeout_and_metadata() {
 /// Half of the calls wait for the first token, and the others for its successor.
 #[tokio::test]
 async fn calls_at_the_same_time_share_one_renewal() {
-    let world = World::new().await;
+    let world = World::new();
     let client = world.client();
     for requests in 1..=2 {
         let calls: Vec<_> = (0..50)
@@ -185,7 +185,7 @@ async fn calls_at_the_same_time_share_one_renewal() {
 
 #[tokio::test]
 async fn twelve_thousand_calls_lose_none_to_revocations() {
-    let world = World::new().await;
+    let world = World::new();
     let client = world.client();
     let revoked = tokio::spawn({
         let issuer = world.issuer.clone();

@@ -13,7 +13,7 @@ use crate::server::{World, message, unary, unary_request};
 
 /// Calls a server whose token source fails with `failure`.
 async fn without_token(failure: Failure) -> (World, Status) {
-    let world = World::new().await;
+    let world = World::new();
     world.issuer.fail_until_cleared(failure);
     let status = unary(&mut world.client(), "/echo/unary", "x").await.unwrap_err();
     assert!(world.take_calls().is_empty() && outcome(&status).is_none(), "it is not sent");
@@ -35,7 +35,7 @@ async fn a_failure_that_may_be_over_soon_is_unavailable() {
 #[tokio::test]
 async fn a_refusal_is_unauthenticated_also_while_the_issuer_is_not_asked_again() {
     for refusal in [Failure::OAuth(401, "invalid_client"), Failure::Status(403)] {
-        let world = World::new().await;
+        let world = World::new();
         world.issuer.fail_until_cleared(refusal);
         let mut client = world.client();
         for backs_off in [false, true] {
@@ -52,7 +52,7 @@ async fn a_refusal_is_unauthenticated_also_while_the_issuer_is_not_asked_again()
 /// Otherwise tonic finds it among the causes, and the call seems to have this status.
 #[tokio::test]
 async fn the_status_of_a_token_server_is_not_that_of_the_call() {
-    let world = World::new().await;
+    let world = World::new();
     let source = || from_fn(|_| async { Err::<AccessToken, _>(Error::transient(Status::not_found("no such key"))) });
     let status = unary(&mut Grpc::new(world.channel_with(BearerAuthLayer::new(source()))), "/echo/unary", "x").await;
     assert_eq!(status.unwrap_err().code(), Code::Unavailable);
@@ -64,7 +64,7 @@ async fn the_status_of_a_token_server_is_not_that_of_the_call() {
 
 #[tokio::test]
 async fn a_fault_of_the_program_is_internal() {
-    let world = World::new().await;
+    let world = World::new();
     let source = from_fn(|_| async { if true { panic!("a mistake") } else { AccessToken::new("t") } });
     let status = unary(&mut Grpc::new(world.channel_with(BearerAuthLayer::new(source))), "/echo/unary", "x").await;
     let status = status.unwrap_err();
@@ -73,7 +73,7 @@ async fn a_fault_of_the_program_is_internal() {
 
 #[tokio::test]
 async fn a_missing_scope_is_permission_denied() {
-    let world = World::with(Issuer::builder().scope("read").build()).await;
+    let world = World::with(Issuer::builder().scope("read").build());
     let mut client = Grpc::new(world.channel_with(world.tokens().check_scopes(true)));
     let mut request = Request::new(message("x"));
     request.extensions_mut().insert(RequiredScopes::new("write".parse().unwrap()));
@@ -95,7 +95,7 @@ async fn a_channel_that_cannot_connect_fails_as_without_the_layer() {
 
 #[tokio::test]
 async fn a_failed_call_says_that_it_was_retried_and_keeps_its_status() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     let status = unary(&mut client, "/echo/not_found", "").await.unwrap_err();
@@ -117,7 +117,7 @@ async fn a_failed_call_says_that_it_was_retried_and_keeps_its_status() {
 
 #[tokio::test]
 async fn a_rejected_call_says_why_it_was_not_retried() {
-    let world = World::new().await;
+    let world = World::new();
     let channel = GrpcBearerLayer::new(world.tokens(), world.endpoint.uri()).unwrap().cap(8);
     let mut client = Grpc::new(channel.layer(world.endpoint.connect_lazy()));
     unary(&mut client, "/echo/unary", "").await.unwrap();
@@ -168,7 +168,7 @@ async fn an_answer_of_http_alone_says_what_happened_too() {
 /// So a chain of errors in a log says what happened.
 #[tokio::test]
 async fn the_source_of_a_status_is_readable() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.issuer.revoke_current();
@@ -179,7 +179,7 @@ async fn the_source_of_a_status_is_readable() {
 
 #[tokio::test]
 async fn a_stream_that_fails_in_its_trailers_has_its_outcome_in_its_extensions() {
-    let world = World::new().await;
+    let world = World::new();
     let mut client = world.client();
     unary(&mut client, "/echo/unary", "").await.unwrap();
     world.issuer.revoke_current();

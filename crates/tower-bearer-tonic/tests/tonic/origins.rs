@@ -33,7 +33,7 @@ fn channel(world: &World, endpoint: &Endpoint) -> Channel {
 /// RFC 6750 §5.3.
 #[tokio::test]
 async fn a_call_to_plain_http_elsewhere_fails_and_nothing_is_sent() {
-    let world = World::new().await;
+    let world = World::new();
     let status =
         unary(&mut client(&world, "http://grpc.mesh:1", world.tokens()), "/echo/unary", "x").await.unwrap_err();
     assert_eq!((status.code(), token_error(&status).unwrap().is_insecure()), (Code::Unauthenticated, true));
@@ -51,7 +51,7 @@ async fn a_call_to_plain_http_elsewhere_fails_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn the_list_of_origins_holds_for_channels() {
-    let world = World::new().await;
+    let world = World::new();
     let listed = || world.tokens().origins(["https://grpc.example.org"]).unwrap();
     unary(&mut client(&world, "https://grpc.example.org", listed()), "/echo/unary", "x").await.unwrap();
     world.take_calls();
@@ -90,7 +90,7 @@ async fn without_a_tls_feature_tonic_connects_to_https_in_the_clear() {
 #[tokio::test]
 async fn a_unix_socket_needs_the_switch_for_plain_http() {
     let endpoint = Endpoint::from_static("unix:///run/grpc.sock");
-    let world = World::new().await;
+    let world = World::new();
     let layer = GrpcBearerLayer::new(world.tokens(), endpoint.uri()).unwrap();
     let status = unary(&mut Grpc::new(layer.layer(endpoint.connect_lazy())), "/echo/unary", "x").await.unwrap_err();
     assert!(token_error(&status).unwrap().is_insecure(), "{status}");

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     mem,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -46,11 +47,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
-        Self::with(Issuer::new()).await
+    pub(crate) fn new() -> Self {
+        Self::with(Issuer::new())
     }
 
-    pub(crate) async fn with(issuer: Issuer) -> Self {
+    pub(crate) fn with(issuer: Issuer) -> Self {
         // Without `nodelay`, each answer takes 40 ms.
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap().with_nodelay(Some(true));
         let endpoint = Endpoint::from_shared(format!("http://{}", incoming.local_addr().unwrap())).unwrap();
@@ -147,16 +148,16 @@ impl Service<http::Request<Body>> for Echo {
         let mut grpc = tonic::server::Grpc::new(Codec::default());
         Box::pin(async move {
             Ok(match request.uri().path() {
-                "/echo/unary" => grpc.unary(service_fn(|request| unary_echo(caller.clone(), request)), request).await,
-                "/echo/not_found" => grpc.unary(service_fn(|_| not_found(caller.clone())), request).await,
+                "/echo/unary" => grpc.unary(service_fn(|request| ready(unary_echo(&caller, request))), request).await,
+                "/echo/not_found" => grpc.unary(service_fn(|_| ready(not_found(&caller))), request).await,
                 "/echo/collect" => {
                     grpc.client_streaming(service_fn(|request| collect(caller.clone(), request)), request).await
                 }
                 "/echo/split" => {
-                    grpc.server_streaming(service_fn(|request| split(caller.clone(), request)), request).await
+                    grpc.server_streaming(service_fn(|request| ready(split(&caller, request))), request).await
                 }
-                "/echo/late" => grpc.server_streaming(service_fn(|_| late(caller.clone())), request).await,
-                "/echo/cut" => grpc.server_streaming(service_fn(cut), request).await,
+                "/echo/late" => grpc.server_streaming(service_fn(|_| ready(late(&caller))), request).await,
+                "/echo/cut" => grpc.server_streaming(service_fn(|_| ready(Ok(cut()))), request).await,
                 "/echo/chat" => grpc.streaming(service_fn(|request| chat(caller.clone(), request)), request).await,
                 path => unreachable!("{path}"),
             })
@@ -182,12 +183,12 @@ impl Caller {
 type Messages = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
 
 /// Checks the token at once, as an interceptor does.
-async fn unary_echo(caller: Caller, request: Request<Message>) -> Result<Response<Message>, Status> {
+fn unary_echo(caller: &Caller, request: Request<Message>) -> Result<Response<Message>, Status> {
     caller.check()?;
     Ok(Response::new(request.into_inner()))
 }
 
-async fn not_found(caller: Caller) -> Result<Response<Message>, Status> {
+fn not_found(caller: &Caller) -> Result<Response<Message>, Status> {
     caller.check()?;
     let mut status = Status::not_found("there is no such thing");
     status.metadata_mut().insert("x-server", "echo".parse().unwrap());
@@ -205,22 +206,22 @@ async fn collect(caller: Caller, request: Request<Streaming<Message>>) -> Result
     Ok(Response::new(message(text)))
 }
 
-async fn split(caller: Caller, request: Request<Message>) -> Result<Response<Messages>, Status> {
+fn split(caller: &Caller, request: Request<Message>) -> Result<Response<Messages>, Status> {
     caller.check()?;
     let letters: Vec<_> = request.into_inner().service.chars().map(|letter| Ok(message(letter))).collect();
     Ok(Response::new(Box::pin(tokio_stream::iter(letters))))
 }
 
 /// Fails after its headers, without a message.
-async fn late(caller: Caller) -> Result<Response<Messages>, Status> {
+fn late(caller: &Caller) -> Result<Response<Messages>, Status> {
     caller.check()?;
     Ok(Response::new(Box::pin(tokio_stream::once(Err(Status::aborted("too late"))))))
 }
 
 /// Refuses the token after a message.
-async fn cut(_: Request<Message>) -> Result<Response<Messages>, Status> {
+fn cut() -> Response<Messages> {
     let answers = [Ok(message("a")), Err(Status::unauthenticated("the token has ended"))];
-    Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+    Response::new(Box::pin(tokio_stream::iter(answers)))
 }
 
 /// Checks the token after the first message, and answers each.

@@ -17,7 +17,7 @@ fn is_retried<T>(answer: &tonic::Response<T>) -> bool {
 /// The server checks tokens in an interceptor as well.
 #[tokio::test]
 async fn a_generated_client_with_an_interceptor_is_retried() {
-    let world = World::new().await;
+    let world = World::new();
     let tracing = |mut request: Request<()>| {
         request.metadata_mut().insert("x-trace", "1".parse().unwrap());
         request.metadata_mut().insert("authorization", "Basic own".parse().unwrap());
@@ -40,7 +40,7 @@ async fn a_generated_client_with_an_interceptor_is_retried() {
 
 #[tokio::test]
 async fn an_interceptor_that_fails_sends_nothing() {
-    let world = World::new().await;
+    let world = World::new();
     let refusing = |_: Request<()>| Err::<Request<()>, _>(Status::resource_exhausted("too many calls"));
     let mut client = Grpc::new(InterceptedService::new(world.channel(), refusing));
     let status = unary(&mut client, "/echo/unary", "x").await.unwrap_err();
@@ -51,7 +51,7 @@ async fn an_interceptor_that_fails_sends_nothing() {
 /// It runs for each attempt.
 #[tokio::test]
 async fn an_interceptor_below_sees_the_token_of_each_attempt() {
-    let world = World::new().await;
+    let world = World::new();
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let record = seen.clone();
     let recording = move |request: Request<()>| {
@@ -70,7 +70,7 @@ async fn an_interceptor_below_sees_the_token_of_each_attempt() {
 
 #[tokio::test]
 async fn the_extensions_of_a_call_reach_the_layer() {
-    let world = World::new().await;
+    let world = World::new();
     let mut request = Request::new(message("x"));
     request.extensions_mut().insert(SkipBearerAuth);
     let status = unary_request(&mut world.client(), "/echo/unary", request).await.unwrap_err();
@@ -80,7 +80,7 @@ async fn the_extensions_of_a_call_reach_the_layer() {
 
 #[tokio::test]
 async fn a_pool_chooses_the_identity_by_the_metadata_of_a_call() {
-    let world = World::new().await;
+    let world = World::new();
     let pool = TokenPool::new(|tenant: &String| FixedToken::new(format!("of-{tenant}")));
     let tokens = BearerAuthLayer::with_pool(pool, |head| {
         head.headers().get("x-tenant").and_then(|tenant| tenant.to_str().ok()).map(Cow::Borrowed)
