@@ -36,8 +36,8 @@ const CAP: usize = 4 * 1024 * 1024 + 5;
 /// - The error of the service is a [`Status`]: [`to_status`](crate::to_status) has the codes of token failures, and
 ///   [`outcome`](crate::outcome) returns what happened to a failed call.
 ///
-/// ```
-/// use tonic::transport::Endpoint;
+/// ```no_run
+/// use tonic::transport::{ClientTlsConfig, Endpoint};
 /// use tonic_health::pb::health_client::HealthClient;
 /// use tower_bearer::{BearerAuthLayer, FixedToken};
 /// use tower_bearer_tonic::GrpcBearerLayer;
@@ -45,7 +45,8 @@ const CAP: usize = 4 * 1024 * 1024 + 5;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let source = FixedToken::new("t")?;
-/// let endpoint = Endpoint::from_static("https://grpc.example.org");
+/// let endpoint = Endpoint::from_static("https://grpc.example.org")
+///     .tls_config(ClientTlsConfig::new().with_native_roots())?;
 /// let layer = GrpcBearerLayer::new(BearerAuthLayer::new(source), endpoint.uri())?;
 /// let client = HealthClient::new(layer.layer(endpoint.connect_lazy()));
 /// # Ok(()) }

@@ -1,10 +1,7 @@
 //! Where the token may go.
 
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpStream;
 use tonic::{
     Code,
     client::Grpc,
@@ -52,13 +49,16 @@ async fn a_call_to_plain_http_elsewhere_fails_and_nothing_is_sent() {
 #[tokio::test]
 async fn the_list_of_origins_holds_for_channels() {
     let world = World::new();
-    let listed = || world.tokens().origins(["https://grpc.example.org"]).unwrap();
-    unary(&mut client(&world, "https://grpc.example.org", listed()), "/echo/unary", "x").await.unwrap();
+    let listed = |url: String| {
+        let tokens = world.tokens().origins([url]).unwrap();
+        Grpc::new(world.channel_with(tokens))
+    };
+    unary(&mut listed(world.endpoint.uri().to_string()), "/echo/unary", "x").await.unwrap();
     world.take_calls();
 
-    let other =
-        unary(&mut client(&world, "https://other.example.org", listed()), "/echo/unary", "x").await.unwrap_err();
-    assert!(other.code() == Code::Unauthenticated && outcome(&other).is_none() && token_error(&other).is_none());
+    let mut other = listed("https://other.example.org".to_owned());
+    let status = unary(&mut other, "/echo/unary", "x").await.unwrap_err();
+    assert!(status.code() == Code::Unauthenticated && outcome(&status).is_none() && token_error(&status).is_none());
     let calls = world.take_calls();
     assert!(calls.len() == 1 && !calls[0].contains_key("authorization"));
 }
@@ -72,18 +72,13 @@ async fn an_endpoint_without_a_scheme_or_with_a_user_is_an_error_at_once() {
     }
 }
 
-/// The guide warns of it. This test binary has no TLS feature of tonic.
+/// tonic's own check, which its TLS features turn on.
 #[tokio::test]
-async fn without_a_tls_feature_tonic_connects_to_https_in_the_clear() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::from_shared(format!("https://{}", listener.local_addr().unwrap())).unwrap();
-    let mut client = Grpc::new(endpoint.connect_lazy());
-    let call = tokio::spawn(async move { unary(&mut client, "/echo/unary", "x").await });
-    let (mut connection, _) = listener.accept().await.unwrap();
-    let mut start = [0; 14];
-    connection.read_exact(&mut start).await.unwrap();
-    assert_eq!(&start, b"PRI * HTTP/2.0");
-    call.abort();
+async fn https_without_a_tls_config_is_an_error_and_nothing_is_sent() {
+    let world = World::new();
+    let status = unary(&mut client(&world, "https://grpc.example.org", world.tokens()), "/echo/unary", "x").await;
+    assert_eq!(status.unwrap_err().code(), Code::Unavailable);
+    assert!(world.take_calls().is_empty());
 }
 
 /// tonic shows `http://tonic` for it.
