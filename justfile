@@ -6,6 +6,7 @@ check:
     cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
     cargo clippy --package tower-bearer-reqwest --all-targets -- -D warnings
+    cargo clippy --package tower-bearer-tonic --all-targets -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -34,6 +35,10 @@ families seconds="600":
 reqwest *args:
     cargo nextest run --package tower-bearer-reqwest {{args}}
     cargo test --package tower-bearer-reqwest --doc
+
+# The tests of the gRPC layer.
+tonic *args:
+    cargo nextest run --package tower-bearer-tonic {{args}}
 
 # Thousands of interleavings of the cache's threads.
 shuttle:

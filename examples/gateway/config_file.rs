@@ -172,6 +172,7 @@ fn parse<'a>(text: &'a str, path: &Path) -> Result<toml::Spanned<DeTable<'a>>, C
 fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
     for (key, problem) in [
         ("origins", "this is of no use here, because the token goes only to `upstream`; remove it"),
+        ("assume_origin", "this is of no use here, because each request has the URL of `upstream`; remove it"),
         ("allow_plain_http", "this is of no use here; set `allow_plain_http` at the top of the file"),
     ] {
         if table.get("layer").and_then(|layer| layer.get_ref().get(key)).is_some() {

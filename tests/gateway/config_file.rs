@@ -203,6 +203,10 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
             "layer.origins: this is of no use here, because the token goes only to `upstream`; remove it",
         ),
         (
+            token("[layer]\nassume_origin = \"https://api.test\""),
+            "layer.assume_origin: this is of no use here, because each request has the URL of `upstream`; remove it",
+        ),
+        (
             token("[layer]\nallow_plain_http = true"),
             "layer.allow_plain_http: this is of no use here; set `allow_plain_http` at the top of the file",
         ),
