@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use crate::{error::Error, origin::Origin, transport};
+use crate::{error::Error, events, origin::Origin, other_origins::OtherOrigins, transport};
 
 /// The destinations that the token may be sent to: the origins of the API, over a secure transport.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,7 @@ pub(crate) struct Destinations {
     /// `None` means any origin.
     pub(crate) origins: Option<Arc<[Origin]>>,
     pub(crate) plain_http: bool,
+    pub(crate) others: OtherOrigins,
 }
 
 impl Destinations {
@@ -37,7 +38,7 @@ impl Destinations {
 
     fn covers_parsed(&self, uri: &Uri) -> Result<bool, Error> {
         if let Some(origins) = &self.origins
-            && !is_listed(uri, origins)?
+            && !self.is_listed(uri, origins)?
         {
             return Ok(false);
         }
@@ -47,15 +48,16 @@ impl Destinations {
         }
         Err(Error::insecure(uri))
     }
-}
 
-fn is_listed(uri: &Uri, origins: &[Origin]) -> Result<bool, Error> {
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(Error::unplaced());
-    };
-    let listed = origins.iter().any(|origin| origin.covers(scheme, authority));
-    if !listed {
-        tracing::debug!(scheme, host = authority.host(), "not one of the listed origins: sent without a token");
+    fn is_listed(&self, uri: &Uri, origins: &[Origin]) -> Result<bool, Error> {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(Error::unplaced());
+        };
+        let listed = origins.iter().any(|origin| origin.covers(scheme, authority));
+        if !listed {
+            let (host, port) = (authority.host(), authority.port_u16());
+            events::another_origin(scheme, host, port, self.others.is_new(scheme, host, port));
+        }
+        Ok(listed)
     }
-    Ok(listed)
 }

@@ -13,6 +13,7 @@ pub mod config; // settings from files and the environment
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages
+pub mod events; // what is logged and counted
 mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
@@ -21,6 +22,7 @@ pub mod judge_body; // rejections in the body of an answer
 mod layer; // `BearerAuthLayer`: what users set
 mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
+mod other_origins; // origins that a warning was written for
 mod per_core; // copies of a shared value, one for each core
 pub mod pool; // a cache for each of many identities
 mod recursion; // which renewals the running task is part of
@@ -49,8 +51,8 @@ pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
 pub use error::{BoxError, Error, FailureClass};
 pub use extensions::{
-    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, ResourceMetadata,
-    SkipBearerAuth,
+    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, ResendCount,
+    ResourceMetadata, SentWithoutToken, SkipBearerAuth,
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;

@@ -15,6 +15,7 @@ mod decision; // what a request does: use a token, wait, renew, fail, pass a rej
 mod eviction_order; // which entry of a bounded map leaves next
 mod failure_streak; // failures in a row, and the wait that follows
 mod family; // what several caches share
+mod gauges; // what the gauges of a cache with a name show
 #[cfg(all(test, shuttle))]
 mod interleavings; // tests of concurrency
 mod issuer_state; // what the identities of a pool know together of an issuer
@@ -36,6 +37,7 @@ mod single_flight; // one task at a time, and everyone who waits for it
 mod state; // what a cache remembers, and how events change it
 mod status; // a snapshot for health probes
 mod token_cache; // `TokenCache`: what users ask of a cache
+mod totals; // what is counted of a cache and of a pool, and their names
 
 pub use backoff::Backoff;
 pub use budget::RejectionBudget;
@@ -50,4 +52,5 @@ pub(crate) use {
     lookup::Lookup,
     rejection::AfterRejection,
     renewal::PendingRenewal,
+    totals::Totals,
 };

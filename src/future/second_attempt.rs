@@ -14,13 +14,14 @@ use tower_service::Service;
 use crate::{
     drain::Drain,
     error::{BoxError, Error},
-    extensions::{BodyMark, NotRetried, Outcome},
+    events,
+    extensions::{BodyMark, NotRetried, Outcome, ResendCount},
     future::{
         attempt::{Attempt, Renewal, Retry, Sent, attach_again},
         judge::judge,
         retry_decision::{Next, after_answer, after_renewal, why_same_token},
     },
-    layer_config::{LayerConfig, RequestContext},
+    layer_config::RequestContext,
     replay::Replay,
     timer::{Sleep, sleep},
     token::AccessToken,
@@ -109,7 +110,7 @@ where
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
         let Sent { attempt: first, retry, context } = sent;
         let step = match after_answer(judgement, &answer, first.generation, retry, context.core()) {
-            Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
+            Next::PassOn(why_not) => return Err(first.pass_on(context.core(), answer, why_not)),
             Next::Resend(retry, token) => release(&context, retry, NextToken::Here(token), answer, &first)?,
             Next::Renew(mut retry, renewal) => {
                 context.replay.pause(&mut retry.body);
@@ -150,7 +151,7 @@ where
                         Poll::Ready(renewed) => after_renewal(renewed, this.first.generation).map(NextToken::Here),
                     };
                     let second = match second {
-                        Err(why_not) => Err(this.first.pass_on(rejected, why_not)),
+                        Err(why_not) => Err(this.first.pass_on(this.context.core(), rejected, why_not)),
                         Ok(token) => release(this.context, retry, token, rejected, this.first),
                     };
                     match second {
@@ -244,7 +245,7 @@ fn hold(answer: &Response<impl Body>) -> Option<Duration> {
 /// # Errors
 /// Returns the first answer when the request cannot be sent again.
 fn release<S, B, ResB, R>(
-    config: &LayerConfig<R>,
+    context: &RequestContext<R>,
     retry: Retry<S, R::Kept>,
     token: NextToken,
     rejected: Response<ResB>,
@@ -257,10 +258,13 @@ where
 {
     let Retry { service, head, body } = retry;
     // The head first: taking the body ends the body of the first attempt, and that may end an answer that is to be passed on.
-    let Some((head, body)) = head.restore().and_then(|head| Some((head, config.replay.replay(body)?))) else {
-        return Err(first.pass_on(rejected, NotRetried::NotReplayable));
+    let Some((head, body)) = head.restore().and_then(|head| Some((head, context.replay.replay(body)?))) else {
+        return Err(first.pass_on(context.core(), rejected, NotRetried::NotReplayable));
     };
-    tracing::debug!(generation = first.generation, "rejected, sending the request again");
-    let unsent = Unsent { service, request: Request::from_parts(head, body) };
+    let mut request = Request::from_parts(head, body);
+    let resend_count = ResendCount::count(request.extensions_mut());
+    context.core().count(|totals| &totals.second_attempts);
+    events::sent_again(context.core().named(), first.generation, resend_count.0);
+    let unsent = Unsent { service, request };
     Ok(Step::Releasing { token, rejected: Drain::new(rejected.into_body()), unsent })
 }
