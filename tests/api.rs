@@ -127,6 +127,8 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/security_page.rs"]
+mod security_page;
 #[path = "api/settings.rs"]
 mod settings;
 #[path = "api/settings_environment.rs"]
