@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use crate::{
-    cache::{cache_core::CacheCore, state::CacheState},
+    cache::state::CacheState,
     events::{self, Shown},
 };
 
@@ -20,16 +20,10 @@ impl Gauges {
         self.expiry.set(expiry.map_or(0, |expiry| expiry.as_secs()));
         self.limited.set(u64::from(state.is_limited()));
     }
-}
 
-impl CacheCore {
     /// Shows what has changed. The recorder is user code, so no lock is held.
-    pub(super) fn show_gauges(&self) {
-        if let Some(gauges) = &self.gauges
-            && let Some(name) = self.named().cache
-        {
-            gauges.expiry.show(|at| events::show_expiry(name, at));
-            gauges.limited.show(|is_limited| events::show_limited(name, is_limited > 0));
-        }
+    pub(super) fn show(&self, cache: &str) {
+        self.expiry.show(|at| events::show_expiry(cache, at));
+        self.limited.show(|is_limited| events::show_limited(cache, is_limited > 0));
     }
 }

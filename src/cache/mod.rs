@@ -29,6 +29,7 @@ mod readiness; // a token before the first request, and while there are none
 mod refusals; // what narrowed caches share: refusals of the client and its credentials
 mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token
+mod seen; // the names, totals and gauges of a cache
 mod served_token; // the token that requests are sent with, its lease and its ages
 mod settings; // the settings as plain data; lifetimes to ages
 #[cfg(test)]
@@ -37,7 +38,7 @@ mod single_flight; // one task at a time, and everyone who waits for it
 mod state; // what a cache remembers, and how events change it
 mod status; // a snapshot for health probes
 mod token_cache; // `TokenCache`: what users ask of a cache
-mod totals; // what is counted of a cache and of a pool, and their names
+mod totals; // what is counted of a cache and of a pool
 
 pub use backoff::Backoff;
 pub use budget::RejectionBudget;

@@ -6,9 +6,12 @@ use tracing::{Span, debug, debug_span, info, warn};
 
 use crate::{
     error::{Error, FailureClass},
-    events::metrics::{
-        self, REJECTIONS, REJECTIONS_LIMITED, RENEWAL_SECONDS, TOKEN_EXPIRY, TOKEN_FAILURES, TOKEN_REQUEST_RETRIES,
-        TOKENS_ISSUED,
+    events::{
+        metrics::{
+            REJECTIONS, REJECTIONS_LIMITED, RENEWAL_SECONDS, TOKEN_EXPIRY, TOKEN_FAILURES, TOKEN_REQUEST_RETRIES,
+            TOKENS_ISSUED,
+        },
+        recorder,
     },
 };
 
@@ -39,13 +42,13 @@ pub(crate) struct Issued {
 /// Shows the counters of a new cache or pool with a name, so that the first failure is an increase.
 pub(crate) fn cache_made(cache: &str) {
     for reason in ["first", "ageing", "rejected"] {
-        metrics::count(&TOKENS_ISSUED, &[cache, reason], 0);
+        recorder::count(&TOKENS_ISSUED, &[cache, reason], 0);
     }
     for class in [FailureClass::Transient, FailureClass::Unexplained, FailureClass::Terminal] {
-        metrics::count(&TOKEN_FAILURES, &[cache, class_name(class)], 0);
+        recorder::count(&TOKEN_FAILURES, &[cache, class_name(class)], 0);
     }
-    metrics::count(&TOKEN_REQUEST_RETRIES, &[cache], 0);
-    metrics::count(&REJECTIONS, &[cache], 0);
+    recorder::count(&TOKEN_REQUEST_RETRIES, &[cache], 0);
+    recorder::count(&REJECTIONS, &[cache], 0);
 }
 
 /// Creates the span of a renewal. It is not a child of the request that began it, which may end long before.
@@ -62,7 +65,7 @@ pub(crate) fn requesting_token(reason: &'static str) {
 
 pub(crate) fn token_request_retried(of: Named<'_>, error: &Error, wait: Duration) {
     debug!(target: TARGET, %error, ?wait, "token request failed, trying again");
-    metrics::count(&TOKEN_REQUEST_RETRIES, &[of.label()], 1);
+    recorder::count(&TOKEN_REQUEST_RETRIES, &[of.label()], 1);
 }
 
 pub(crate) fn token_not_wanted() {
@@ -76,8 +79,8 @@ pub(crate) fn token_not_requested(error: &Error) {
 pub(crate) fn token_issued(of: Named<'_>, issued: &Issued) {
     let (Named { cache, identity }, Issued { generation, expires_in, took, reason }) = (of, issued);
     info!(target: TARGET, cache, identity, generation, reason, ?expires_in, ?took, "token issued");
-    metrics::count(&TOKENS_ISSUED, &[of.label(), reason], 1);
-    metrics::record(&RENEWAL_SECONDS, &[of.label(), "issued"], *took);
+    recorder::count(&TOKENS_ISSUED, &[of.label(), reason], 1);
+    recorder::record(&RENEWAL_SECONDS, &[of.label(), "issued"], *took);
 }
 
 pub(crate) fn token_issued_late(of: Named<'_>, took: Duration) {
@@ -100,13 +103,13 @@ pub(crate) fn token_failed_late(of: Named<'_>, error: &Error, took: Duration) {
 }
 
 fn count_failure(of: Named<'_>, class: FailureClass, took: Duration) {
-    metrics::count(&TOKEN_FAILURES, &[of.label(), class_name(class)], 1);
-    metrics::record(&RENEWAL_SECONDS, &[of.label(), "failed"], took);
+    recorder::count(&TOKEN_FAILURES, &[of.label(), class_name(class)], 1);
+    recorder::record(&RENEWAL_SECONDS, &[of.label(), "failed"], took);
 }
 
 /// Notes that an answer rejected the token.
 pub(crate) fn rejected(of: Named<'_>) {
-    metrics::count(&REJECTIONS, &[of.label()], 1);
+    recorder::count(&REJECTIONS, &[of.label()], 1);
 }
 
 /// Shows until when the token of a cache is served.
@@ -114,12 +117,12 @@ pub(crate) fn show_expiry(cache: &str, unix_seconds: u64) {
     // Exact for longer than there will be tokens.
     let (high, low) = (unix_seconds >> 32, unix_seconds & u64::from(u32::MAX));
     let part = |part| f64::from(u32::try_from(part).unwrap_or(u32::MAX));
-    metrics::set(&TOKEN_EXPIRY, &[cache], part(high) * 4_294_967_296.0 + part(low));
+    recorder::set(&TOKEN_EXPIRY, &[cache], part(high) * 4_294_967_296.0 + part(low));
 }
 
 /// Shows whether the rejections of a cache are passed on.
 pub(crate) fn show_limited(cache: &str, is_limited: bool) {
-    metrics::set(&REJECTIONS_LIMITED, &[cache], f64::from(u8::from(is_limited)));
+    recorder::set(&REJECTIONS_LIMITED, &[cache], f64::from(u8::from(is_limited)));
 }
 
 fn class_name(class: FailureClass) -> &'static str {

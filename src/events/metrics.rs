@@ -1,6 +1,4 @@
-//! The names of the metrics, and the only calls of the `metrics` crate. Without the feature `metrics`, these do nothing.
-//!
-//! A recorder is user code, so nothing here is called under a lock.
+//! The names of the metrics, their labels, and what they are.
 
 /// A metric.
 #[derive(Debug)]
@@ -77,61 +75,3 @@ metrics! {
 
 /// The values of the labels, in the order of the metric's names.
 pub(super) type Values<'a> = &'a [&'a str];
-
-#[cfg(not(feature = "metrics"))]
-mod recorder {
-    use super::{Metric, Values};
-
-    pub(in crate::events) fn count(_: &Metric, _: Values<'_>, _: u64) {}
-    pub(in crate::events) fn set(_: &Metric, _: Values<'_>, _: f64) {}
-    pub(in crate::events) fn record(_: &Metric, _: Values<'_>, _: std::time::Duration) {}
-}
-
-#[cfg(feature = "metrics")]
-mod recorder {
-    use std::time::Duration;
-
-    use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-
-    use super::{ALL, Kind, Metric, Values};
-
-    pub(in crate::events) fn count(metric: &'static Metric, values: Values<'_>, by: u64) {
-        counter!(metric.name, labels(metric, values)).increment(by);
-    }
-
-    pub(in crate::events) fn set(metric: &'static Metric, values: Values<'_>, to: f64) {
-        gauge!(metric.name, labels(metric, values)).set(to);
-    }
-
-    pub(in crate::events) fn record(metric: &'static Metric, values: Values<'_>, took: Duration) {
-        histogram!(metric.name, labels(metric, values)).record(took);
-    }
-
-    fn labels(metric: &'static Metric, values: Values<'_>) -> Vec<Label> {
-        let labels = metric.labels.iter().zip(values);
-        labels.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect()
-    }
-
-    /// Describes the metrics to the recorder that is installed: what each one is, and its unit. Call it once, after the recorder was
-    /// installed.
-    ///
-    /// ```no_run
-    /// # fn install_a_recorder() {}
-    /// install_a_recorder();
-    /// tower_bearer::events::describe_metrics();
-    /// ```
-    pub fn describe_metrics() {
-        for Metric { name, kind, help, .. } in ALL {
-            match kind {
-                Kind::Counter => describe_counter!(*name, Unit::Count, *help),
-                Kind::Gauge => describe_gauge!(*name, Unit::Count, *help),
-                Kind::Timestamp => describe_gauge!(*name, Unit::Seconds, *help),
-                Kind::Seconds => describe_histogram!(*name, Unit::Seconds, *help),
-            }
-        }
-    }
-}
-
-#[cfg(feature = "metrics")]
-pub use recorder::describe_metrics;
-pub(super) use recorder::{count, record, set};

@@ -2,10 +2,11 @@
 
 mod cache; // the life of a token
 mod grant; // a grant and its HTTP client
-mod metrics; // the names of the metrics, and the only calls of the `metrics` crate
+mod metrics; // the names of the metrics
 #[cfg(test)]
 mod page; // tests that the page is true
 mod pool; // the identities of a pool and their renewals
+mod recorder; // the only calls of the `metrics` crate
 mod request; // requests through the layer
 mod shown; // a number that is shown outside of the lock under which it changes
 mod store; // a shared store
@@ -17,9 +18,9 @@ pub(crate) use cache::{
 #[cfg(feature = "client")]
 pub(crate) use grant::no_root_certificates;
 pub(crate) use grant::{refresh_token_not_saved, refresh_token_refused};
-#[cfg(feature = "metrics")]
-pub use metrics::describe_metrics;
 pub(crate) use pool::{PoolRenewals, pool_evicted, pool_made, show_identities};
+#[cfg(feature = "metrics")]
+pub use recorder::describe_metrics;
 pub(crate) use request::{another_origin, not_retried, sent_again, trace_passed};
 pub(crate) use shown::Shown;
 pub(crate) use store::{

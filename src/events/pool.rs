@@ -2,7 +2,8 @@
 
 use crate::events::{
     cache::cache_made,
-    metrics::{self, POOL_EVICTIONS, POOL_IDENTITIES, POOL_RENEWALS},
+    metrics::{POOL_EVICTIONS, POOL_IDENTITIES, POOL_RENEWALS},
+    recorder,
     shown::Shown,
 };
 
@@ -63,7 +64,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn set(pool: &str, state: &str, now: u64) {
-    metrics::set(&POOL_RENEWALS, &[pool, state], count(now));
+    recorder::set(&POOL_RENEWALS, &[pool, state], count(now));
 }
 
 /// Shows the counters of a new pool with a name, so that the first failure is an increase.
@@ -74,12 +75,12 @@ pub(crate) fn pool_made(pool: &str) {
 
 /// Shows how many identities a pool has.
 pub(crate) fn show_identities(pool: &str, now: u64) {
-    metrics::set(&POOL_IDENTITIES, &[pool], count(now));
+    recorder::set(&POOL_IDENTITIES, &[pool], count(now));
 }
 
 /// Notes that so many identities were evicted from a pool.
 pub(crate) fn pool_evicted(pool: Option<&str>, identities: u64) {
-    metrics::count(&POOL_EVICTIONS, &[pool.unwrap_or_default()], identities);
+    recorder::count(&POOL_EVICTIONS, &[pool.unwrap_or_default()], identities);
 }
 
 fn count(now: u64) -> f64 {

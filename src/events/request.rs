@@ -4,10 +4,7 @@ use tracing::{debug, warn};
 
 use crate::{
     error::Error,
-    events::{
-        cache::Named,
-        metrics::{self, RETRIES},
-    },
+    events::{cache::Named, metrics::RETRIES, recorder},
 };
 
 const TARGET: &str = "tower_bearer::layer";
@@ -16,13 +13,13 @@ const TARGET: &str = "tower_bearer::layer";
 pub(crate) fn not_retried(of: Named<'_>, generation: u64, why_not: &'static str, error: Option<&Error>) {
     let error = error.map(tracing::field::display);
     debug!(target: TARGET, cache = of.cache, generation, why_not, error, "rejected, not retried");
-    metrics::count(&RETRIES, &[of.label(), why_not], 1);
+    recorder::count(&RETRIES, &[of.label(), why_not], 1);
 }
 
 /// Notes that a request is sent again, as its resend of this number.
 pub(crate) fn sent_again(of: Named<'_>, generation: u64, resend_count: u32) {
     debug!(target: TARGET, cache = of.cache, generation, http.request.resend_count = resend_count, "rejected, sending the request again");
-    metrics::count(&RETRIES, &[of.label(), "retried"], 1);
+    recorder::count(&RETRIES, &[of.label(), "retried"], 1);
 }
 
 pub(crate) fn trace_passed() {

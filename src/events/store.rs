@@ -2,9 +2,12 @@
 
 use tracing::{info, warn};
 
-use crate::events::metrics::{
-    self, Metric, STORE_ALONE, STORE_AVAILABLE, STORE_EXCHANGES, STORE_FAILURES, STORE_LOST_LEASES, STORE_READS,
-    STORE_TAKEOVERS, STORE_WAITS, STORE_WITHDRAWN,
+use crate::events::{
+    metrics::{
+        Metric, STORE_ALONE, STORE_AVAILABLE, STORE_EXCHANGES, STORE_FAILURES, STORE_LOST_LEASES, STORE_READS,
+        STORE_TAKEOVERS, STORE_WAITS, STORE_WITHDRAWN,
+    },
+    recorder,
 };
 
 const TARGET: &str = "tower_bearer::store";
@@ -42,14 +45,14 @@ impl StoreMetric {
 pub(crate) fn store_counted(store: Option<&str>, what: StoreMetric, by: u64) {
     let store = store.unwrap_or_default();
     match what {
-        StoreMetric::Read(result) => metrics::count(what.metric(), &[store, result], by),
-        _ => metrics::count(what.metric(), &[store], by),
+        StoreMetric::Read(result) => recorder::count(what.metric(), &[store, result], by),
+        _ => recorder::count(what.metric(), &[store], by),
     }
 }
 
 /// Shows whether a store answered the last call.
 pub(crate) fn show_availability(store: &str, is_available: bool) {
-    metrics::set(&STORE_AVAILABLE, &[store], f64::from(u8::from(is_available)));
+    recorder::set(&STORE_AVAILABLE, &[store], f64::from(u8::from(is_available)));
 }
 
 pub(crate) fn store_answers(store: Option<&str>) {
