@@ -92,14 +92,15 @@ where
         let mut this = self.project();
         loop {
             if let Some(inner) = this.response.as_mut().as_pin_mut() {
-                let mut answer = ready!(inner.poll(task)).map_err(Into::into)?;
+                let answer = ready!(inner.poll(task)).map_err(Into::into)?;
                 // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
                 this.response.set(None);
                 let Some(sent) = this.sent else {
-                    if let Some(Rest::WithoutToken(why)) = this.rest.take() {
-                        answer.extensions_mut().insert(why);
-                    }
-                    return Poll::Ready(Ok(answer));
+                    return Poll::Ready(Ok(if this.rest.is_some() {
+                        marked(answer, this.rest.take())
+                    } else {
+                        answer
+                    }));
                 };
                 if sent.is_hit(answer.status()) {
                     sent.context.core().accepted(sent.attempt.generation, Judgement::ACCEPTED, &answer);
@@ -127,6 +128,20 @@ where
             }
         }
     }
+}
+
+/// Marks the answer to a request that carried no token. It takes the answer by value, so that a hit does not copy it once more.
+#[cold]
+#[inline(never)]
+fn marked<S, B, ResB, R>(mut answer: Response<ResB>, why: Option<Rest<S, B, ResB, R>>) -> Response<ResB>
+where
+    S: Service<Request<B>>,
+    R: Replay<B>,
+{
+    if let Some(Rest::WithoutToken(why)) = why {
+        answer.extensions_mut().insert(why);
+    }
+    answer
 }
 
 /// Judges an answer whose status is not enough. Returns what follows.

@@ -64,7 +64,7 @@ impl<K> TokenPoolBuilder<K> {
 }
 
 impl<K: fmt::Display> TokenPoolBuilder<Shown<K>> {
-    /// Names the identity in the span of each renewal, and in the line of a failed one. Default: no key is shown anywhere.
+    /// Names the identity in the span of each renewal, and in the lines of an issued token and of a failed renewal. Default: no key is shown anywhere.
     pub fn show_keys(mut self) -> Self {
         self.name = Some(ToString::to_string);
         self

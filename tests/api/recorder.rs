@@ -32,7 +32,7 @@ impl Recorded {
         self.0.lock().unwrap().keys().cloned().collect()
     }
 
-    /// Returns all that is not 0.
+    /// Returns all names with their values.
     pub(crate) fn snapshot(&self) -> BTreeMap<String, f64> {
         self.0.lock().unwrap().clone()
     }

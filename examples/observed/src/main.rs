@@ -13,11 +13,11 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuthLayer, PasswordGrant, ResendCount, TokenCache, testing::Issuer};
+use tower_bearer::{BearerAuthLayer, PasswordGrant, ResendCount, TokenCache, grant::ClientAuth, testing::Issuer};
 use tower_http::trace::TraceLayer;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     // Traces. A program would export them by OTLP, and not keep them.
     let spans = InMemorySpanExporter::default();
@@ -33,8 +33,10 @@ async fn main() -> Result<(), BoxError> {
     tokio::spawn(async { axum::serve(listener, page).await });
 
     // The cache has a name. The spans of the attempts are made below the layer.
-    let issuer = Issuer::builder().user("user", "password").build();
-    let source = PasswordGrant::builder("https://issuer.test/token").credentials("user", "password");
+    let issuer = Issuer::new();
+    let source = PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "user-password");
     let cache = TokenCache::builder(source.build_with(issuer.service())?).name("patients").build();
     let span_of_attempt = |request: &Request<Full<Bytes>>| {
         let resend_count = request.extensions().get::<ResendCount>().map(|count| count.0);
