@@ -20,7 +20,7 @@ use crate::{
 pub(crate) enum Admission {
     /// It attaches a token.
     Attach,
-    /// It passes the request on without a token. Its answer is marked with the reason, unless the request asked for that.
+    /// It passes the request on without a token. Its answer is marked with this reason, if there is one.
     Pass(Option<SentWithoutToken>),
     /// The same, without the `Authorization` of a user.
     PassWithoutUser(Option<SentWithoutToken>),
@@ -41,7 +41,7 @@ pub(crate) fn admit<B, R>(
     // Its answer shows the request's headers, perhaps to another person (RFC 9110 §9.3.8).
     if *request.method() == Method::TRACE {
         events::trace_passed();
-        return without_token(config, Some(SentWithoutToken::Trace));
+        return without_token(config, None);
     }
     match config.destinations.covers(request.uri()) {
         Ok(true) => {}

@@ -10,13 +10,16 @@ const MAX: usize = 64;
 
 /// The origins that a warning was written for. All services of a layer share them.
 #[derive(Clone, Default)]
-pub(crate) struct OtherOrigins(Arc<Mutex<Vec<(Box<str>, Option<u16>)>>>);
+pub(crate) struct OtherOrigins(Arc<Mutex<Vec<Known>>>);
+
+/// The scheme and host of an origin, and its port if it is written.
+type Known = (Box<str>, Option<u16>);
 
 impl OtherOrigins {
     /// Returns whether this is the first request to this origin. It is remembered, within the bound.
     pub(crate) fn is_new(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |(origin, known_port): &(Box<str>, Option<u16>)| {
+        let is_known = |(origin, known_port): &Known| {
             *known_port == port && origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) == Some(host)
         };
         let is_new = known.len() < MAX && !known.iter().any(is_known);

@@ -26,11 +26,10 @@ use crate::{
 /// max_narrowed = 64
 /// ```
 ///
-/// These are the defaults. `name` is the name in log lines and metrics; there is none by default. Each key has the name of the method. A backoff has no `jitter` unless it is set.
+/// These are the defaults. Each key has the name of the method. A backoff has no `jitter` unless it is set.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
-    name: Option<String>,
     stale_before_expiry: Option<MarginConfig>,
     stale_jitter: Option<Share>,
     expired_before_expiry: Option<MarginConfig>,
@@ -79,9 +78,6 @@ impl CacheConfig {
     /// Returns the builder with these settings, such as that of each user's cache in a
     /// [`UserPool`](crate::pool::UserPoolBuilder::cache).
     pub fn apply(&self, mut builder: TokenCacheBuilder) -> TokenCacheBuilder {
-        if let Some(name) = &self.name {
-            builder = builder.name(name);
-        }
         if let Some(MarginConfig { max, share }) = self.stale_before_expiry {
             builder = builder.stale_before_expiry(max.0, share.0);
         }

@@ -12,11 +12,10 @@ use crate::{config::units::Span, pool::TokenPoolBuilder};
 /// renewals_at_once = 64   # `max_renewals`
 /// ```
 ///
-/// These are the defaults. `name` is the name in log lines and metrics; there is none by default.
+/// These are the defaults.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
-    name: Option<String>,
     max: Option<usize>,
     idle: Option<Span>,
     renewals_at_once: Option<usize>,
@@ -25,9 +24,6 @@ pub struct PoolConfig {
 impl PoolConfig {
     /// Returns the builder with these settings.
     pub fn apply<K>(&self, mut pool: TokenPoolBuilder<K>) -> TokenPoolBuilder<K> {
-        if let Some(name) = &self.name {
-            pool = pool.name(name.as_str());
-        }
         if let Some(max) = self.max {
             pool = pool.max_identities(max);
         }

@@ -2,8 +2,8 @@
 
 /// Says that the layer sent a request without a token. It is in the extensions of the response.
 ///
-/// A 401 to such a request says nothing of the token. A request with [`SkipBearerAuth`](crate::SkipBearerAuth), or one that kept its
-/// own `Authorization`, is not marked.
+/// A 401 to such a request says nothing of the token. A request with [`SkipBearerAuth`](crate::SkipBearerAuth), one that kept its
+/// own `Authorization`, and a `TRACE` are not marked.
 ///
 /// ```
 /// use tower_bearer::SentWithoutToken;
@@ -20,6 +20,4 @@ pub enum SentWithoutToken {
     /// Its origin is not one of the [listed ones](crate::BearerAuthLayer::origins). The first such request to an origin is a
     /// warning in the log.
     OtherOrigin,
-    /// Its method is `TRACE`, whose answer shows the headers of the request (RFC 9110 §9.3.8).
-    Trace,
 }

@@ -133,14 +133,8 @@ where
 /// Marks the answer to a request that carried no token. It takes the answer by value, so that a hit does not copy it once more.
 #[cold]
 #[inline(never)]
-fn marked<S, B, ResB, R>(mut answer: Response<ResB>, why: Option<Rest<S, B, ResB, R>>) -> Response<ResB>
-where
-    S: Service<Request<B>>,
-    R: Replay<B>,
-{
-    if let Some(Rest::WithoutToken(why)) = why {
-        answer.extensions_mut().insert(why);
-    }
+fn marked<ResB>(mut answer: Response<ResB>, why: SentWithoutToken) -> Response<ResB> {
+    answer.extensions_mut().insert(why);
     answer
 }
 

@@ -87,17 +87,17 @@ impl Captured {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        let _lines = tracing::subscriber::set_default(subscriber);
+        let lines = tracing::subscriber::set_default(subscriber);
         #[cfg(feature = "metrics")]
-        let (captured, _metrics) = {
+        let (captured, metrics) = {
             let (metrics, guard) = Recorded::here();
             tower_bearer::events::describe_metrics();
             (Self { metrics, ..captured }, guard)
         };
         let logging = Logging {
-            _lines,
+            _lines: lines,
             #[cfg(feature = "metrics")]
-            _metrics,
+            _metrics: metrics,
         };
         (captured, logging)
     }
