@@ -96,10 +96,9 @@ where
                 // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
                 this.response.set(None);
                 let Some(sent) = this.sent else {
-                    return Poll::Ready(Ok(if this.rest.is_some() {
-                        marked(answer, this.rest.take())
-                    } else {
-                        answer
+                    return Poll::Ready(Ok(match this.rest {
+                        Some(Rest::WithoutToken(why)) => marked(answer, *why),
+                        _ => answer,
                     }));
                 };
                 if sent.is_hit(answer.status()) {
