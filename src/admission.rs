@@ -7,7 +7,8 @@ use http::{Method, Request, header::AUTHORIZATION};
 use crate::{
     cache::CacheCore,
     error::Error,
-    extensions::{RequestMarkers, RequiredScopes},
+    events,
+    extensions::{RequestMarkers, RequiredScopes, SentWithoutToken},
     layer_config::LayerConfig,
     pool::RequestHead,
     recursion::Renewing,
@@ -19,10 +20,10 @@ use crate::{
 pub(crate) enum Admission {
     /// It attaches a token.
     Attach,
-    /// It passes the request on unchanged.
-    Pass,
-    /// It passes the request on without a token, and without the `Authorization` of a user.
-    PassWithoutUser,
+    /// It passes the request on without a token. Its answer is marked with this reason, if there is one.
+    Pass(Option<SentWithoutToken>),
+    /// The same, without the `Authorization` of a user.
+    PassWithoutUser(Option<SentWithoutToken>),
     /// It does not send the request.
     Refuse(Error),
 }
@@ -35,16 +36,16 @@ pub(crate) fn admit<B, R>(
 ) -> Admission {
     if markers.is_some_and(|markers| markers.skip) || config.keep_existing && has_own_token(config, request) {
         // A layer on behalf of users keeps no `Authorization` that it finds, so this is a request that skips it.
-        return without_token(config);
+        return without_token(config, None);
     }
     // Its answer shows the request's headers, perhaps to another person (RFC 9110 §9.3.8).
     if *request.method() == Method::TRACE {
-        tracing::debug!("TRACE is sent without a token");
-        return without_token(config);
+        events::trace_passed();
+        return without_token(config, None);
     }
     match config.destinations.covers(request.uri()) {
         Ok(true) => {}
-        Ok(false) => return without_token(config),
+        Ok(false) => return without_token(config, Some(SentWithoutToken::OtherOrigin)),
         Err(error) => return Admission::Refuse(error),
     }
     // Last, because only a request that needs a token can wait for itself.
@@ -59,8 +60,8 @@ pub(crate) fn admit<B, R>(
 
 /// Returns how a request is passed on that the layer keeps without a token.
 #[cold]
-fn without_token<R>(config: &LayerConfig<R>) -> Admission {
-    if config.on_behalf_of { Admission::PassWithoutUser } else { Admission::Pass }
+fn without_token<R>(config: &LayerConfig<R>, why: Option<SentWithoutToken>) -> Admission {
+    if config.on_behalf_of { Admission::PassWithoutUser(why) } else { Admission::Pass(why) }
 }
 
 /// Returns whether the caller has set the header that carries the token.

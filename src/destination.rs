@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use crate::{error::Error, origin::Origin, transport};
+use crate::{error::Error, events, origin::Origin, other_origins::OtherOrigins, transport};
 
 /// The destinations that the token may be sent to: the origins of the API, over a secure transport.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Destinations {
     pub(crate) plain_http: bool,
     /// Where requests go whose URI has no host.
     pub(crate) assumed: Option<Arc<Uri>>,
+    pub(crate) others: OtherOrigins,
 }
 
 impl Destinations {
@@ -43,7 +44,7 @@ impl Destinations {
             _ => uri,
         };
         if let Some(origins) = &self.origins
-            && !is_listed(uri, origins)?
+            && !self.is_listed(uri, origins)?
         {
             return Ok(false);
         }
@@ -53,15 +54,16 @@ impl Destinations {
         }
         Err(Error::insecure(uri))
     }
-}
 
-fn is_listed(uri: &Uri, origins: &[Origin]) -> Result<bool, Error> {
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(Error::unplaced());
-    };
-    let listed = origins.iter().any(|origin| origin.covers(scheme, authority));
-    if !listed {
-        tracing::debug!(scheme, host = authority.host(), "not one of the listed origins: sent without a token");
+    fn is_listed(&self, uri: &Uri, origins: &[Origin]) -> Result<bool, Error> {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(Error::unplaced());
+        };
+        let listed = origins.iter().any(|origin| origin.covers(scheme, authority));
+        if !listed {
+            let (host, port) = (authority.host(), authority.port_u16());
+            events::another_origin(scheme, host, port, self.others.is_new(scheme, host, port));
+        }
+        Ok(listed)
     }
-    Ok(listed)
 }

@@ -16,6 +16,7 @@ pub mod conformance; // checks of sources and stores that users bring
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages
+pub mod events; // what is logged and counted
 mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
@@ -26,6 +27,7 @@ mod judged; // what the result of user code says about its token
 mod layer; // `BearerAuthLayer`: what users set
 mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
+mod other_origins; // origins that a warning was written for
 mod per_core; // copies of a shared value, one for each core
 pub mod pool; // a cache for each of many identities
 mod recursion; // which renewals the running task is part of
@@ -55,7 +57,7 @@ pub use challenge::Challenge;
 pub use error::{BoxError, Error, FailureClass};
 pub use extensions::{
     AnsweredElsewhere, InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes,
-    ResourceMetadata, SkipBearerAuth,
+    ResendCount, ResourceMetadata, SentWithoutToken, SkipBearerAuth,
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;

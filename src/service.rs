@@ -95,10 +95,10 @@ where
         let markers = RequestMarkers::read(request.extensions());
         match admit(config, &request, markers.as_ref()) {
             Admission::Attach => {}
-            Admission::Pass => return ResponseFuture::passing(self.inner.call(request)),
-            Admission::PassWithoutUser => {
+            Admission::Pass(why) => return ResponseFuture::passing(self.inner.call(request), why),
+            Admission::PassWithoutUser(why) => {
                 request.headers_mut().remove(AUTHORIZATION);
-                return ResponseFuture::passing(self.inner.call(request));
+                return ResponseFuture::passing(self.inner.call(request), why);
             }
             Admission::Refuse(error) => return self.refuse(error),
         }

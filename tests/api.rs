@@ -50,6 +50,8 @@ mod middleware;
 mod narrowing;
 #[path = "api/narrowing_refusals.rs"]
 mod narrowing_refusals;
+#[path = "api/observed.rs"]
+mod observed;
 #[cfg(feature = "on-behalf-of")]
 #[path = "api/on_behalf_of.rs"]
 mod on_behalf_of;
@@ -82,6 +84,9 @@ mod public_api;
 mod raw;
 #[path = "api/readiness.rs"]
 mod readiness;
+#[cfg(feature = "metrics")]
+#[path = "api/recorder.rs"]
+mod recorder;
 #[path = "api/recursion.rs"]
 mod recursion;
 #[path = "api/redirects.rs"]

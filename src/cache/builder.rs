@@ -16,6 +16,7 @@ use crate::{
         token_cache::TokenCache,
     },
     clock::WallClock,
+    events,
     source::{BoxTokenSource, TokenSource},
 };
 
@@ -39,6 +40,16 @@ impl TokenCache {
 }
 
 impl TokenCacheBuilder {
+    /// Sets the name of the cache in log lines, and in the metrics of the feature `metrics`. Default: none.
+    ///
+    /// Give each cache of a process another name. It must not be secret or say who a user is. A cache without a name has no gauges;
+    /// see [what can be seen](crate::events). The identities of a pool have the name of the
+    /// [pool](crate::pool::TokenPoolBuilder::name) instead.
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.settings.name = Some(name.as_ref().into());
+        self
+    }
+
     /// Sets how long before its expiry a token is renewed in the background: at most `max`, and at most this share of its
     /// lifetime. Default: 5 min, 0.25.
     pub fn stale_before_expiry(mut self, max: Duration, share: f64) -> Self {
@@ -140,7 +151,9 @@ impl TokenCacheBuilder {
     #[must_use]
     pub fn build(self) -> TokenCache {
         let core = CacheCore::new(self.source, Arc::new(self.settings), Family::new(None, None));
-        TokenCache { core: core.attached() }
+        let Some(name) = core.settings.name.clone() else { return TokenCache { core: core.attached() } };
+        events::cache_made(&name);
+        TokenCache { core: core.with_gauges().attached() }
     }
 }
 
@@ -148,7 +161,8 @@ impl TokenCacheBuilder {
     /// Creates the cache of one of several identities. `name` is what logs may show of it.
     pub(crate) fn build_in(self, shared: &Arc<Shared>, name: Option<Box<str>>) -> Arc<CacheCore> {
         let family = Family::new(Some(Arc::clone(shared)), name);
-        CacheCore::new(self.source, shared.settings(self.settings), family).attached()
+        let settings = Settings { name: None, ..self.settings };
+        CacheCore::new(self.source, shared.settings(settings), family).attached()
     }
 }
 

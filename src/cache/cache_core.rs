@@ -18,10 +18,12 @@ use crate::{
         bounded_map::BoundedMap,
         decision::{ClientConditions, Conditions, Decision},
         family::{Family, Presents, Server},
+        gauges::Gauges,
         published::Published,
         settings::Settings,
         single_flight::{Joined, Leader, SingleFlight, Waiter},
         state::CacheState,
+        totals::Totals,
     },
     error::Error,
     recursion::{self, Renewing},
@@ -39,6 +41,9 @@ pub(crate) struct CacheCore {
     pub(crate) published: Published,
     pub(crate) flight: SingleFlight<CacheState, Renewed>,
     pub(crate) family: Arc<Family>,
+    pub(super) totals: Totals,
+    /// `None` without a name of its own: narrowed caches and the identities of a pool would show different numbers in one gauge.
+    pub(super) gauges: Option<Box<Gauges>>,
     /// The caches of narrowed tokens, made with the first of them.
     pub(super) narrowed: OnceLock<Box<BoundedMap<Narrowing, Arc<Self>>>>,
     /// Its place in the order of its map.
@@ -60,12 +65,21 @@ impl CacheCore {
             published: Published::default(),
             flight,
             family,
+            totals: Totals::default(),
+            gauges: None,
             narrowed: OnceLock::new(),
             place: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
             nudge: Notify::new(),
             is_urgent: AtomicBool::new(false),
         }
+    }
+
+    /// Shows the state of this cache in gauges.
+    pub(crate) fn with_gauges(self) -> Self {
+        let core = Self { gauges: Some(Box::default()), ..self };
+        core.show_gauges();
+        core
     }
 
     /// Gives the source a handle of this cache. User code, which may panic.
@@ -91,7 +105,9 @@ impl CacheCore {
 
     /// Changes the state, and publishes it.
     pub(crate) fn change<A>(&self, mut change: impl FnMut(&mut CacheState) -> A) -> A {
-        self.flight.look(|state, _| self.publishing(state, &mut change))
+        let answer = self.flight.look(|state, _| self.publishing(state, &mut change));
+        self.show_gauges();
+        answer
     }
 
     /// Forgets the token and every failure. A renewal in progress no longer counts.
@@ -100,6 +116,7 @@ impl CacheCore {
         let _ = catch_unwind(AssertUnwindSafe(|| self.source.reset()));
         self.flight.supersede(|state| self.publishing(state, |state| state.reset(&self.settings)));
         self.family.reset();
+        self.show_gauges();
         self.nudge.notify_one();
     }
 
@@ -113,23 +130,28 @@ impl CacheCore {
         let refusals = self.family.refusals.look(|shared, _| shared.clone());
         let client = self.family.server(numbers).map(|server| self.client_conditions(&server));
         let mut at = Conditions { now: Instant::now(), wall, renewing: false, credentials_version, refusals, client };
-        self.flight.join(|state, renewing| {
+        let decided = self.flight.join(|state, renewing| {
             (at.now, at.renewing) = (Instant::now(), renewing);
             let decision = self.publishing(state, |state| decide(state, &at));
             let joins = decision.joins();
             (decision, joins)
-        })
+        });
+        self.show_gauges();
+        decided
     }
 
     /// Ends a renewal: changes the state, publishes it, and then gives everyone who waits what the renewal brought. Returns
     /// `false` if it changed nothing, because it no longer counts.
     pub(crate) fn complete(&self, leader: Leader<Renewed>, mut change: impl FnMut(&mut CacheState) -> Renewed) -> bool {
-        self.flight.complete(leader, |state| self.publishing(state, &mut change))
+        let counted = self.flight.complete(leader, |state| self.publishing(state, &mut change));
+        self.show_gauges();
+        counted
     }
 
     /// Abandons a renewal that makes no progress. A rejected token is served again, as if the renewal had failed.
     pub(crate) fn abandon(&self, waiter: &Waiter<Renewed>) {
         self.flight.abandon(waiter, |state| self.publishing(state, CacheState::keep_rejected));
+        self.show_gauges();
     }
 
     /// Returns what may hold back this cache as one of several identities.
@@ -143,6 +165,9 @@ impl CacheCore {
     fn publishing<A>(&self, state: &mut CacheState, mut change: impl FnMut(&mut CacheState) -> A) -> A {
         let answer = change(state);
         self.published.publish(state);
+        if let Some(gauges) = &self.gauges {
+            gauges.note(state);
+        }
         answer
     }
 

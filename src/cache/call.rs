@@ -9,6 +9,7 @@ use crate::{
         token_cache::TokenCache,
     },
     error::Error,
+    events,
     extensions::{NotRetried, Outcome},
     judged::Judged,
     timer::timeout,
@@ -124,8 +125,8 @@ impl TokenCache {
         let core = &self.core;
         let (token, waited) = core.token().await?;
         let generation = token.generation();
-        let pass_on = |why_not| {
-            tracing::debug!(generation, ?why_not, "rejected, not retried");
+        let pass_on = |why_not: NotRetried| {
+            events::not_retried(core.named(), generation, why_not.name(), why_not.error());
             Outcome::new(generation, waited, false, Some(why_not))
         };
 
@@ -162,7 +163,8 @@ impl TokenCache {
             None => core.despite(renewed, generation)?,
         };
 
-        tracing::debug!(generation, "rejected, sending the request again");
+        core.count(|totals| &totals.second_attempts);
+        events::sent_again(core.named(), generation, 1);
         let retried = token.generation();
         let why_same = why_same_token(retried, generation, failed);
         let second = send(token).await;

@@ -22,7 +22,9 @@ use crate::{
         served_token::LEASE,
         settings::Settings,
         single_flight::SingleFlight,
+        totals::Totals,
     },
+    events::PoolRenewals,
     sync::{Mutex, MutexGuard},
 };
 
@@ -31,6 +33,10 @@ pub(crate) struct Shared {
     clients: ByNumber<Client>,
     issuers: ByNumber<Issuer>,
     pub(crate) places: Arc<Places>,
+    /// With the name of the pool.
+    pub(crate) renewals: PoolRenewals,
+    /// Those of evicted identities too.
+    pub(crate) totals: Totals,
     /// The settings of the identities, each that is different once. Nothing is removed, so nothing is dropped under the lock.
     settings: Mutex<Vec<Arc<Settings>>>,
     began: Instant,
@@ -84,11 +90,13 @@ pub(crate) struct Presents {
 
 impl Shared {
     /// Creates what the identities of a pool share. At most `max_renewals` of their renewals are in progress at once.
-    pub(crate) fn new(max_renewals: usize, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {
+    pub(crate) fn new(max_renewals: usize, name: Option<Box<str>>, after_renewal: Weak<dyn AfterRenewal>) -> Arc<Self> {
         Arc::new(Self {
             clients: ByNumber::default(),
             issuers: ByNumber::default(),
             places: Arc::new(Places::new(max_renewals)),
+            renewals: PoolRenewals::new(name),
+            totals: Totals::default(),
             settings: Mutex::default(),
             began: Instant::now(),
             after_renewal,

@@ -16,6 +16,7 @@ mod decision; // what a request does: use a token, wait, renew, fail, pass a rej
 mod eviction_order; // which entry of a bounded map leaves next
 mod failure_streak; // failures in a row, and the wait that follows
 mod family; // what several caches share
+mod gauges; // what the gauges of a cache with a name show
 #[cfg(all(test, shuttle))]
 mod interleavings; // tests of concurrency
 mod issuer_state; // what the identities of a pool know together of an issuer
@@ -30,6 +31,7 @@ mod readiness; // a token before the first request, and while there are none
 mod refusals; // what narrowed caches share: refusals of the client and its credentials
 mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token
+mod seen; // the names, totals and gauges of a cache
 mod served_token; // the token that requests are sent with, its lease and its ages
 mod settings; // the settings as plain data; lifetimes to ages
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod single_flight; // one task at a time, and everyone who waits for it
 mod state; // what a cache remembers, and how events change it
 mod status; // a snapshot for health probes
 mod token_cache; // `TokenCache`: what users ask of a cache
+mod totals; // what is counted of a cache and of a pool
 
 pub use backoff::Backoff;
 pub use budget::RejectionBudget;
@@ -52,4 +55,5 @@ pub(crate) use {
     lookup::Lookup,
     next_token::{NextToken, Renewal, after_renewal, why_same_token},
     renewal::PendingRenewal,
+    totals::Totals,
 };

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     cache::{cache_core::CacheCore, decision::Decision, renewal::PendingRenewal},
     error::Error,
+    events,
     token::AccessToken,
     verdict::{Judgement, Verdict},
 };
@@ -27,6 +28,8 @@ pub(crate) enum AfterRejection {
 impl CacheCore {
     /// Notes that a first attempt with the token of `generation` was rejected, and decides what its request does.
     pub(crate) fn rejected(self: &Arc<Self>, generation: u64) -> AfterRejection {
+        self.count(|totals| &totals.rejections);
+        events::rejected(self.named());
         if self.is_renewed_here() {
             return AfterRejection::Failed(Error::recursion());
         }

@@ -16,6 +16,7 @@ use crate::{
         single_flight::{Joined, Leader, Waiter},
     },
     error::Error,
+    events::{self, Issued},
     recursion::Renewing,
     runtime,
     source::{Reason, TokenSource},
@@ -116,10 +117,7 @@ impl CacheCore {
     pub(crate) fn begin(self: &Arc<Self>, leader: Leader<Renewed>) -> Result<(), Error> {
         let runtime = runtime::current()?;
         let renewal = Renewing::scope(self.id(), Arc::clone(self).renew(leader));
-        // Not a child of the request that began it, which may end long before.
-        let span = tracing::debug_span!(parent: None, "renew token", identity = self.family.name.as_deref());
-        span.follows_from(tracing::Span::current());
-        sync::spawn(&runtime, renewal.instrument(span));
+        sync::spawn(&runtime, renewal.instrument(events::renewal_span(self.named())));
         Ok(())
     }
 
@@ -144,7 +142,12 @@ impl CacheCore {
     }
 
     async fn ask_in_turn(self: &Arc<Self>, leader: Leader<Renewed>) {
-        match self.enter(&leader).await {
+        let mut counted = self.family.shared.as_ref().map(|shared| shared.renewals.wait());
+        let entry = self.enter(&leader).await;
+        if let (Some(counted), Ok(_)) = (&mut counted, &entry) {
+            counted.begin();
+        }
+        match entry {
             Ok(Entry { place: Some(place), permits }) => place.drive(self.request(leader, permits)).await,
             Ok(Entry { place: None, permits }) => self.request(leader, permits).await,
             Err(refused) => self.not_asked(leader, refused.as_ref()),
@@ -153,8 +156,8 @@ impl CacheCore {
 
     async fn request(&self, leader: Leader<Renewed>, permits: Option<Arc<Permits>>) {
         let reason = self.flight.look(|state, _| state.reason());
-        let began = Instant::now();
-        tracing::debug!(reason = reason_name(&reason), "requesting a token");
+        let (began, why) = (Instant::now(), reason_name(&reason));
+        events::requesting_token(why);
         let deadline = self.settings.renewal_deadline;
         let mut context = RenewalContext::new(self.credentials_version(), permits.clone());
         let attempt = AssertUnwindSafe(async {
@@ -183,7 +186,7 @@ impl CacheCore {
         let took = began.elapsed();
         // Logged after the renewal is complete: a subscriber is user code, and must not run under the lock.
         match obtained {
-            Ok(token) => self.issued(leader, token, context, took),
+            Ok(token) => self.issued(leader, token, context, why, took),
             Err(error) => self.failed(leader, &error, context, took),
         }
     }
@@ -212,7 +215,7 @@ impl CacheCore {
             if is_too_long || !self.flight.is_awaited(leader) {
                 return Err(error);
             }
-            tracing::debug!(%error, ?wait, "token request failed, trying again");
+            events::token_request_retried(self.named(), &error, wait);
             timer::sleep(wait).await;
             if !self.flight.is_awaited(leader) || !self.is_still_admitted(context) {
                 return Err(error);
@@ -231,16 +234,23 @@ impl CacheCore {
     /// error, the renewal is not wanted any more.
     fn not_asked(&self, leader: Leader<Renewed>, refused: Option<&Error>) {
         let Some(error) = refused else {
-            return tracing::debug!("no token requested, because of a reset or a newer request");
+            return events::token_not_wanted();
         };
         self.complete(leader, |state| {
             state.keep_rejected();
             Err(error.clone())
         });
-        tracing::debug!(%error, "no token requested");
+        events::token_not_requested(error);
     }
 
-    fn issued(&self, leader: Leader<Renewed>, token: AccessToken, mut context: RenewalContext, took: Duration) {
+    fn issued(
+        &self,
+        leader: Leader<Renewed>,
+        token: AccessToken,
+        mut context: RenewalContext,
+        reason: &'static str,
+        took: Duration,
+    ) {
         let (now, wall) = (Instant::now(), self.wall_now());
         // If nobody drove the renewal for some time, the answer may have waited that long.
         let is_late = now.saturating_duration_since(context.asked) > self.settings.renewal_deadline;
@@ -259,9 +269,10 @@ impl CacheCore {
         });
         drop(shared);
         if !counted {
-            return tracing::info!(?took, "token not used, because it was requested before a reset or a newer request");
+            return events::token_issued_late(self.named(), took);
         }
-        tracing::info!(generation, ?expires_in, ?took, "token issued");
+        self.count(|totals| &totals.renewals);
+        events::token_issued(self.named(), &Issued { generation, expires_in, took, reason });
     }
 
     fn failed(&self, leader: Leader<Renewed>, error: &Error, mut context: RenewalContext, took: Duration) {
@@ -283,16 +294,15 @@ impl CacheCore {
             Err(error.clone())
         });
         drop(shared);
-        if !counted {
-            return tracing::warn!(%error, ?took, "token request failed, but it was made before a reset or a newer request");
-        }
         // The user's own token has expired.
-        if error.is_unsent() && !error.is_config() {
-            return tracing::debug!(%error, "no token requested");
+        if counted && error.is_unsent() && !error.is_config() {
+            return events::token_not_requested(error);
         }
-        // The span of the renewal names the identity too, but a subscriber for warnings does not see it.
-        let identity = self.family.name.as_deref();
-        tracing::warn!(%error, class = ?error.class(), ?wait, ?took, identity, "token request failed");
+        self.count(|totals| &totals.failures);
+        if !counted {
+            return events::token_failed_late(self.named(), error, took);
+        }
+        events::token_failed(self.named(), error, wait, took);
     }
 }
 

@@ -101,6 +101,11 @@ impl ServedToken {
         now >= self.expires_at || wall >= self.expires_wall
     }
 
+    /// Returns when it expires on the wall clock.
+    pub(crate) fn expires_wall(&self) -> SystemTime {
+        self.expires_wall
+    }
+
     pub(crate) fn expires_in(&self, now: Instant, wall: SystemTime) -> Duration {
         let by_wall = self.expires_wall.duration_since(wall).unwrap_or_default();
         self.expires_at.saturating_duration_since(now).min(by_wall)

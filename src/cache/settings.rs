@@ -37,6 +37,8 @@ pub(crate) fn share_within_bounds(share: f64) -> f64 {
 /// What can be set about a cache. Plain data.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Settings {
+    /// The name of the cache in log lines and metrics.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) stale: Margin,
     pub(crate) stale_jitter: f64,
     pub(crate) expired: Margin,
@@ -55,6 +57,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: None,
             stale: Margin { max: 5 * MINUTE, share: 0.25 },
             stale_jitter: 0.10,
             expired: Margin { max: MINUTE, share: 0.10 },
@@ -119,6 +122,7 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
+            .field("name", &self.name)
             .field("stale", &self.stale)
             .field("expired", &self.expired)
             .field("default_lifetime", &self.default_lifetime)

@@ -109,7 +109,7 @@ impl Pool {
             takes: Mutex::new(50 * MILLI),
             client: AtomicU64::new(1),
         });
-        let shared = Shared::new(max_renewals, Weak::<NoPool>::new());
+        let shared = Shared::new(max_renewals, None, Weak::<NoPool>::new());
         let caches = (0..identities).map(|identity| cache(&issuer, &shared, identity)).collect();
         Self { issuer, shared, caches }
     }

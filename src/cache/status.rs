@@ -20,6 +20,14 @@ pub struct CacheStatus {
     pub renewals: u64,
     /// How many attempts have failed in a row.
     pub failures: u32,
+    /// How many renewals have failed since the cache was created. One that was not sent, because a user's own token had expired, is
+    /// not counted.
+    pub total_failures: u64,
+    /// How many answers have rejected the token since the cache was created, with those that
+    /// [`invalidate`](crate::TokenCache::invalidate) said of the newest token.
+    pub rejections: u64,
+    /// How many requests the layer has sent a second time since the cache was created.
+    pub second_attempts: u64,
     /// The last failure, until a renewal succeeds.
     pub last_error: Option<Error>,
     /// How long it takes until the source may be asked again after that failure.

@@ -169,7 +169,8 @@ impl TokenCache {
     #[must_use]
     pub fn status(&self) -> CacheStatus {
         let wall = self.core.wall_now();
-        self.core.flight.look(|state, renewing| state.status(Instant::now(), wall, renewing))
+        let status = self.core.flight.look(|state, renewing| state.status(Instant::now(), wall, renewing));
+        self.core.totals.show(status)
     }
 }
 

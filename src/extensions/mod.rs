@@ -6,14 +6,18 @@ mod elsewhere;
 mod insufficient;
 mod outcome;
 mod request;
+mod resend_count;
 mod resource_metadata;
+mod without_token;
 
 pub use body_verdict::BodyVerdict;
 pub use elsewhere::AnsweredElsewhere;
 pub use insufficient::{InsufficientScope, InsufficientUserAuthentication};
 pub use outcome::{NotRetried, Outcome};
 pub use request::{RequiredScopes, SkipBearerAuth};
+pub use resend_count::ResendCount;
 pub use resource_metadata::ResourceMetadata;
+pub use without_token::SentWithoutToken;
 
 pub(crate) use body_verdict::BodyMark;
 pub(crate) use request::RequestMarkers;

@@ -57,6 +57,25 @@ pub enum NotRetried {
     },
 }
 
+impl NotRetried {
+    /// Returns the name of the reason in log lines and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::NotReplayable => "not_replayable",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BudgetSpent => "budget_spent",
+            Self::SameToken => "same_token",
+            Self::RenewalFailed { .. } => "renewal_failed",
+        }
+    }
+
+    pub(crate) fn error(&self) -> Option<&Error> {
+        if let Self::RenewalFailed { error } = self { Some(error) } else { None }
+    }
+}
+
 impl Outcome {
     pub(crate) fn new(generation: u64, waited: bool, retried: bool, not_retried: Option<NotRetried>) -> Self {
         Self { generation, waited, retried, not_retried }

@@ -3,7 +3,9 @@
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
+    cache::CacheCore,
     error::Error,
+    events,
     extensions::{NotRetried, Outcome, RequiredScopes},
     layer_config::{LayerConfig, RequestContext},
     replay::Replay,
@@ -100,8 +102,13 @@ impl Attempt {
     }
 
     /// Returns the answer to a first attempt with the reason why no second one follows.
-    pub(super) fn pass_on<ResB>(&self, mut answer: Response<ResB>, why_not: NotRetried) -> Response<ResB> {
-        tracing::debug!(generation = self.generation, ?why_not, "rejected, not retried");
+    pub(super) fn pass_on<ResB>(
+        &self,
+        core: &CacheCore,
+        mut answer: Response<ResB>,
+        why_not: NotRetried,
+    ) -> Response<ResB> {
+        events::not_retried(core.named(), self.generation, why_not.name(), why_not.error());
         answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
         answer
     }

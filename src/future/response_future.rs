@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use crate::{
     error::{BoxError, Error},
+    extensions::SentWithoutToken,
     future::{attempt::Sent, judge::judge, second_attempt::SecondAttempt, wait_for_token::WaitForToken},
     replay::Replay,
     verdict::{Judgement, Verdict},
@@ -55,11 +56,14 @@ where
     Waiting(Box<WaitForToken<S, B, R>>),
     Second(Second<S, B, ResB, R>),
     Failed(Error),
+    /// The answer to come is marked with this.
+    WithoutToken(SentWithoutToken),
 }
 
 impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> ResponseFuture<S, B, ResB, R> {
-    pub(crate) fn passing(response: S::Future) -> Self {
-        Self { response: Some(response), sent: None, rest: None }
+    /// `why` marks the answer to a request without a token.
+    pub(crate) fn passing(response: S::Future, why: Option<SentWithoutToken>) -> Self {
+        Self { response: Some(response), sent: None, rest: why.map(Rest::WithoutToken) }
     }
 
     pub(crate) fn failed(error: Error) -> Self {
@@ -91,7 +95,12 @@ where
                 let answer = ready!(inner.poll(task)).map_err(Into::into)?;
                 // Drops what the inner future holds, such as a permit: the renewal and the second attempt may need it.
                 this.response.set(None);
-                let Some(sent) = this.sent else { return Poll::Ready(Ok(answer)) };
+                let Some(sent) = this.sent else {
+                    return Poll::Ready(Ok(match this.rest {
+                        Some(Rest::WithoutToken(why)) => marked(answer, *why),
+                        _ => answer,
+                    }));
+                };
                 if sent.is_hit(answer.status()) {
                     sent.context.core().accepted(sent.attempt.generation, Judgement::ACCEPTED, &answer);
                     // Drops the saved request.
@@ -114,10 +123,18 @@ where
                 }
                 Some(Rest::Second(second)) => return second.as_mut().poll(task),
                 Some(Rest::Failed(error)) => return Poll::Ready(Err(error.clone().into())),
-                None => panic!("`ResponseFuture` polled after completion"),
+                Some(Rest::WithoutToken(_)) | None => panic!("`ResponseFuture` polled after completion"),
             }
         }
     }
+}
+
+/// Marks the answer to a request that carried no token. It takes the answer by value, so that a hit does not copy it once more.
+#[cold]
+#[inline(never)]
+fn marked<ResB>(mut answer: Response<ResB>, why: SentWithoutToken) -> Response<ResB> {
+    answer.extensions_mut().insert(why);
+    answer
 }
 
 /// Judges an answer whose status is not enough. Returns what follows.
@@ -152,8 +169,8 @@ impl<S: Service<Request<B>>, B, ResB, R: Replay<B>> fmt::Debug for ResponseFutur
             (Some(Rest::Second(_)), ..) => "second attempt",
             (Some(Rest::Failed(_)), ..) => "failed",
             (None, Some(_), Some(_)) => "first attempt",
-            (None, None, Some(_)) => "passing",
-            (None, _, None) => "done",
+            (None | Some(Rest::WithoutToken(_)), None, Some(_)) => "passing",
+            (None | Some(Rest::WithoutToken(_)), ..) => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

@@ -14,14 +14,15 @@ use crate::{
     cache::{NextToken, Renewal, after_renewal, why_same_token},
     drain::Drain,
     error::{BoxError, Error},
-    extensions::{BodyMark, NotRetried, Outcome},
+    events,
+    extensions::{BodyMark, NotRetried, Outcome, ResendCount},
     future::{
         attempt::{Attempt, Retry, Sent, attach_again},
         judge::judge,
         retry_decision::{Next, after_answer},
     },
     held_answer,
-    layer_config::{LayerConfig, RequestContext},
+    layer_config::RequestContext,
     replay::Replay,
     timer::{Sleep, sleep},
     token::AccessToken,
@@ -90,7 +91,7 @@ where
     ) -> Result<Pin<Box<Self>>, Response<ResB>> {
         let Sent { attempt: first, retry, context } = sent;
         let step = match after_answer(judgement, &answer, first.generation, retry, context.core()) {
-            Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
+            Next::PassOn(why_not) => return Err(first.pass_on(context.core(), answer, why_not)),
             Next::Resend(retry, token @ NextToken::Here(_)) => release(&context, retry, token, answer, &first)?,
             Next::Resend(mut retry, NextToken::Awaited(renewal)) => {
                 context.replay.pause(&mut retry.body);
@@ -133,7 +134,7 @@ where
                         Poll::Ready(renewed) => after_renewal(renewed, this.first.generation).map(NextToken::Here),
                     };
                     let second = match second {
-                        Err(why_not) => Err(this.first.pass_on(rejected, why_not)),
+                        Err(why_not) => Err(this.first.pass_on(this.context.core(), rejected, why_not)),
                         Ok(token) => release(this.context, retry, token, rejected, this.first),
                     };
                     match second {
@@ -212,7 +213,7 @@ where
 /// # Errors
 /// Returns the first answer when the request cannot be sent again.
 fn release<S, B, ResB, R>(
-    config: &LayerConfig<R>,
+    context: &RequestContext<R>,
     retry: Retry<S, R::Kept>,
     token: NextToken,
     rejected: Response<ResB>,
@@ -225,10 +226,13 @@ where
 {
     let Retry { service, head, body } = retry;
     // The head first: taking the body ends the body of the first attempt, and that may end an answer that is to be passed on.
-    let Some((head, body)) = head.restore().and_then(|head| Some((head, config.replay.replay(body)?))) else {
-        return Err(first.pass_on(rejected, NotRetried::NotReplayable));
+    let Some((head, body)) = head.restore().and_then(|head| Some((head, context.replay.replay(body)?))) else {
+        return Err(first.pass_on(context.core(), rejected, NotRetried::NotReplayable));
     };
-    tracing::debug!(generation = first.generation, "rejected, sending the request again");
-    let unsent = Unsent { service, request: Request::from_parts(head, body) };
+    let mut request = Request::from_parts(head, body);
+    let resend_count = ResendCount::count(request.extensions_mut());
+    context.core().count(|totals| &totals.second_attempts);
+    events::sent_again(context.core().named(), first.generation, resend_count.0);
+    let unsent = Unsent { service, request };
     Ok(Step::Releasing { token, rejected: Drain::new(rejected.into_body()), unsent })
 }

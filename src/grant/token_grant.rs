@@ -9,6 +9,7 @@ use std::{
 use crate::{
     asking::{self, Asks},
     error::{Error, Presented},
+    events,
     grant::{
         exchange::{
             endpoint::Endpoint, form::Form, http_service::HttpService, params::Params, request_context::RequestContext,
@@ -113,7 +114,7 @@ impl<F: Flow, C: HttpService> Grant<F, C> {
                 Err(error) if !invalidates_refresh_token(&error) => return Err(error),
                 Err(error) => {
                     self.refresh.forget(taken);
-                    tracing::debug!(%error, "the refresh token was refused; the grant itself is used");
+                    events::refresh_token_refused(&error);
                 }
             }
         }

@@ -15,11 +15,22 @@ pub struct TokenPoolBuilder<K> {
     pub(super) idle: Duration,
     pub(super) max_renewals: usize,
     pub(super) name: Option<fn(&K) -> String>,
+    pub(super) pool_name: Option<Box<str>>,
 }
 
 impl<K> TokenPoolBuilder<K> {
     pub(super) fn new(make: Make<K>) -> Self {
-        Self { make, max_identities: 10_000, idle: Duration::from_secs(3600), max_renewals: 64, name: None }
+        let (max_identities, idle) = (10_000, Duration::from_secs(3600));
+        Self { make, max_identities, idle, max_renewals: 64, name: None, pool_name: None }
+    }
+
+    /// Sets the name of the pool in log lines, and in the metrics of the feature `metrics`. Default: none.
+    ///
+    /// Give each pool of a process another name. It must not be secret. A pool without a name has no gauges; see [what can be
+    /// seen](crate::events).
+    pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.pool_name = Some(name.into());
+        self
     }
 
     /// Sets how many identities are kept at most. Default: 10,000, which is about 10 MiB beside the tokens.
@@ -53,7 +64,7 @@ impl<K> TokenPoolBuilder<K> {
 }
 
 impl<K: fmt::Display> TokenPoolBuilder<Shown<K>> {
-    /// Names the identity in the span of each renewal, and in the line of a failed one. Default: no key is shown anywhere.
+    /// Names the identity in the span of each renewal, and in the lines of an issued token and of a failed renewal. Default: no key is shown anywhere.
     pub fn show_keys(mut self) -> Self {
         self.name = Some(ToString::to_string);
         self

@@ -1,6 +1,8 @@
 //! A snapshot of a pool, for health probes.
 
-use crate::cache::CacheStatus;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::cache::{CacheStatus, Totals};
 
 /// A snapshot of a [`TokenPool`](crate::TokenPool), for a health probe or a log line. It holds no key and no secret.
 ///
@@ -20,9 +22,30 @@ pub struct PoolStatus {
     pub renewing: usize,
     /// How many identities were evicted since the pool was made: to make room, or because they were idle.
     pub evicted: u64,
+    /// How many tokens were issued since the pool was made, for identities that are gone too. This and what follows includes narrowed
+    /// tokens.
+    pub renewals: u64,
+    /// How many renewals have failed since then.
+    pub total_failures: u64,
+    /// How many answers have rejected a token since then.
+    pub rejections: u64,
+    /// How many requests the layer has sent a second time since then.
+    pub second_attempts: u64,
 }
 
 impl PoolStatus {
+    /// Returns the status of a pool without identities.
+    pub(super) fn new(evicted: u64, totals: &Totals) -> Self {
+        Self {
+            evicted,
+            renewals: totals.renewals.load(Relaxed),
+            total_failures: totals.failures.load(Relaxed),
+            rejections: totals.rejections.load(Relaxed),
+            second_attempts: totals.second_attempts.load(Relaxed),
+            ..Self::default()
+        }
+    }
+
     /// Adds an identity.
     pub(super) fn count(&mut self, status: &CacheStatus) {
         self.identities += 1;

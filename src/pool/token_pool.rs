@@ -17,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     cache::{AfterRenewal, BoundedMap, CacheCore, Shared, TokenCache, TokenCacheBuilder},
     error::Error,
+    events::{self, Shown},
     pool::{
         builder::{Make, TokenPoolBuilder},
         status::PoolStatus,
@@ -64,6 +65,9 @@ struct Pool<K> {
     max_renewals: usize,
     /// When the last sweep began, in milliseconds of the pool's life.
     swept: AtomicU64,
+    /// How many identities there are, and how many were evicted when that was shown last.
+    shown: Shown,
+    shown_evicted: AtomicU64,
 }
 
 impl<K> TokenPool<K>
@@ -192,13 +196,15 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.pool.identities.remove(key).is_some()
+        let removed = self.pool.identities.remove(key).is_some();
+        self.pool.show();
+        removed
     }
 
     /// Returns a snapshot of the pool, for a health probe or a log line. It looks at each identity.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
-        let mut status = PoolStatus { evicted: self.pool.identities.evicted(), ..PoolStatus::default() };
+        let mut status = PoolStatus::new(self.pool.identities.evicted(), &self.pool.shared.totals);
         self.caches().for_each(|(_, cache)| status.count(&cache.status()));
         status
     }
@@ -276,7 +282,9 @@ where
         let Pool { identities, name, shared, .. } = &*self.pool;
         let key = key.to_owned();
         let cache = make(&key)?.build_in(shared, name.map(|name| name(&key).into()));
-        Ok(identities.add(key, cache))
+        let core = identities.add(key, cache);
+        self.pool.show();
+        Ok(core)
     }
 
     fn caches(&self) -> impl Iterator<Item = (K, TokenCache)> {
@@ -291,21 +299,41 @@ where
     /// Creates the pool. No cache is made before the first request.
     #[must_use]
     pub fn build(self) -> TokenPool<K> {
-        let Self { make, max_identities, idle, max_renewals, name } = self;
+        let Self { make, max_identities, idle, max_renewals, name, pool_name } = self;
+        if let Some(pool) = &pool_name {
+            events::pool_made(pool);
+        }
         let pool = Arc::new_cyclic(|pool: &Weak<Pool<K>>| Pool {
             identities: BoundedMap::new(max_identities, CacheCore::IDENTITY_RULES),
             make,
             name,
-            shared: Shared::new(max_renewals, pool.clone()),
+            shared: Shared::new(max_renewals, pool_name, pool.clone()),
             idle,
             max_renewals,
             swept: AtomicU64::new(0),
+            shown: Shown::default(),
+            shown_evicted: AtomicU64::new(0),
         });
+        pool.show();
         TokenPool { pool }
     }
 }
 
 impl<K: Clone + Eq + Hash> Pool<K> {
+    /// Shows how many identities there are, and counts those that were evicted since.
+    fn show(&self) {
+        let name = self.shared.renewals.pool();
+        let evicted = self.identities.evicted();
+        let before = self.shown_evicted.fetch_max(evicted, Relaxed);
+        if evicted > before {
+            events::pool_evicted(name, evicted - before);
+        }
+        if let Some(pool) = name {
+            self.shown.set(self.identities.len() as u64);
+            self.shown.show(|now| events::show_identities(pool, now));
+        }
+    }
+
     /// Evicts an idle identity, and returns its cache if that must stay.
     #[cold]
     fn evict_unless_needed<Q>(&self, key: &Q, core: Arc<CacheCore>) -> Option<Arc<CacheCore>>
@@ -325,7 +353,9 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.identities.remove_if(key, |core| core.family.is_idle(self.idle) && !core.must_stay());
+        if self.identities.remove_if(key, |core| core.family.is_idle(self.idle) && !core.must_stay()) {
+            self.show();
+        }
     }
 
     async fn sweep(&self) {

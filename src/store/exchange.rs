@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     after_commit::AfterCommit,
     error::Error,
-    runtime,
+    events, runtime,
     source::TokenSource,
     store::{
         fields::Hash,
@@ -108,7 +108,7 @@ impl Sharing {
             Either::Left((result, _)) => (result, false),
             Either::Right(((), asking)) => {
                 self.shared().link.counters.lost_leases.add();
-                tracing::warn!("the lease was lost during a token request");
+                events::lease_lost(self.shared().link.name());
                 (asking.await, true)
             }
         }
@@ -265,7 +265,7 @@ impl Sharing {
         let sealed = match names.seal(shared, record) {
             Ok(sealed) => sealed,
             Err(error) => {
-                tracing::warn!(%error, "a token cannot be shared");
+                events::token_not_shared(shared.link.name(), &error);
                 return Committed::Unknown;
             }
         };

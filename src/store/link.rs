@@ -2,19 +2,22 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use crate::store::{
-    news::NewsReceiver,
-    store_error::StoreError,
-    store_key::StoreKey,
-    store_status::Counters,
-    token_store::{BoxTokenStore, Lease, LeaseAnswer, LeaseOwner, Loaded, TokenStore},
+use crate::{
+    events::{self, Shown},
+    store::{
+        news::NewsReceiver,
+        store_error::StoreError,
+        store_key::StoreKey,
+        store_status::Counters,
+        token_store::{BoxTokenStore, Lease, LeaseAnswer, LeaseOwner, Loaded, TokenStore},
+    },
 };
 
 /// How long the store is not asked after a failure, and at most after several.
@@ -30,6 +33,8 @@ pub(super) struct Link {
     store: BoxTokenStore,
     deadline: Duration,
     breaker: Mutex<Breaker>,
+    /// 1 if the store answered the last call.
+    availability: Shown,
     pub(super) counters: Counters,
 }
 
@@ -50,8 +55,23 @@ pub(super) enum Urgency {
 }
 
 impl Link {
-    pub(super) fn new(store: BoxTokenStore, deadline: Duration) -> Self {
-        Self { store, deadline, breaker: Mutex::default(), counters: Counters::default() }
+    pub(super) fn new(store: BoxTokenStore, name: Option<Arc<str>>, deadline: Duration) -> Self {
+        let (breaker, availability) = (Mutex::default(), Shown::default());
+        let link = Self { store, deadline, breaker, availability, counters: Counters::new(name) };
+        link.show_availability(true);
+        link
+    }
+
+    /// Returns the name that the user gave the store.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.counters.name()
+    }
+
+    fn show_availability(&self, is_available: bool) {
+        self.availability.set(u64::from(is_available));
+        if let Some(name) = self.name() {
+            self.availability.show(|now| events::show_availability(name, now > 0));
+        }
     }
 
     pub(super) async fn load(&self, key: StoreKey) -> Result<Loaded, Unavailable> {
@@ -104,7 +124,8 @@ impl Link {
         let error = match called {
             Ok(Ok(Ok(answer))) => {
                 if self.breaker().succeeded() {
-                    tracing::info!("the token store answers again");
+                    events::store_answers(self.name());
+                    self.show_availability(true);
                 }
                 return Ok(answer);
             }
@@ -114,7 +135,8 @@ impl Link {
         };
         self.counters.failures.add();
         if self.breaker().failed(Instant::now()) {
-            tracing::warn!(%error, "the token store failed; until it answers, each process renews for itself");
+            events::store_failed(self.name(), &error);
+            self.show_availability(false);
         }
         Err(Unavailable)
     }
@@ -181,7 +203,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_not_asked_for_some_time() {
         let (link, key, began) =
-            (Link::new(Hanging.boxed(), Duration::from_millis(250)), StoreKey::new([0; 32]), Instant::now());
+            (Link::new(Hanging.boxed(), None, Duration::from_millis(250)), StoreKey::new([0; 32]), Instant::now());
         assert!(link.is_available());
         for _ in 0..100 {
             assert!(link.load(key).await.is_err());
@@ -199,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_urgent_call_is_made_in_any_case_and_ends_the_outage() {
-        let (link, key) = (Link::new(Hanging.boxed(), Duration::from_millis(250)), StoreKey::new([0; 32]));
+        let (link, key) = (Link::new(Hanging.boxed(), None, Duration::from_millis(250)), StoreKey::new([0; 32]));
         let owner = LeaseOwner(1);
         assert!(link.lease(key, owner, FIRST_PAUSE, Urgency::Usual).await.is_err(), "a panic is a failure");
         let lease = Lease { owner, fence: 1 };

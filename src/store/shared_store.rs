@@ -43,6 +43,7 @@ pub struct SharedStoreBuilder {
     lease: Duration,
     wait: Duration,
     wall_clock: WallClock,
+    name: Option<Arc<str>>,
 }
 
 impl SharedStore {
@@ -60,6 +61,7 @@ impl SharedStore {
             lease: Duration::from_secs(5),
             wait: Duration::from_secs(8),
             wall_clock: WallClock::System,
+            name: None,
         }
     }
 
@@ -107,11 +109,18 @@ impl SharedStoreBuilder {
         self
     }
 
+    /// Sets the name of the store in log lines, and in the metrics of the feature `metrics`. Default: none. It must not be secret. A
+    /// store without a name has no gauge; see [what can be seen](crate::events).
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.name = Some(name.as_ref().into());
+        self
+    }
+
     /// Creates the shared store. It is not asked before the first token request.
     #[must_use]
     pub fn build(self) -> SharedStore {
         SharedStore(Arc::new(Shared {
-            link: Link::new(self.store, self.deadline),
+            link: Link::new(self.store, self.name, self.deadline),
             watch: Arc::default(),
             sealing: self.sealing,
             lease: self.lease,

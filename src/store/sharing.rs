@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     error::Error,
-    runtime,
+    events, runtime,
     secret_string::SecretString,
     source::{BoxTokenSource, CacheHandle, Reason, SourceIdentity, TokenSource},
     store::{
@@ -281,12 +281,15 @@ impl Sharing {
             || slot.is_ended(&stored.hash)
             || memory.rejected.contains(&stored.hash);
         if is_rejected {
+            // A recorder of metrics is user code.
+            drop(memory);
             counters.rejected.add();
             return None;
         }
         // Another process may have got an older one than this process got alone.
         let is_older = |(hash, issued): &(Hash, Millis)| *hash == stored.hash || *issued > stored.issued;
         if matches!(wanted.why, Reason::Ageing) && memory.given.as_ref().is_some_and(is_older) {
+            drop(memory);
             counters.unchanged.add();
             return None;
         }
@@ -394,7 +397,7 @@ impl Sharing {
         for (cache, token) in served {
             if slot.is_ended(&self.token_hash(&token)) && cache.withdraw(&token) {
                 self.shared().link.counters.withdrawn.add();
-                tracing::info!("the token was withdrawn, because another process rejected or revoked it");
+                events::token_withdrawn(self.shared().link.name());
             }
         }
     }

@@ -1,6 +1,11 @@
 //! What is counted of the use of a store.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::events::{self, StoreMetric};
 
 /// How a [`SharedStore`](crate::store::SharedStore) was used since it was created, in this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +44,8 @@ pub struct StoreStatus {
 }
 
 /// Counts what [`StoreStatus`] shows.
-#[derive(Default)]
 pub(super) struct Counters {
+    name: Option<Arc<str>>,
     pub(super) hits: Counter,
     pub(super) absent: Counter,
     pub(super) expired: Counter,
@@ -57,20 +62,57 @@ pub(super) struct Counters {
     pub(super) withdrawn: Counter,
 }
 
-#[derive(Default)]
-pub(super) struct Counter(AtomicU64);
+pub(super) struct Counter {
+    count: AtomicU64,
+    metric: StoreMetric,
+    store: Option<Arc<str>>,
+}
 
 impl Counter {
+    /// Counts one. A recorder of metrics is user code, so no lock is held.
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.count.fetch_add(1, Relaxed);
+        events::store_counted(self.store.as_deref(), self.metric, 1);
     }
 
     fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.count.load(Relaxed)
     }
 }
 
 impl Counters {
+    /// Creates the counters of a store with this name.
+    pub(super) fn new(name: Option<Arc<str>>) -> Self {
+        let counter = |metric| {
+            if name.is_some() {
+                // So that the first one is an increase.
+                events::store_counted(name.as_deref(), metric, 0);
+            }
+            Counter { count: AtomicU64::new(0), metric, store: name.clone() }
+        };
+        Self {
+            hits: counter(StoreMetric::Read("hit")),
+            absent: counter(StoreMetric::Read("absent")),
+            expired: counter(StoreMetric::Read("expired")),
+            rejected: counter(StoreMetric::Read("rejected")),
+            unchanged: counter(StoreMetric::Read("unchanged")),
+            unreadable: counter(StoreMetric::Read("unreadable")),
+            passed_on: counter(StoreMetric::Read("passed_on")),
+            waits: counter(StoreMetric::Waits),
+            takeovers: counter(StoreMetric::Takeovers),
+            exchanges: counter(StoreMetric::Exchanges),
+            lost_leases: counter(StoreMetric::LostLeases),
+            alone: counter(StoreMetric::Alone),
+            failures: counter(StoreMetric::Failures),
+            withdrawn: counter(StoreMetric::Withdrawn),
+            name,
+        }
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     pub(super) fn status(&self, is_available: bool) -> StoreStatus {
         StoreStatus {
             is_available,

@@ -7,6 +7,7 @@ use crate::import_graph::{Import, ImportGraph};
 /// The layers, lowest first. A name stands for the whole folder, except for files of it that are named separately.
 const LAYERS: &[&[&str]] = &[
     &["error", "clock", "futures", "held_answer", "inner_service", "per_core", "secret_string", "sync", "timer"],
+    &["events", "other_origins"],
     &["challenge", "drain", "saved_head", "transport", "after_commit", "asking", "recursion", "runtime", "scope"],
     &["token", "origin", "rejection"],
     &["destination", "verify", "token_header"],

@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
-use tower_bearer::{BearerAuthLayer, Error, Outcome, SkipBearerAuth};
+use tower_bearer::{BearerAuthLayer, Error, Outcome, SentWithoutToken, SkipBearerAuth};
 
 use crate::scripted::{Api, Numbered, Strict, URI as API, get, send, status};
 
@@ -116,7 +116,8 @@ async fn a_request_to_another_origin_is_unchanged() {
     let layer = BearerAuthLayer::new(source.clone()).origins([API]).unwrap();
     let mut service = layer.layer(Strict::new(api.clone()));
     let answer = send(&mut service, with_own("https://other.example.org/")).await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.extensions().is_empty()), (401, true));
+    let marks = (answer.extensions().len(), answer.extensions().get().copied());
+    assert_eq!((answer.status().as_u16(), marks), (401, (1, Some(SentWithoutToken::OtherOrigin))));
     assert_eq!((api.take_authorizations(), source.asked()), (vec!["Basic own".to_owned()], 0));
 }
 

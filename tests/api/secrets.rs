@@ -37,6 +37,8 @@ use tower_bearer::{
 };
 use tracing_subscriber::fmt::format::FmtSpan;
 
+#[cfg(feature = "metrics")]
+use crate::recorder::Recorded;
 use crate::scripted::{Strict, get, send};
 
 const URL: &str = "https://issuer.test/token?tenant=hidden-query";
@@ -52,6 +54,16 @@ const CLIENT_SECRET: &str = "client/S3cret=+";
 struct Captured {
     shown: Arc<Mutex<String>>,
     secrets: Arc<Mutex<Vec<String>>>,
+    /// The names, labels and descriptions of metrics.
+    #[cfg(feature = "metrics")]
+    metrics: Recorded,
+}
+
+/// What captures, until it is dropped.
+struct Logging {
+    _lines: tracing::subscriber::DefaultGuard,
+    #[cfg(feature = "metrics")]
+    _metrics: metrics::LocalRecorderGuard<'static>,
 }
 
 impl io::Write for Captured {
@@ -66,7 +78,7 @@ impl io::Write for Captured {
 }
 
 impl Captured {
-    fn logging() -> (Self, tracing::subscriber::DefaultGuard) {
+    fn logging() -> (Self, Logging) {
         let captured = Self::default();
         let writer = captured.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -75,7 +87,19 @@ impl Captured {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        (captured, tracing::subscriber::set_default(subscriber))
+        let lines = tracing::subscriber::set_default(subscriber);
+        #[cfg(feature = "metrics")]
+        let (captured, metrics) = {
+            let (metrics, guard) = Recorded::here();
+            tower_bearer::events::describe_metrics();
+            (Self { metrics, ..captured }, guard)
+        };
+        let logging = Logging {
+            _lines: lines,
+            #[cfg(feature = "metrics")]
+            _metrics: metrics,
+        };
+        (captured, logging)
     }
 
     fn show(&self, value: &impl Debug) {
@@ -107,6 +131,8 @@ impl Captured {
 
     /// Checks that no secret was shown. First checks that `logged` was captured.
     fn assert_clean(&self, logged: &str) {
+        #[cfg(feature = "metrics")]
+        self.show(&self.metrics.names());
         let shown = self.shown.lock().unwrap();
         assert!(shown.contains(logged), "{shown}");
         let mut secrets = self.secrets.lock().unwrap().clone();

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
+    events,
     grant::exchange::{
         client_certificate::ClientCertificate,
         http_client::HttpClient,
@@ -183,7 +184,7 @@ impl HttpClientBuilder {
             }
         }
         if roots.is_empty() {
-            tracing::warn!("no root certificates were found: every request to an https token URL will fail");
+            events::no_root_certificates();
         }
         Ok(roots)
     }

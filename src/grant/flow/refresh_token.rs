@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use crate::{
     error::{BoxError, Error, Presented},
+    events,
     grant::{
         builder::GrantBuilder,
         exchange::{form::Form, request_context::RequestContext},
@@ -98,7 +99,7 @@ impl FlowBehavior for RefreshTokenFlow {
         let saved = matches!(saving.catch_unwind().await, Ok(Some(Ok(()))));
         if !saved {
             // The error is not logged: user code made it, and it may contain the token.
-            tracing::warn!("the new refresh token could not be saved; saving is retried at the next token request");
+            events::refresh_token_not_saved();
         }
         saved
     }
