@@ -85,7 +85,7 @@ pub struct KeptBody<B> {
 }
 
 /// How many bytes of a request are kept by default: 64 KiB.
-pub(crate) const DEFAULT_CAP: usize = 64 * 1024;
+pub(crate) const DEFAULT_CAP: usize = 1024 * 1024;
 
 impl<F> Tee<F> {
     /// Returns a tee that makes the service's body from a [`ReplayBody`] by `make`.
@@ -108,10 +108,7 @@ impl<F> Tee<F> {
         if body.is_end_stream() {
             return (ReplayBody::new(body), Some(KeptBody { keeper: None }));
         }
-        if hint.lower() > self.cap as u64 {
-            return (ReplayBody::new(body), None);
-        }
-        let (first, keeper) = split(body, self.cap);
+        let (first, keeper) = split(body, self.cap, hint.exact());
         (ReplayBody::first(first), Some(KeptBody { keeper: Some((keeper, hint)) }))
     }
 }
