@@ -45,7 +45,7 @@ impl Destinations {
         if self.plain_http || transport::is_secure(uri) || uri.host().is_none() {
             return Ok(true);
         }
-        Err(Error::insecure(uri.scheme_str(), uri.host()))
+        Err(Error::insecure(uri))
     }
 }
 

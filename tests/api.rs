@@ -74,6 +74,8 @@ mod protected_resource;
 mod public_api;
 #[path = "api/raw.rs"]
 mod raw;
+#[path = "api/readiness.rs"]
+mod readiness;
 #[path = "api/recursion.rs"]
 mod recursion;
 #[path = "api/redirects.rs"]
@@ -120,6 +122,8 @@ mod scripted;
 mod secret_places;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/security_page.rs"]
+mod security_page;
 #[path = "api/settings.rs"]
 mod settings;
 #[path = "api/settings_environment.rs"]

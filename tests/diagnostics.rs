@@ -42,6 +42,12 @@ fn compiler_output() -> String {
 #[test]
 fn the_compiler_says_what_to_do() {
     let output = compiler_output();
+    let without_client = [
+        "`build` needs the feature `client` of tower-bearer, which is off",
+        "turn the feature on in Cargo.toml: `features = [\"client\", \"system-roots\"]` of `tower-bearer`",
+        "`.build_with(http)` in place of `.build()`",
+    ];
+    let without_client = without_client.into_iter().filter(|_| !cfg!(feature = "client"));
     for says in [
         // A request body that is not `Clone`.
         "`CloneBody` cannot keep a request body of type `hyper::body::Incoming` for the retry",
@@ -60,7 +66,15 @@ fn the_compiler_says_what_to_do() {
         "`JudgeBodyLayer::body` needs a function from a `JudgedBody<B>` to a `B`",
         "the function of `JudgeBodyLayer::body` does not make the type of body that the inner service's answers have, `String`",
         "the function has to return a `String`",
-    ] {
+        // A source of another type.
+        "`&str` is not a token source",
+        "for the text of a token: `FixedToken::new`",
+        "`TokenCache` is not a token source",
+        "a `TokenCache` goes into `BearerAuthLayer::with_cache`",
+    ]
+    .into_iter()
+    .chain(without_client)
+    {
         assert!(output.contains(says), "the compiler does not say: {says}\n{output}");
     }
 }

@@ -102,7 +102,8 @@ async fn run() -> Result<(), CliError> {
         tokio::spawn(admin::serve(operators, Arc::clone(&proxy)));
     }
     if let Tokens::One(cache) = tokens.clone() {
-        tokio::spawn(token::keep_ready(cache));
+        // A load balancer sends no requests to a gateway that is not ready, and without requests the cache does not get a token.
+        tokio::spawn(async move { cache.keep_ready().await });
     }
     serve::until_signal(users, proxy, &mut signals, drain).await;
     if revokes {

@@ -24,6 +24,7 @@ mod permission; // when a renewal may ask, and what its outcome tells the others
 mod permits; // the permits of a renewal in a pool, and what those said whom it asked
 mod places; // how many renewals of a pool run at once, and who is next
 mod published; // what the hot path reads, and the one place that writes it
+mod readiness; // a token before the first request, and while there are none
 mod refusals; // what narrowed caches share: refusals of the client and its credentials
 mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token

@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::{borrow::Cow, fmt, time::Duration};
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 
 use crate::error::{
     class::FailureClass,
@@ -33,9 +33,10 @@ impl Error {
         Self::build(Kind::Config(text.into()), FailureClass::Terminal)
     }
 
-    /// The token would be readable on the way to the request's destination. Only the scheme and the host are shown.
-    pub(crate) fn insecure(scheme: Option<&str>, host: Option<&str>) -> Self {
-        let to = format!("{}://{}", scheme.unwrap_or("(no scheme)"), host.unwrap_or("(no host)"));
+    /// The token would be readable on the way to the request's destination. Only the scheme, the host and the port are shown.
+    pub(crate) fn insecure(to: &Uri) -> Self {
+        let port = to.port().map_or_else(String::new, |port| format!(":{port}"));
+        let to = format!("{}://{}{port}", to.scheme_str().unwrap_or("(no scheme)"), to.host().unwrap_or("(no host)"));
         Self::build(Kind::Insecure(to), FailureClass::Terminal)
     }
 
@@ -167,7 +168,7 @@ impl Error {
         Self::unusable_token(why).caused_by(source)
     }
 
-    /// A secret could not be read from where it is stored. `text` is the whole message.
+    /// A secret is missing where a setting says that it is, or cannot be read there. `text` is the whole message.
     pub(crate) fn unreadable(text: String) -> Self {
         Self::build(Kind::Unreadable(text), FailureClass::Transient)
     }

@@ -78,8 +78,9 @@ pub(super) enum Kind {
     Source,
     /// The function of a pool returned an error for an identity.
     NotMade,
-    /// A secret or another part of the credentials could not be read.
+    /// A function did not return a part of the credentials.
     Provider,
+    /// A secret is not where it should be, or cannot be read there.
     Unreadable(String),
     Connect,
     Unanswered,
@@ -204,10 +205,13 @@ impl Error {
         matches!(self.failure().kind, Kind::UnusableResponse(_) | Kind::UnusableToken(_))
     }
 
-    /// Returns whether a setting is wrong. The request that needs this setting was not sent.
+    /// Returns whether a setting is wrong, or the place of a secret that it names has none. The request that needs it was not sent.
+    ///
+    /// A wrong setting is [terminal](Self::is_terminal). A secret that is missing in its file or environment variable is
+    /// [transient](Self::is_transient): it may be put there.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(self.failure().kind, Kind::Config(_))
+        matches!(self.failure().kind, Kind::Config(_) | Kind::Unreadable(_))
     }
 
     /// Returns whether the request has no identity: the function that was given to
@@ -259,6 +263,11 @@ impl Error {
             Kind::SubjectExpired => true,
             _ => false,
         }
+    }
+
+    /// Returns whether the program itself is at fault, so that waiting does not help.
+    pub(crate) fn is_within(&self) -> bool {
+        self.is_no_runtime() || self.is_recursion() || self.is_panic()
     }
 
     /// Returns whether the token source panicked.

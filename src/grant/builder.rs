@@ -151,6 +151,19 @@ impl<F: Flow> GrantBuilder<F> {
         self.build_with(http)
     }
 
+    /// Does not compile. Without it, the compiler would say that there is no such method, and not why.
+    ///
+    /// # Errors
+    /// It is not called.
+    #[cfg(not(feature = "client"))]
+    #[doc(hidden)]
+    pub fn build(self) -> Result<std::convert::Infallible, Error>
+    where
+        F: WithClient,
+    {
+        Err(Error::config("the feature `client` is off"))
+    }
+
     /// Builds the grant with your own HTTP client.
     ///
     /// # Errors
@@ -203,6 +216,16 @@ impl<F: Flow> GrantBuilder<F> {
         Ok(Grant::new(endpoint, self.flow, self.params))
     }
 }
+
+/// The feature `client`, which is off: nothing implements it.
+#[cfg(not(feature = "client"))]
+#[diagnostic::on_unimplemented(
+    message = "`build` needs the feature `client` of tower-bearer, which is off",
+    label = "there is no ready-made HTTP client for this grant",
+    note = "turn the feature on in Cargo.toml: `features = [\"client\", \"system-roots\"]` of `tower-bearer`",
+    note = "or give the grant your own HTTP client: `.build_with(http)` in place of `.build()`"
+)]
+pub trait WithClient {}
 
 impl<F: fmt::Debug> fmt::Debug for GrantBuilder<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

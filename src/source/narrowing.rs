@@ -33,8 +33,9 @@ impl Narrowing {
     ///
     /// # Errors
     /// When it is empty or has characters that RFC 6749 §3.3 does not allow.
-    pub fn with_scope(mut self, scope: &str) -> Result<Self, Error> {
-        check_scope(scope)?;
+    pub fn with_scope(mut self, scope: impl Into<String>) -> Result<Self, Error> {
+        let scope = scope.into();
+        check_scope(&scope)?;
         let mut tokens: Vec<_> = scope.split(' ').filter(|token| !token.is_empty()).collect();
         if tokens.is_empty() {
             return Err(Error::config("the scope is empty: leave it out, or name at least one scope"));
@@ -49,9 +50,10 @@ impl Narrowing {
     ///
     /// # Errors
     /// When it is not an absolute URI, or has a fragment (RFC 8707 §2).
-    pub fn with_resource(mut self, resource: &str) -> Result<Self, Error> {
-        check_resource(resource)?;
-        if let Err(at) = self.resources.binary_search_by(|known| (**known).cmp(resource)) {
+    pub fn with_resource(mut self, resource: impl Into<String>) -> Result<Self, Error> {
+        let resource = resource.into();
+        check_resource(&resource)?;
+        if let Err(at) = self.resources.binary_search_by(|known| (**known).cmp(&*resource)) {
             self.resources.insert(at, resource.into());
         }
         Ok(self)
@@ -104,7 +106,7 @@ mod tests {
         let scope = |scope: &str| Narrowing::new().with_scope(scope).unwrap();
         assert_eq!(scope("b a  b"), scope("a b"));
         assert_ne!(scope("a"), scope("A"));
-        let resources = |all: &[&str]| all.iter().fold(Narrowing::new(), |to, one| to.with_resource(one).unwrap());
+        let resources = |all: &[&str]| all.iter().fold(Narrowing::new(), |to, one| to.with_resource(*one).unwrap());
         assert_eq!(resources(&["urn:b", "urn:a", "urn:b"]), resources(&["urn:a", "urn:b"]));
     }
 

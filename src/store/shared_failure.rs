@@ -48,7 +48,7 @@ enum Class {
 impl SharedFailure {
     /// Creates what others learn of a failure, after the one `before`. `None` if it concerns this process alone.
     pub(super) fn after(before: Option<&Self>, error: &Error, fence: u64, tag: &Hash, now: Millis) -> Option<Self> {
-        let is_local = error.is_config() || error.is_no_runtime() || error.is_recursion() || error.is_panic();
+        let is_local = error.is_config() || error.is_within();
         #[cfg(feature = "on-behalf-of")]
         let is_local = is_local || error.is_subject_expired();
         if is_local || error.is_elsewhere() || (error.is_transient() && !error.is_outage()) {

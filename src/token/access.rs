@@ -180,9 +180,9 @@ impl AccessToken {
 
     /// Sets the granted scope (RFC 6749 §3.3). Default: unknown.
     #[must_use]
-    pub fn with_scope(self, scope: impl Into<Box<str>>) -> Self {
+    pub fn with_scope(self, scope: impl Into<String>) -> Self {
         self.with(|state| {
-            state.scope = Some(scope.into());
+            state.scope = Some(scope.into().into());
             state.scopes = OnceLock::new();
         })
     }

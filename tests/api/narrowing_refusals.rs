@@ -32,7 +32,7 @@ fn cache(issuer: &Issuer, password: &str) -> TokenCache {
 }
 
 fn scope(n: usize) -> Narrowing {
-    Narrowing::new().with_scope(&format!("s{n}")).unwrap()
+    Narrowing::new().with_scope(format!("s{n}")).unwrap()
 }
 
 fn tries_of_the_password(issuer: &Issuer) -> usize {

@@ -79,7 +79,7 @@ async fn a_token_does_not_go_in_the_clear_but_to_loopback() {
 #[tokio::test]
 async fn the_error_names_where_it_would_have_gone() {
     let error = seen(&layer(), get("http://api.example.org:8080/fhir?x=y")).await.unwrap_err();
-    assert!(error.to_string().starts_with("the request to http://api.example.org was not sent"), "{error}");
+    assert!(error.to_string().starts_with("the request to http://api.example.org:8080 was not sent"), "{error}");
 }
 
 /// Listing a plain http origin does not allow it. Only the switch does.

@@ -87,7 +87,7 @@ async fn play(events: Vec<Event>) {
         let mut belongs = name(identity);
         request.extensions_mut().insert(Rejected(Arc::new(is_rejected.into())));
         if let Some(n) = narrowing {
-            request.extensions_mut().insert(Narrowing::new().with_scope(&format!("s{n}")).unwrap());
+            request.extensions_mut().insert(Narrowing::new().with_scope(format!("s{n}")).unwrap());
             belongs = format!("{belongs}/s{n}");
         }
         request.headers_mut().insert("x-belongs", belongs.parse().unwrap());

@@ -251,7 +251,7 @@ async fn an_outage_that_one_narrowed_cache_has_met_costs_each_other_one_a_single
     let issuer = issuer();
     issuer.fail_until_cleared(Failure::Status(503));
     let (cache, start) = (cache(&issuer), Instant::now());
-    let narrowed = (0..10).map(|n| cache.narrowed(&Narrowing::new().with_scope(&format!("s{n}")).unwrap()).unwrap());
+    let narrowed = (0..10).map(|n| cache.narrowed(&Narrowing::new().with_scope(format!("s{n}")).unwrap()).unwrap());
     for token in join_all(narrowed.map(|cache| async move { cache.token().await })).await {
         assert_eq!(token.unwrap_err().status().unwrap(), 503);
     }

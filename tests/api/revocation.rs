@@ -225,7 +225,7 @@ async fn a_refresh_token_that_narrowed_tokens_share_is_revoked_once() {
         rotating(&issuer, 61);
         cache.token().await.unwrap();
         for n in 0..60 {
-            let to = Narrowing::new().with_scope(&format!("scope{n}")).unwrap();
+            let to = Narrowing::new().with_scope(format!("scope{n}")).unwrap();
             cache.narrowed(&to).unwrap().token().await.unwrap();
         }
         assert_eq!(cache.revoke().await.is_ok(), answer.is_none());

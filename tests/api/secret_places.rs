@@ -170,11 +170,12 @@ async fn what_is_missing_is_named_and_what_is_there_is_not_shown() {
     let issuer = Issuer::new();
     let missing = scratch("no-such-file");
     let error = grant(&issuer, Secret::file(&missing)).obtain(Reason::First).await.unwrap_err();
-    assert!(error.is_transient() && error.to_string().contains("no-such-file"), "{error}");
+    assert!(error.is_transient() && error.is_config() && error.to_string().contains("no-such-file"), "{error}");
     assert!(error.to_string().contains("No such file"), "{error}");
 
     let error = grant(&issuer, Secret::env("TOWER_BEARER_NOT_SET")).obtain(Reason::First).await.unwrap_err();
-    assert!(error.is_config() && error.to_string().contains("TOWER_BEARER_NOT_SET is not set"), "{error}");
+    assert!(error.is_transient() && error.is_config(), "{error:?}");
+    assert!(error.to_string().contains("TOWER_BEARER_NOT_SET is not set"), "{error}");
 
     let empty = scratch("empty");
     fs::write(&empty, "\n").unwrap();

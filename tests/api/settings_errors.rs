@@ -230,7 +230,7 @@ fn a_value_that_the_grant_refuses_is_named() {
     check([
         (
             instead("url", "url = \"http://issuer.test/token\""),
-            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
+            "token.url: the token URL at http://issuer.test is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
         ),
         (
             instead("url", "url = \"issuer.test\""),

@@ -9,7 +9,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
-use tower_bearer::{BearerAuthLayer, FixedToken, judge_body::BodyRule};
+#[cfg(not(feature = "client"))]
+use tower_bearer::grant::ClientCredentials;
+use tower_bearer::{BearerAuthLayer, FixedToken, TokenCache, judge_body::BodyRule};
 
 fn main() {}
 
@@ -112,4 +114,17 @@ fn a_function_that_makes_another_body() {
 
     let judging = BearerAuthLayer::new(source()).judge_body(1024, BodyRule::slack());
     is_service::<String>(judging.body(|_| http_body_util::Empty::<bytes::Bytes>::new()).layer(Text));
+}
+
+fn a_text_that_is_not_a_source() {
+    BearerAuthLayer::new("mF_9.B5f-4.1JqM");
+}
+
+fn a_cache_that_is_not_a_source() {
+    BearerAuthLayer::new(TokenCache::new(source()));
+}
+
+#[cfg(not(feature = "client"))]
+fn a_grant_without_the_ready_made_client() {
+    let _ = ClientCredentials::builder("https://auth.example.org/token").build();
 }

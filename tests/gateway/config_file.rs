@@ -338,7 +338,7 @@ async fn an_identity_that_cannot_work_is_an_error_at_the_place_of_its_setting() 
         (
             identity("header = \"x-tenant\"\n[identity.tenants.acme]\nusername = \"a\"")
                 .replace("https://auth.test/token", "http://auth.test/token"),
-            "token.url: the token URL is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
+            "token.url: the token URL at http://auth.test is plain http, which would send secrets unencrypted; use https, or set allow_plain_http = true if the network is private by other means",
         ),
         (
             identity("header = \"x-tenant\"\n[identity.tenants.acme]\npassword = 123456789012345678901234"),

@@ -103,7 +103,7 @@ impl Secret {
             Location::Variable(name) => {
                 let wrong = |why: &str| {
                     let advice = if why.contains("; ") { "" } else { ": set it to the secret" };
-                    Error::config(format!("the environment variable {name} {why}{advice}"))
+                    Error::unreadable(format!("the environment variable {name} {why}{advice}"))
                 };
                 let value = env::var_os(&**name).ok_or_else(|| wrong("is not set"))?;
                 secret_text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| wrong(&why))

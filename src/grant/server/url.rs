@@ -47,12 +47,14 @@ impl Url {
         Ok(Self { text: text.to_owned(), uri })
     }
 
-    /// Checks a URL that was given as a setting.
+    /// Checks a URL that was given as a setting. The error names the server of one that is right but for its transport.
     pub(crate) fn from_setting(text: &str, name: &str, example: &str, plain_http: bool) -> Result<Self, Error> {
         Self::new(text, plain_http).map_err(|why| {
             let advice =
                 if why.contains("; ") { String::new() } else { format!(": give a full URL, such as {example}") };
-            Error::config(format!("the {name} {why}{advice}"))
+            let server =
+                Self::new(text, true).map_or_else(|_| String::new(), |url| format!(" at {}", server_name(&url.uri)));
+            Error::config(format!("the {name}{server} {why}{advice}"))
         })
     }
 

@@ -382,5 +382,5 @@ fn all_or(one: Option<usize>) -> std::ops::Range<usize> {
 
 /// Returns the narrowing to each cache but the first.
 pub(crate) fn narrowing(cache: usize) -> Narrowing {
-    Narrowing::new().with_scope(&cache.to_string()).unwrap()
+    Narrowing::new().with_scope(cache.to_string()).unwrap()
 }
