@@ -12,6 +12,8 @@ mod blocking_programs;
 mod client_numbers;
 #[path = "api/connection.rs"]
 mod connection;
+#[path = "api/early_rejections.rs"]
+mod early_rejections;
 #[cfg(feature = "sealing")]
 #[path = "api/fleet.rs"]
 mod fleet;

@@ -38,8 +38,6 @@ pub(crate) struct BodyState<B> {
     pub(crate) turn: Turn,
     /// What was read and is not yet sent by the second attempt.
     pub(crate) chunks: Chunks,
-    /// The frame that passed the cap, which the first attempt has not sent yet.
-    pub(crate) held: Option<Frame<Bytes>>,
     /// Usually one map. Another one comes after it and does not replace it, because that would drop it.
     pub(crate) trailers: VecDeque<HeaderMap>,
 }
@@ -52,7 +50,7 @@ pub(crate) enum Unread<B> {
     Ended,
     /// It failed when the first attempt had just lost its turn.
     Failed(BoxError),
-    /// It cannot be sent again: more than the cap was sent, it failed, or it panicked.
+    /// It cannot be sent again: more than the cap was read, it failed, or it panicked.
     Gone,
 }
 
@@ -78,8 +76,7 @@ pub(crate) type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 impl<B> Shared<B> {
     pub(crate) fn new(body: B) -> Self {
         let (unread, turn) = (Unread::Here(Box::pin(body)), Turn::First);
-        let (chunks, trailers) = (Chunks::default(), VecDeque::default());
-        let state = BodyState { unread, turn, chunks, held: None, trailers };
+        let state = BodyState { unread, turn, chunks: Chunks::default(), trailers: VecDeque::default() };
         Self { state: Mutex::new(state), first: AtomicWaker::new(), second: AtomicWaker::new() }
     }
 

@@ -3,12 +3,11 @@
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, MutexGuard},
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 
 use crate::{
     error::BoxError,
@@ -23,12 +22,11 @@ pub(crate) struct FirstBody<B> {
     cap: usize,
     /// The size of the whole body, if it is known and nothing was read yet.
     whole: Option<u64>,
-    began: Option<std::time::Instant>,
 }
 
 impl<B> FirstBody<B> {
     pub(crate) fn new(shared: SharedBody<B>, cap: usize, whole: Option<u64>) -> Self {
-        Self { shared, cap, whole, began: None }
+        Self { shared, cap, whole }
     }
 }
 
@@ -46,18 +44,6 @@ where
             }
             Turn::Second => return superseded(),
         }
-        if state.held.is_some() {
-            let p: u64 = std::env::var("PACE").map_or(1, |p| p.parse().unwrap_or(1));
-            if p > 1 {
-                let b = *self.began.get_or_insert_with(std::time::Instant::now);
-                if b.elapsed() < std::time::Duration::from_micros(p) {
-                    drop(state);
-                    task.waker().wake_by_ref();
-                    return (Next::Shared, Poll::Pending);
-                }
-            }
-            return send_held(state);
-        }
         let Some(mut body) = state.unread.take() else {
             let is_lost = matches!(state.unread, Unread::Gone);
             let polled = is_lost.then(|| Err(IncompleteBody::Lost.into()));
@@ -72,17 +58,18 @@ where
         }
         lost.disarm();
         self.keep_in_memory_body(&polled);
-        self.put_back(body, is_at_end, polled, task)
+        self.put_back(body, is_at_end, polled)
     }
 
-    /// Raises the cap for a body that is in memory: its first chunk is all of it. A share of it costs no memory.
+    /// Raises the cap for a body that is in memory: its first chunk is all of it. A share of that needs no memory.
     fn keep_in_memory_body(&mut self, polled: &PolledFrame) {
-        if polled.is_ready()
-            && let Some(whole) = self.whole.take()
-            && let Poll::Ready(Some(Ok(frame))) = polled
-            && frame.data_ref().is_some_and(|data| data.len() as u64 == whole && data.len() > self.cap)
+        let Poll::Ready(polled) = polled else { return };
+        if let Some(whole) = self.whole.take()
+            && let Some(Ok(frame)) = polled
+            && let Some(data) = frame.data_ref()
+            && data.len() as u64 == whole
         {
-            self.cap = self.cap.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            self.cap = self.cap.saturating_add(data.len());
         }
     }
 
@@ -100,13 +87,7 @@ where
     }
 
     /// Puts the body back after a poll. `is_at_end` is what it says after that.
-    fn put_back(
-        &self,
-        body: Pin<Box<B>>,
-        is_at_end: bool,
-        mut polled: PolledFrame,
-        task: &Context<'_>,
-    ) -> (Next<B>, PolledFrame) {
+    fn put_back(&self, body: Pin<Box<B>>, is_at_end: bool, polled: PolledFrame) -> (Next<B>, PolledFrame) {
         let is_alone = Arc::strong_count(&self.shared) == 1;
         let mut state = self.shared.lock();
         if state.turn == Turn::Second {
@@ -121,16 +102,6 @@ where
             Poll::Ready(Some(Err(_))) => false,
             Poll::Ready(None) | Poll::Pending => !is_alone,
         };
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && !is_kept
-            && !is_alone
-        {
-            state.held = Some(mem::replace(frame, Frame::data(Bytes::new())));
-            state.unread = Unread::Here(body);
-            drop(state);
-            task.waker().wake_by_ref();
-            return (Next::Shared, Poll::Pending);
-        }
         if !is_kept {
             state.unread = Unread::Gone;
             let not_needed = mem::take(&mut state.chunks);
@@ -150,39 +121,17 @@ where
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.shared.ask(|state| state.held.is_none() && may_ask(state), true, B::is_end_stream)
+        self.shared.ask(may_ask, true, B::is_end_stream)
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let mut held = 0;
-        let may_ask = |state: &BodyState<B>| {
-            held = state.held.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
-            may_ask(state)
-        };
-        let rest = self.shared.ask(may_ask, SizeHint::with_exact(0), B::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
+        self.shared.ask(may_ask, SizeHint::with_exact(0), B::size_hint)
     }
 }
 
 /// Returns whether the first attempt may ask the body for its size or its end.
 fn may_ask<B>(state: &BodyState<B>) -> bool {
     state.turn != Turn::Second
-}
-
-/// Sends the frame that passed the cap. After that, the body cannot be sent again.
-fn send_held<B>(mut state: MutexGuard<'_, BodyState<B>>) -> (Next<B>, PolledFrame) {
-    let frame = state.held.take();
-    let unread = mem::replace(&mut state.unread, Unread::Gone);
-    let not_needed = mem::take(&mut state.chunks);
-    drop(state);
-    drop(not_needed);
-    let next = if let Unread::Here(body) = unread { Next::Own(body) } else { Next::End };
-    (next, Poll::Ready(frame.map(Ok)))
 }
 
 fn superseded<B>() -> (Next<B>, PolledFrame) {

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 
 use crate::{
     error::BoxError,
-    replay::body_state::{BodyState, IncompleteBody, Next, PolledFrame, SharedBody, Unread, poll_frame},
+    replay::body_state::{IncompleteBody, Next, PolledFrame, SharedBody, Unread, poll_frame},
 };
 
 /// Sends what was kept, and then the rest of the body.
@@ -42,9 +42,6 @@ where
         if let Some(trailers) = state.trailers.pop_front() {
             return (Next::Shared, Poll::Ready(Some(Ok(Frame::trailers(trailers)))));
         }
-        if let Some(frame) = state.held.take() {
-            return (Next::Shared, Poll::Ready(Some(Ok(frame))));
-        }
         // `Gone` stays if the poll panics.
         match mem::replace(&mut state.unread, Unread::Gone) {
             Unread::Here(mut body) => {
@@ -59,8 +56,6 @@ where
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        let is_sent =
-            |state: &BodyState<B>| state.chunks.is_empty() && state.trailers.is_empty() && state.held.is_none();
-        self.0.ask(is_sent, true, B::is_end_stream)
+        self.0.ask(|state| state.chunks.is_empty() && state.trailers.is_empty(), true, B::is_end_stream)
     }
 }

@@ -125,11 +125,7 @@ async fn serve(issuer: &Issuer, request: Request<Incoming>) -> Result<Response<E
 }
 
 /// Answers a request to the API, after its body or, if the test wants it so, before.
-async fn answer_as_api(
-    issuer: &Issuer,
-    request: Request<Bytes>,
-    body: Incoming,
-) -> Result<Response<Content>, Outage> {
+async fn answer_as_api(issuer: &Issuer, request: Request<Bytes>, body: Incoming) -> Result<Response<Content>, Outage> {
     if !issuer.state().rejects_before_reading {
         return if drain(body).await.is_some() { issuer.answer(request).await } else { Ok(empty_response(413)) };
     }
