@@ -4,14 +4,16 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response, header::AUTHORIZATION};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -23,7 +25,7 @@ use tokio::{net::TcpListener, runtime::Builder};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Outcome, TokenSource,
-    replay::{NoReplay, Replay, ReplayBody, Tee},
+    replay::{NoReplay, Replay, Tee},
     source::from_fn,
 };
 
@@ -38,16 +40,13 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// A body with the size hint of its whole data.
 struct Declared<B>(B, u64);
 
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Declared<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Declared<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        task: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = std::pin::Pin::new(&mut self.0).poll_frame(task);
-        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled {
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(task);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.1 -= frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         polled
@@ -138,21 +137,21 @@ async fn send(
 }
 
 /// Returns the seconds of an upload that is accepted.
-async fn seconds(address: SocketAddr, is_http2: bool, replay: impl Replay<Body> + Clone, len: usize, chunk: usize) -> f64 {
+async fn seconds(address: SocketAddr, is_http2: bool, replay: impl Replay<Body> + Clone, chunk: usize) -> f64 {
     let client = Client::builder(TokioExecutor::new()).http2_only(is_http2).build_http::<Body>();
     let layer = BearerAuthLayer::new(source(1)).replay(replay);
-    let request = Request::post(format!("http://{address}/")).body(upload(len, chunk, false)).unwrap();
+    let request = Request::post(format!("http://{address}/")).body(upload(4 * MIB, chunk, false)).expect("a request");
     let began = Instant::now();
-    let answer = layer.layer(client).oneshot(request).await.unwrap();
-    answer.into_body().collect().await.unwrap();
+    let answer = layer.layer(client).oneshot(request).await.expect("an answer");
+    answer.into_body().collect().await.expect("a body");
     began.elapsed().as_secs_f64()
 }
 
 fn main() {
     let address = serve();
+    // The cap in KiB.
     let cap = env::args().skip(1).find_map(|arg| arg.parse::<usize>().ok());
-    let make: fn(ReplayBody<Body>) -> Body = Body::new;
-    let tee = cap.map_or(Tee::new(make), |cap| Tee::new(make).cap(cap * KIB));
+    let tee = cap.map_or(Tee::of(Body::new), |cap| Tee::of(Body::new).cap(cap * KIB));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!("of {TIMES}: retried, passed on, failed; {tee:?}");
     for is_http2 in [false, true] {
@@ -170,22 +169,23 @@ fn main() {
                             Err(_) => failed += 1,
                         }
                     }
-                    print!("  {size}:{retried}/{passed}/{failed}");
+                    print!("  {size}K {retried}/{passed}/{failed}");
                 }
                 println!();
             }
         }
     }
-    for (name, chunk) in [("64K", 64 * KIB), ("1K", KIB)] {
+    for chunk in [64 * KIB, KIB] {
         for is_http2 in [false, true] {
             let (mut once, mut kept) = (vec![], vec![]);
             for _ in 0..101 {
-                once.push(runtime.block_on(seconds(address, is_http2, NoReplay, 4 * MIB, chunk)));
-                kept.push(runtime.block_on(seconds(address, is_http2, tee, 4 * MIB, chunk)));
+                once.push(runtime.block_on(seconds(address, is_http2, NoReplay, chunk)));
+                kept.push(runtime.block_on(seconds(address, is_http2, tee, chunk)));
             }
             once.sort_by(f64::total_cmp);
             kept.sort_by(f64::total_cmp);
-            println!("4 MiB {name} h2={is_http2}: once {:.0} us, tee {:.0} us", once[50] * 1e6, kept[50] * 1e6);
+            let (http, chunk) = (1 + u8::from(is_http2), chunk / KIB);
+            println!("accepted 4 MiB, h{http}, {chunk}K: once {:.0} us, tee {:.0} us", once[50] * 1e6, kept[50] * 1e6);
         }
     }
 }

@@ -147,6 +147,7 @@ impl<B> Unread<B> {
 
 impl<B> BodyState<B> {
     /// Keeps a share of a frame, if that is within the cap. Returns whether it did.
+    #[inline]
     pub(crate) fn keep(&mut self, frame: &Frame<Bytes>, cap: usize) -> bool {
         let mut len = self.chunks.len();
         if !self.trailers.is_empty() {
@@ -173,6 +174,7 @@ fn trailers_len(trailers: &HeaderMap) -> usize {
 }
 
 /// Polls a body once, with its data as `Bytes`. Data that is `Bytes` already is shared, not copied.
+#[inline]
 pub(crate) fn poll_frame<B>(body: Pin<&mut B>, task: &mut Context<'_>) -> PolledFrame
 where
     B: Body<Error: Into<BoxError>>,
