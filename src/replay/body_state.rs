@@ -147,49 +147,31 @@ impl<B> Unread<B> {
 
 impl<B> BodyState<B> {
     /// Keeps a share of a frame, if that is within the cap. Returns whether it did.
-    #[inline]
     pub(crate) fn keep(&mut self, frame: &Frame<Bytes>, cap: usize) -> bool {
-        let mut len = self.chunks.len();
-        if !self.trailers.is_empty() {
-            len += self.trailers.iter().map(trailers_len).sum::<usize>();
+        let trailers = self.trailers.iter().chain(frame.trailers_ref()).flatten();
+        let trailers: usize = trailers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let data = frame.data_ref();
+        let fits = self.chunks.len() + trailers + data.map_or(0, Bytes::len) <= cap;
+        match (data, frame.trailers_ref()) {
+            (Some(data), _) if fits => self.chunks.push(data),
+            (_, Some(trailers)) if fits => self.trailers.push_back(trailers.clone()),
+            _ => return false,
         }
-        if let Some(data) = frame.data_ref() {
-            let fits = len + data.len() <= cap;
-            if fits {
-                self.chunks.push(data);
-            }
-            return fits;
-        }
-        let Some(trailers) = frame.trailers_ref() else { return false };
-        let fits = len + trailers_len(trailers) <= cap;
-        if fits {
-            self.trailers.push_back(trailers.clone());
-        }
-        fits
+        true
     }
 }
 
-fn trailers_len(trailers: &HeaderMap) -> usize {
-    trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
 /// Polls a body once, with its data as `Bytes`. Data that is `Bytes` already is shared, not copied.
-#[inline]
 pub(crate) fn poll_frame<B>(body: Pin<&mut B>, task: &mut Context<'_>) -> PolledFrame
 where
     B: Body<Error: Into<BoxError>>,
 {
-    // Written out, because this compiles to fewer moves of a frame than `map` does.
-    let frame = match body.poll_frame(task) {
-        Poll::Pending => return Poll::Pending,
-        Poll::Ready(None) => return Poll::Ready(None),
-        Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-        Poll::Ready(Some(Ok(frame))) => frame,
-    };
-    Poll::Ready(Some(Ok(match frame.into_data() {
-        Ok(mut data) => Frame::data(data.copy_to_bytes(data.remaining())),
-        Err(other) => other.map_data(|mut data| data.copy_to_bytes(data.remaining())),
-    })))
+    body.poll_frame(task).map(|frame| {
+        frame.map(|frame| {
+            let frame = frame.map_err(Into::into)?;
+            Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+        })
+    })
 }
 
 /// Why the body of an attempt ends early. The HTTP client sees it.
