@@ -5,6 +5,8 @@ check:
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
+    cargo clippy --package tower-bearer-reqwest --all-targets -- -D warnings
+    cargo clippy --package tower-bearer-tonic --all-targets -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -21,6 +23,22 @@ real *args:
 redis *args:
     crates/tower-bearer-redis/tests/servers.sh
     TOWER_BEARER_REDIS_REQUIRED=1 cargo nextest run --package tower-bearer-redis --all-features {{args}}
+
+# One refresh token for eight processes, with and without kills, on oidc-provider: three tests at once, which take so many seconds.
+families seconds="600":
+    crates/tower-bearer-redis/tests/servers.sh
+    TOWER_BEARER_FAMILY_SECONDS={{seconds}} TOWER_BEARER_REAL_ONLY=oidc-provider TOWER_BEARER_REDIS_REQUIRED=1 \
+        tests/real/run.sh cargo nextest run --package tower-bearer-redis --all-features --test redis --run-ignored only \
+        --test-threads 3 --success-output immediate -E 'test(families::)'
+
+# The tests of the crate for reqwest.
+reqwest *args:
+    cargo nextest run --package tower-bearer-reqwest {{args}}
+    cargo test --package tower-bearer-reqwest --doc
+
+# The tests of the gRPC layer.
+tonic *args:
+    cargo nextest run --package tower-bearer-tonic {{args}}
 
 # Thousands of interleavings of the cache's threads.
 shuttle:

@@ -8,7 +8,10 @@ use std::{
 };
 
 use criterion::Criterion;
-use peers::{ADD_AUTHORIZATION, BARE, RETRY, Requests, SERVICES, WITH_RETRY, WITHOUT_RETRY};
+use peers::{
+    ADD_AUTHORIZATION, BARE, RETRY, Requests, SERVICES, STORED_WITH_RETRY, STORED_WITHOUT_RETRY, WITH_RETRY,
+    WITHOUT_RETRY,
+};
 
 use crate::valgrind::{Counts, count};
 
@@ -61,6 +64,11 @@ fn print_ratios() {
         let added = |counts: &Counts| counts.instructions - bare.instructions;
         line("instructions: ours without retry ÷ AddAuthorization", without.instructions / add.instructions, 1.05);
         line("allocations: ours without retry ÷ AddAuthorization", without.allocations / add.allocations, 1.0);
+        let ours = [&without, &with].into_iter().zip([STORED_WITHOUT_RETRY, STORED_WITH_RETRY]);
+        for (without_a_store, name) in ours {
+            let is = count(name, TIMES, headers).instructions / without_a_store.instructions;
+            line(&format!("instructions: {name} ÷ the same without it"), is, 1.0);
+        }
         line("instructions added: ours with retry ÷ Retry + AddAuthorization", added(&with) / added(&retry), 0.8);
     }
 }

@@ -2,7 +2,13 @@
 
 mod valgrind;
 
-use std::{borrow::Cow, convert::Infallible, env, process::Command, time::Instant};
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    env,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
@@ -15,6 +21,10 @@ use tower_bearer::{
     grant::{ClientAuth, OnBehalfOf, Subject, TokenExchange},
     pool::UserPool,
     source::from_fn,
+    store::{
+        Lease, LeaseAnswer, LeaseOwner, Loaded, SealingKey, SealingKeys, SharedStore, StoreError, StoreKey, Stored,
+        TokenStore,
+    },
 };
 
 use crate::valgrind::{Counts, count};
@@ -81,6 +91,38 @@ fn pool(max: usize) -> TokenPool<String> {
     TokenPool::builder(source).max_identities(max).build()
 }
 
+/// Gives each lease, and keeps no record: what a store keeps is not part of the process.
+struct Elsewhere;
+
+impl TokenStore for Elsewhere {
+    async fn load(&self, _: StoreKey) -> Result<Loaded, StoreError> {
+        Ok(Loaded::default())
+    }
+
+    async fn lease(&self, _: StoreKey, owner: LeaseOwner, _: Duration) -> Result<LeaseAnswer, StoreError> {
+        Ok(LeaseAnswer::Given(Lease { owner, fence: 1 }))
+    }
+
+    async fn commit(&self, _: StoreKey, _: Lease, _: Vec<u8>, _: Duration) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn release(&self, _: StoreKey, _: Lease) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Returns the same pool, whose tokens are shared by a store.
+fn stored_pool(max: usize) -> TokenPool<String> {
+    let store = SharedStore::new(Elsewhere, SealingKeys::new(SealingKey::new(&[7; 32])));
+    let source = move |name: &String| {
+        let owned = name.clone();
+        let source = from_fn(move |_| std::future::ready(AccessToken::new(token(&owned))));
+        Ok(Stored::new(source, &store).named(name.as_str()))
+    };
+    TokenPool::builder(source).max_identities(max).build()
+}
+
 fn fill(runtime: &Runtime, pool: &TokenPool<String>, identities: usize) {
     runtime.block_on(async {
         for n in 0..identities {
@@ -128,6 +170,9 @@ fn print_fills() {
         assert_eq!(pool.status().identities, identities);
         print_fill("pool", identities, micros, memory.bytes_current, alone);
     }
+    let (pool, mut micros) = (stored_pool(USERS), 0.0);
+    let memory = allocation_counter::measure(|| micros = micros_each(USERS, || fill(&runtime, &pool, USERS)));
+    print_fill("pool, with a store", USERS, micros, memory.bytes_current, alone);
     let (users, mut micros) = (UserPool::builder(users()).pool(|pool| pool.max_identities(USERS)).build(), 0.0);
     let memory = allocation_counter::measure(|| micros = micros_each(USERS, || fill_users(&runtime, &users, USERS)));
     print_fill("users, with an exchange", USERS, micros, memory.bytes_current, alone);

@@ -12,6 +12,8 @@ pub(crate) struct Destinations {
     /// `None` means any origin.
     pub(crate) origins: Option<Arc<[Origin]>>,
     pub(crate) plain_http: bool,
+    /// Where requests go whose URI has no host.
+    pub(crate) assumed: Option<Arc<Uri>>,
 }
 
 impl Destinations {
@@ -36,6 +38,10 @@ impl Destinations {
     }
 
     fn covers_parsed(&self, uri: &Uri) -> Result<bool, Error> {
+        let uri = match &self.assumed {
+            Some(assumed) if uri.host().is_none() => assumed,
+            _ => uri,
+        };
         if let Some(origins) = &self.origins
             && !is_listed(uri, origins)?
         {

@@ -3,7 +3,27 @@
 //! A bound `S: Clone` fails with "`Clone` is not implemented", far from its reason. These traits hold for exactly the types
 //! that the bound holds for, and bring a message.
 
+use http::{Request, Response};
 use http_body::Body;
+use tower_service::Service;
+
+/// A service of `http`'s requests and responses. Its associated type is what lets the compiler show this message: a bound on
+/// `Service::Response` would fail first.
+#[diagnostic::on_unimplemented(
+    message = "the service inside `BearerAuth` has to be a `Service<http::Request<{B}>>`, and `{Self}` is not",
+    label = "this service does not take an `http::Request<{B}>`",
+    note = "for a `reqwest::Client`, use `BearerClient` of the crate `tower-bearer-reqwest`, or `HttpClient` in a stack",
+    note = "for another client, map the request below the `BearerAuthLayer`, or send requests by `TokenCache::call`"
+)]
+pub trait RequestService<B>: Service<Request<B>, Response = Response<Self::Body>> {
+    /// The body of its responses.
+    type Body;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S: Service<Request<B>, Response = Response<ResB>>, B, ResB> RequestService<B> for S {
+    type Body = ResB;
+}
 
 /// A service that is `Clone`.
 #[diagnostic::on_unimplemented(

@@ -44,7 +44,7 @@ use crate::{
 /// 3. The token goes only where it belongs. With [`origins`](Self::origins), a request to any other origin is passed on
 ///    unchanged. A request that would carry the token over anything but https, or http to loopback, gets an
 ///    [error](crate::Error::is_insecure) ([`allow_plain_http`](Self::allow_plain_http) changes that). Where a URI has no host,
-///    the connection below decides where the request goes.
+///    the connection below decides where the request goes; [`assume_origin`](Self::assume_origin) says where that is.
 /// 4. A current token is attached at once. While there is none, the layer releases what the inner service reserved
 ///    (such as a permit), and waits for its readiness again afterwards. So the token's own request may use the same
 ///    limits.
@@ -179,6 +179,11 @@ impl<R> BearerAuthLayer<R> {
 
     /// Never sends a request twice: for bodies that cannot be cloned, and for callers that retry themselves. A rejected token
     /// is renewed all the same. Default: [`CloneBody`].
+    ///
+    /// The layer does not know which request of a caller is a retry, so it cannot see that a renewal helped. About twelve
+    /// revocations in half an hour are recovered from at once, and further ones wait for the
+    /// [budget](crate::cache::RejectionBudget). Of 12,000 requests in two minutes, with a revocation every 5 s, a caller that
+    /// retried once itself lost 5,000. With a retry by the layer, or by [`TokenCache::call`], none is lost.
     #[must_use]
     pub fn without_retry(self) -> BearerAuthLayer<NoReplay> {
         self.replay(NoReplay)
@@ -270,17 +275,16 @@ impl<R> BearerAuthLayer<R> {
     /// Hosts are compared in any case, and a default port may be left out. `*.` stands for one or more labels:
     /// `https://*.example.org` does not cover `https://example.org`.
     ///
-    /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config), because its origin is not known.
+    /// A request whose URI has no scheme and host gets an [error](crate::Error::is_config), because its origin is not known:
+    /// [`assume_origin`](Self::assume_origin) names it.
     ///
     /// # Errors
     /// When the list is empty, or one of the URLs has no http or https scheme, no host, a user, a bad port, or a `*`
     /// anywhere but in front of a name with two or more labels.
     pub fn origins<O: AsRef<str>>(self, urls: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let parse = |(at, url): (usize, O)| {
-            Origin::parse(url.as_ref()).map_err(|wrong| {
-                let advice = if wrong.contains("; ") { "" } else { "; write it as https://api.example.org" };
-                Error::config(format!("URL {} of the origins {wrong}{advice}", at + 1))
-            })
+            Origin::parse(url.as_ref())
+                .map_err(|wrong| Error::config(format!("URL {} of the origins {wrong}{}", at + 1, advice(wrong))))
         };
         let origins: Arc<[_]> = urls.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
         if origins.is_empty() {
@@ -289,6 +293,28 @@ impl<R> BearerAuthLayer<R> {
             ));
         }
         Ok(self.with(|config| config.destinations.origins = Some(origins)))
+    }
+
+    /// Sets the origin of requests whose URI has no host, as a base URL. Default: none is assumed.
+    ///
+    /// Some clients send requests with a path only, over a connection that somebody made for them: a gRPC channel, or one
+    /// connection of hyper. The layer cannot see where that connection goes. With this setting, such a request is judged as one
+    /// to this origin: the list of [`origins`](Self::origins) and the rule for plain http apply. Its URI is not changed.
+    ///
+    /// ```
+    /// # use tower_bearer::{BearerAuthLayer, FixedToken};
+    /// # let layer = BearerAuthLayer::new(FixedToken::new("t")?);
+    /// // The URL to which the channel connects.
+    /// let layer = layer.assume_origin("https://grpc.example.org:8443")?;
+    /// # Ok::<(), tower_bearer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the URL has no http or https scheme, no host, a user, a bad port, or a wildcard.
+    pub fn assume_origin(self, url: impl AsRef<str>) -> Result<Self, Error> {
+        let assumed = Origin::parse_single(url.as_ref())
+            .map_err(|wrong| Error::config(format!("the assumed origin {wrong}{}", advice(wrong))))?;
+        Ok(self.with(|config| config.destinations.assumed = Some(Arc::new(assumed))))
     }
 
     /// Sets whether the token is sent over any scheme: plain http, and custom schemes of other transports. Default: `false`,
@@ -373,6 +399,11 @@ impl<R> BearerAuthLayer<R> {
         change(&mut self.config);
         Self { per_core: OnceLock::new(), ..self }
     }
+}
+
+/// Returns what to do about a URL that is wrong, where the text about it does not say that itself.
+fn advice(wrong: &str) -> &'static str {
+    if wrong.contains("; ") { "" } else { "; write it as https://api.example.org" }
 }
 
 impl<S: CloneableService, R: Clone> Layer<S> for BearerAuthLayer<R> {

@@ -4,20 +4,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission; // what the layer does with a request: attach a token, pass it on, refuse it
+mod after_commit; // what a source leaves until a store has its refresh token
 mod asking; // what a grant tells the renewal that it is part of
 pub mod cache; // one token over its life: freshness, renewal, rejection, backoff
 mod challenge; // parses `WWW-Authenticate`
 mod clock; // the wall clock
 #[cfg(feature = "config")]
 pub mod config; // settings from files and the environment
+#[cfg(feature = "testing")]
+pub mod conformance; // checks of sources and stores that users bring
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages
 mod extensions; // what requests and responses carry in their extensions
 mod future; // a request from its first attempt on; decides whether there is a second
 pub mod grant; // token sources that ask an authorization server, a grant each
+mod held_answer; // how long a rejected answer is held during a renewal
 mod inner_service; // bounds that make the compiler say what to do
 pub mod judge_body; // rejections in the body of an answer
+mod judged; // what the result of user code says about its token
 mod layer; // `BearerAuthLayer`: what users set
 mod layer_config; // a layer's settings
 mod origin; // scheme, host and port, compared
@@ -49,11 +54,12 @@ pub use cache::{CacheStatus, TokenCache};
 pub use challenge::Challenge;
 pub use error::{BoxError, Error, FailureClass};
 pub use extensions::{
-    InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes, ResourceMetadata,
-    SkipBearerAuth,
+    AnsweredElsewhere, InsufficientScope, InsufficientUserAuthentication, NotRetried, Outcome, RequiredScopes,
+    ResourceMetadata, SkipBearerAuth,
 };
 pub use future::ResponseFuture;
 pub use grant::PasswordGrant;
+pub use judged::Judged;
 pub use layer::BearerAuthLayer;
 pub use pool::{RequestHead, TokenPool};
 pub use rejection::Rejection;

@@ -56,6 +56,18 @@ impl Origin {
         Ok(Self { scheme, host: host.into(), wildcard, port, authority: authority.as_str().into(), is_secure })
     }
 
+    /// Returns the URL of one origin, which has no wildcard.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse) does.
+    pub(crate) fn parse_single(url: &str) -> Result<Uri, &'static str> {
+        if url.contains('*') {
+            return Err("has a wildcard in it; name one host, such as https://api.example.org");
+        }
+        Self::parse(url)?;
+        url.parse().map_err(|_| "is not a URL")
+    }
+
     /// Returns whether a request is written with exactly this origin.
     pub(crate) fn is_written(&self, scheme: Option<&str>, authority: &Authority) -> bool {
         scheme == Some(self.scheme) && authority.as_str() == &*self.authority

@@ -6,7 +6,7 @@ use std::{
     task::{Context as Task, Poll, ready},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, header::AUTHORIZATION};
 use tower_service::Service;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     error::{BoxError, Error},
     extensions::RequestMarkers,
     future::{Attempt, ResponseFuture, Retry, Sent, WaitForToken, attach, save},
-    inner_service::{CloneableService, ResponseBody},
+    inner_service::{CloneableService, RequestService, ResponseBody},
     layer_config::{PerCoreConfig, RequestContext},
     recursion::Renewing,
     replay::{CloneBody, Replay},
@@ -46,6 +46,9 @@ use crate::{
 ///
 /// The bounds are: the inner service is a `Service<Request<B>>` and `Clone`, its response is a `Response` whose body is an
 /// `http_body::Body`, its error can become a [`BoxError`], and the layer's [`Replay`] can keep a `B`.
+///
+/// A `reqwest::Client` is not such a service: its requests and responses are its own. The crate `tower-bearer-reqwest`, in the
+/// repository, makes it one.
 pub struct BearerAuth<S, R = CloneBody> {
     inner: S,
     config: PerCoreConfig<R>,
@@ -72,16 +75,15 @@ impl<S, R> BearerAuth<S, R> {
     }
 }
 
-impl<S, R, B, ResB> Service<Request<B>> for BearerAuth<S, R>
+impl<S, R, B> Service<Request<B>> for BearerAuth<S, R>
 where
-    S: Service<Request<B>, Response = Response<ResB>> + CloneableService,
+    S: RequestService<B, Body: ResponseBody> + CloneableService,
     S::Error: Into<BoxError>,
     R: Replay<B> + Clone,
-    ResB: ResponseBody,
 {
-    type Response = Response<ResB>;
+    type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, B, ResB, R>;
+    type Future = ResponseFuture<S, B, S::Body, R>;
 
     fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Self::Error>> {
         ready!(self.inner.poll_ready(task)).map_err(Into::into)?;

@@ -104,8 +104,8 @@ impl Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    /// Whether the rule rejects the token, and the layer found that the token lacks a scope. Such an answer does not prove the
-    /// token: it may be dead as well.
+    /// Whether the rule rejects the token, and the layer found that the token lacks a scope, or that another server answered. Such an
+    /// answer does not prove the token: it may be dead as well.
     pub(crate) is_inferred: bool,
 }
 

@@ -8,8 +8,12 @@ mod support;
 mod assertions;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
+#[path = "api/call.rs"]
+mod call;
 #[path = "api/client_numbers.rs"]
 mod client_numbers;
+#[path = "api/conformance.rs"]
+mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
 #[path = "api/early_rejections.rs"]
@@ -17,6 +21,8 @@ mod early_rejections;
 #[cfg(feature = "sealing")]
 #[path = "api/fleet.rs"]
 mod fleet;
+#[path = "api/frequent_revocations.rs"]
+mod frequent_revocations;
 #[path = "api/grant.rs"]
 mod grant;
 #[path = "api/grants.rs"]

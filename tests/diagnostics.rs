@@ -58,6 +58,10 @@ fn the_compiler_says_what_to_do() {
         "the service inside `BearerAuth` has to be `Clone`, and `OnlyOne` is not",
         "the service inside `BearerAuth` has to be `Clone`, and `OnlyReady` is not",
         "put tower's `Buffer` around it",
+        // A service of other requests.
+        "the service inside `BearerAuth` has to be a `Service<http::Request<String>>`, and `a_service_of_other_requests::Client` is not",
+        "for a `reqwest::Client`, use `BearerClient` of the crate `tower-bearer-reqwest`, or `HttpClient` in a stack",
+        "for a `reqwest::Body`: `.replay(KeepBody::new())`, of the crate `tower-bearer-reqwest`",
         // A response body that is not a `Body`.
         "the response body of the service inside `BearerAuth` has to be an `http_body::Body`, and `u64` is not",
         "map the response to a body",

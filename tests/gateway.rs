@@ -12,12 +12,18 @@ mod failures;
 mod heads;
 #[path = "gateway/process.rs"]
 mod process;
+#[path = "gateway/redis.rs"]
+mod redis;
 #[path = "gateway/requests.rs"]
 mod requests;
 #[path = "gateway/resent.rs"]
 mod resent;
 #[path = "gateway/sides.rs"]
 mod sides;
+#[path = "gateway/store.rs"]
+mod store;
+#[path = "gateway/store_settings.rs"]
+mod store_settings;
 #[path = "gateway/tenants.rs"]
 mod tenants;
 #[path = "gateway/tls.rs"]

@@ -15,7 +15,10 @@ use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, header};
 use toolkit_auth::{BearerAuthAutoRefreshLayer, BearerAuthLayer as ToolkitLayer};
 use tower::{Layer, Service, filter::AsyncFilterLayer, retry::RetryLayer};
-use tower_bearer::{BearerAuthLayer, FixedToken};
+use tower_bearer::{
+    BearerAuthLayer, FixedToken, TokenSource,
+    store::{MemoryStore, SealingKey, SealingKeys, SharedStore, Stored},
+};
 use tower_http::auth::AddAuthorizationLayer;
 
 pub use bare::{Bare, Body};
@@ -32,6 +35,8 @@ pub const BARE: &str = "bare";
 pub const ADD_AUTHORIZATION: &str = "AddAuthorization";
 pub const WITHOUT_RETRY: &str = "ours, without retry";
 pub const WITH_RETRY: &str = "ours, with retry";
+pub const STORED_WITHOUT_RETRY: &str = "with a store, without retry";
+pub const STORED_WITH_RETRY: &str = "with a store, with retry";
 pub const RETRY: &str = "Retry + AddAuthorization";
 
 /// The services, each with its name.
@@ -40,6 +45,8 @@ pub const SERVICES: &[(&str, Make)] = &[
     (ADD_AUTHORIZATION, || requests(add_authorization().layer(Bare::new()))),
     (WITHOUT_RETRY, || requests(ours().without_retry().layer(Bare::new()))),
     (WITH_RETRY, || requests(ours().layer(Bare::new()))),
+    (STORED_WITHOUT_RETRY, || requests(stored().without_retry().layer(Bare::new()))),
+    (STORED_WITH_RETRY, || requests(stored().layer(Bare::new()))),
     (RETRY, || requests(RetryLayer::new(retry::Once::default()).layer(add_authorization().layer(Bare::new())))),
     ("kube's way", || requests(AsyncFilterLayer::new(kube::Refreshable::new(TOKEN)).layer(Bare::new()))),
     ("toolkit-auth, without retry", || requests(ToolkitLayer::new(toolkit::provider()).layer(Bare::default()))),
@@ -61,10 +68,24 @@ pub fn add_authorization() -> AddAuthorizationLayer {
 /// Panics if no runtime can be created.
 #[must_use]
 pub fn ours() -> BearerAuthLayer {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let layer = BearerAuthLayer::new(FixedToken::new(TOKEN).expect("a token"));
-    runtime.block_on(layer.cache().token()).expect("a token");
-    layer
+    with_token(FixedToken::new(TOKEN).expect("a token"))
+}
+
+/// Returns our layer with a token that is shared by a store.
+fn stored() -> BearerAuthLayer {
+    let store = SharedStore::new(MemoryStore::new(), SealingKeys::new(SealingKey::new(&[7; 32])));
+    with_token(Stored::new(FixedToken::new(TOKEN).expect("a token"), &store).named("bench"))
+}
+
+fn with_token(source: impl TokenSource) -> BearerAuthLayer {
+    let get_token = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let layer = BearerAuthLayer::new(source);
+        runtime.block_on(layer.cache().token()).expect("a token");
+        layer
+    };
+    // In a thread with a heap of its own, so that what a renewal frees does not change the cost of an allocation in a hit.
+    std::thread::spawn(get_token).join().expect("a token")
 }
 
 fn requests<S>(mut service: S) -> Requests

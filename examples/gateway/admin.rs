@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_bearer::{CacheStatus, cache::Age, pool::PoolStatus};
 
-use crate::{counters::Ending, proxy::Proxy, serve, token::Tokens};
+use crate::{counters::Ending, proxy::Proxy, serve, store::Store, token::Tokens};
 
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
+pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, store: Option<Store>) {
     let server = serve::builder();
     loop {
         let stream = serve::accept_next(&listener).await;
-        let proxy = Arc::clone(&proxy);
+        let (proxy, store) = (Arc::clone(&proxy), store.clone());
         let service = service_fn(move |request| {
-            let response = respond(&request, &proxy);
+            let response = respond(&request, &proxy, store.as_ref());
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
@@ -32,15 +32,20 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, proxy: &Proxy, store: Option<&Store>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let (status, kind, text) = match (request.method(), path) {
         (&Method::GET | &Method::HEAD, "/healthz") => {
-            let (ready, status) = health(proxy);
+            let (ready, mut status) = health(proxy);
+            if let Some(store) = store {
+                status["store"] = store.health();
+            }
             let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, "application/json", status.to_string())
         }
-        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, "text/plain; version=0.0.4", metrics(proxy)),
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            (StatusCode::OK, "text/plain; version=0.0.4", metrics(proxy, store))
+        }
         (&Method::POST, "/reset") if proxy.reset() => (
             StatusCode::OK,
             "text/plain",
@@ -117,7 +122,7 @@ fn token(status: &CacheStatus) -> Value {
     })
 }
 
-fn metrics(proxy: &Proxy) -> String {
+fn metrics(proxy: &Proxy, store: Option<&Store>) -> String {
     let mut page = String::new();
     let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| {
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -177,6 +182,10 @@ fn metrics(proxy: &Proxy) -> String {
         ] {
             family(name, kind, help, &[("", value)]);
         }
+    }
+    for metric in store.map(Store::metrics).unwrap_or_default() {
+        let samples: Vec<_> = metric.samples.into_iter().map(|(labels, count)| (labels, number(count))).collect();
+        family(metric.name, metric.kind, metric.help, &samples);
     }
     page
 }

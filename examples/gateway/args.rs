@@ -11,7 +11,8 @@ use crate::{
     addresses::{self, Addresses},
     base::Base,
     cli::{CliError, GRANT_HELP, GRANT_OPTIONS, GrantOptions, Options},
-    config_file, config_identity,
+    config_file, config_identity, config_store,
+    store::Store,
     token::{self, Tokens},
     token_rules::{self, LayerRules, TokenRules},
 };
@@ -59,7 +60,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 
 pub fn help() -> String {
     let (rules, addresses) = (token_rules::HELP, addresses::HELP);
-    let file = [config_file::HELP, config_identity::HELP].concat();
+    let file = [config_file::HELP, config_identity::HELP, config_store::HELP].concat();
     format!("{USAGE}{GRANT_HELP}{rules}{addresses}{MORE_OPTIONS}{file}")
 }
 
@@ -68,6 +69,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     pub base: Base,
     pub tokens: Tokens,
+    /// By which the tokens are shared, if they are.
+    pub store: Option<Store>,
     /// Whether the tokens are revoked when the gateway ends.
     pub revokes: bool,
     pub layer_rules: LayerRules,
@@ -114,6 +117,7 @@ fn config(options: &Options) -> Result<Config, CliError> {
         admin: options.parsed("admin", "an address with a port, such as 127.0.0.1:9090")?,
         base,
         tokens: grant.as_ref().map_or(Ok(Tokens::None), |grant| token::cache(grant).map(Tokens::One))?,
+        store: None,
         revokes: grant.is_some_and(|grant| grant.revocation_url.is_some()),
         layer_rules: LayerRules::Options(TokenRules::from_options(options)?),
         addresses: Addresses::from_options(options)?,

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use toml::de::DeTable;
 use tower_bearer::{
-    Error,
+    Error, TokenSource,
     config::{self, CacheConfig, LayerConfig, TokenConfig},
     grant::HttpClient,
 };
@@ -20,7 +20,8 @@ use crate::{
     args::{ANY_PORT, Config},
     base::Base,
     cli::CliError,
-    config_identity::IdentitySection,
+    config_identity::{Common, IdentitySection},
+    config_store::{self, StoreSection},
     config_values::{Span, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
@@ -89,6 +90,7 @@ struct Settings {
     cache: CacheConfig,
     layer: LayerConfig,
     identity: Option<IdentitySection>,
+    store: Option<StoreSection>,
 }
 
 /// # Errors
@@ -98,6 +100,7 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         .map_err(|error| CliError::config(format!("--config {}: {error}; check the path", path.display())))?;
     let table = parse(&text, path)?;
     check_layer(table.get_ref())?;
+    let needs_name = config_store::needs_name(table.get_ref());
     let file: Settings = config::read(toml::Deserializer::from(table))
         .map_err(|error| misplaced(&error).unwrap_or_else(|| in_file(error)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -119,13 +122,18 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         http = http.root_certificates(pem.clone());
     }
     let http = http.build().map_err(|error| wrong("ca_file", &error.to_string()))?;
+    let store = file.store.map(|store| store.store(needs_name.as_deref(), folder)).transpose()?;
     let token = file.token.map(|token| token.with_files_in(folder));
     let tokens = if let Some(identity) = file.identity {
-        identity.tokens(token.as_ref(), file.cache, http, folder)?
+        identity.tokens(token.as_ref(), Common { cache: file.cache, http, store: store.clone() }, folder)?
     } else {
         let token = token.ok_or_else(|| wrong("token", "this section is missing; say how to get a token"))?;
         let source = token.source_with(http).map_err(in_file)?;
         token.check_secrets().map_err(in_file)?;
+        let source = match &store {
+            Some(store) => store.share(source, None).boxed(),
+            None => source,
+        };
         Tokens::One(file.cache.builder(source).build())
     };
 
@@ -135,6 +143,7 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
         admin: address("admin", file.admin.as_deref())?,
         base,
         tokens,
+        store,
         revokes: file.revoke_on_exit,
         layer_rules: LayerRules::File(Box::new(file.layer)),
         addresses: addresses.map_err(|problem| match problem {
@@ -163,6 +172,7 @@ fn parse<'a>(text: &'a str, path: &Path) -> Result<toml::Spanned<DeTable<'a>>, C
 fn check_layer(table: &DeTable<'_>) -> Result<(), CliError> {
     for (key, problem) in [
         ("origins", "this is of no use here, because the token goes only to `upstream`; remove it"),
+        ("assume_origin", "this is of no use here, because each request has the URL of `upstream`; remove it"),
         ("allow_plain_http", "this is of no use here; set `allow_plain_http` at the top of the file"),
     ] {
         if table.get("layer").and_then(|layer| layer.get_ref().get(key)).is_some() {

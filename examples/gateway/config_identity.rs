@@ -14,6 +14,7 @@ use crate::{
     cli::CliError,
     config_values::{Span, in_file, wrong},
     headers,
+    store::Store,
     tenants::Tenants,
     token::Tokens,
     users::Users,
@@ -72,6 +73,13 @@ enum Place {
     SubjectToken(HeaderName),
 }
 
+/// What the caches of all identities are made with.
+pub struct Common {
+    pub cache: CacheConfig,
+    pub http: HttpClient,
+    pub store: Option<Store>,
+}
+
 /// How many identities have a token, for how long, and how many tokens are requested at once.
 struct Bounds {
     max: Option<usize>,
@@ -84,17 +92,11 @@ impl IdentitySection {
     ///
     /// # Errors
     /// When a setting of the section, of a tenant or of the users' grant is wrong.
-    pub fn tokens(
-        self,
-        token: Option<&TokenConfig>,
-        cache: CacheConfig,
-        http: HttpClient,
-        folder: &Path,
-    ) -> Result<Tokens, CliError> {
+    pub fn tokens(self, token: Option<&TokenConfig>, common: Common, folder: &Path) -> Result<Tokens, CliError> {
         let (place, bounds) = (self.place()?, self.bounds()?);
         match place {
-            Place::Tenant(header) => self.tenants(header, &bounds, token, cache, http, folder).map(Tokens::Tenants),
-            Place::SubjectToken(header) => self.users(header, &bounds, token, cache, http).map(Tokens::Users),
+            Place::Tenant(header) => self.tenants(header, &bounds, token, common, folder).map(Tokens::Tenants),
+            Place::SubjectToken(header) => self.users(header, &bounds, token, common).map(Tokens::Users),
         }
     }
 
@@ -103,10 +105,10 @@ impl IdentitySection {
         header: HeaderName,
         bounds: &Bounds,
         token: Option<&TokenConfig>,
-        cache: CacheConfig,
-        http: HttpClient,
+        common: Common,
         folder: &Path,
     ) -> Result<Tenants, CliError> {
+        let Common { cache, http, store } = common;
         if self.tenants.is_empty() {
             return Err(wrong(
                 "identity.tenants",
@@ -125,7 +127,7 @@ impl IdentitySection {
             tenant.check_secrets().map_err(in_file)?;
             tokens.insert(name, tenant);
         }
-        Ok(Tenants::new(header, tokens, cache, http, |pool| bounds.apply(pool)))
+        Ok(Tenants::new(header, tokens, cache, http, store, |pool| bounds.apply(pool)))
     }
 
     fn users(
@@ -133,9 +135,9 @@ impl IdentitySection {
         header: HeaderName,
         bounds: &Bounds,
         token: Option<&TokenConfig>,
-        cache: CacheConfig,
-        http: HttpClient,
+        common: Common,
     ) -> Result<Users, CliError> {
+        let Common { cache, http, store } = common;
         if !self.tenants.is_empty() {
             return Err(wrong(
                 "identity.tenants",
@@ -150,7 +152,10 @@ impl IdentitySection {
         })?;
         let users = token.for_users_with(http).map_err(in_file)?;
         token.check_secrets().map_err(in_file)?;
-        let pool = UserPool::builder(users).pool(|pool| bounds.apply(pool)).cache(move |user| cache.apply(user));
+        let mut pool = UserPool::builder(users).pool(|pool| bounds.apply(pool)).cache(move |user| cache.apply(user));
+        if let Some(store) = store {
+            pool = pool.source(move |user| store.share(user, None));
+        }
         Ok(Users::new(header, pool.build()))
     }
 

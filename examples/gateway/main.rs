@@ -7,7 +7,8 @@
 //!
 //! Or with all settings in a file: `cargo run --example gateway -- --config gateway.toml`. `--help` shows one.
 //!
-//! With a file, it can have a token for each tenant (`tenants.rs`), or exchange the token of each user (`users.rs`).
+//! With a file, it can have a token for each tenant (`tenants.rs`), or exchange the token of each user (`users.rs`). Gateways can
+//! share their tokens (`store.rs`).
 //!
 //! `upstream.rs` applies the layer, `proxy.rs` forwards a request, `headers.rs` has the header fields that a proxy must
 //! change, and `resend.rs` says which failed requests are sent once more.
@@ -25,6 +26,8 @@ mod base;
 mod cli;
 mod config_file;
 mod config_identity;
+mod config_secret;
+mod config_store;
 mod config_values;
 mod counters;
 mod headers;
@@ -36,6 +39,7 @@ mod proxy;
 mod resend;
 mod serve;
 mod signals;
+mod store;
 mod tenants;
 mod token;
 mod token_rules;
@@ -84,7 +88,7 @@ async fn run() -> Result<(), CliError> {
         return Ok(());
     };
     init_logs()?;
-    let Config { listen, admin, base, tokens, revokes, layer_rules, addresses, ca, plain_http, timeout, drain } =
+    let Config { listen, admin, base, tokens, store, revokes, layer_rules, addresses, ca, plain_http, timeout, drain } =
         config;
     let upstream = Upstream::new(&base, &tokens, layer_rules, plain_http, ca.as_deref())?;
     let proxy = Arc::new(Proxy::new(base, upstream, tokens.clone(), addresses, timeout));
@@ -99,7 +103,7 @@ async fn run() -> Result<(), CliError> {
     print_line(&format!("listening on http://{}", address(&users)?));
     if let Some(operators) = operators {
         print_line(&format!("admin on http://{}", address(&operators)?));
-        tokio::spawn(admin::serve(operators, Arc::clone(&proxy)));
+        tokio::spawn(admin::serve(operators, Arc::clone(&proxy), store));
     }
     if let Tokens::One(cache) = tokens.clone() {
         // A load balancer sends no requests to a gateway that is not ready, and without requests the cache does not get a token.

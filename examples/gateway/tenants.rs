@@ -4,13 +4,13 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 use tower_bearer::{
-    BearerAuthLayer, Error, TokenPool,
+    BearerAuthLayer, Error, TokenPool, TokenSource,
     config::{CacheConfig, TokenConfig},
     grant::HttpClient,
     pool::{Shown, TokenPoolBuilder},
 };
 
-use crate::{headers::take_only, identity::Identity};
+use crate::{headers::take_only, identity::Identity, store::Store};
 
 #[derive(Clone)]
 pub struct Tenants {
@@ -26,12 +26,17 @@ impl Tenants {
         tokens: BTreeMap<String, TokenConfig>,
         cache: CacheConfig,
         http: HttpClient,
+        store: Option<Store>,
         bounded: impl FnOnce(TokenPoolBuilder<Shown<String>>) -> TokenPoolBuilder<Shown<String>>,
     ) -> Self {
         let names = tokens.keys().cloned().collect();
         let pool = TokenPool::builder(move |Shown(name): &Shown<String>| {
             let token = tokens.get(name).ok_or_else(|| Error::terminal("this tenant is not in the file"))?;
-            Ok(cache.builder(token.source_with(http.clone())?))
+            let source = token.source_with(http.clone())?;
+            Ok(cache.builder(match &store {
+                Some(store) => store.share(source, Some(name)).boxed(),
+                None => source,
+            }))
         });
         Self { pool: bounded(pool).show_keys().build(), header, names }
     }

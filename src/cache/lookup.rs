@@ -111,6 +111,14 @@ impl CacheCore {
         }
     }
 
+    /// Returns the token to use now, and whether it had to be waited for.
+    pub(crate) async fn token(self: &Arc<Self>) -> Result<(AccessToken, bool), Error> {
+        match self.lookup()? {
+            Lookup::Hit(found) => Ok((found.token.clone(), false)),
+            Lookup::Wait(pending) => Ok((Arc::clone(self).wait(pending).await?, true)),
+        }
+    }
+
     /// Waits for a renewal. If its task is dropped with its runtime, or no longer counts, looks again and begins another one.
     /// This has a limit, because the runtime in which it is polled may itself be shutting down.
     ///
@@ -158,6 +166,11 @@ impl CacheCore {
             Some(served) if served.token.generation() > waited_for.generation() => served.token.clone(),
             _ => waited_for,
         }
+    }
+
+    /// Returns whether the token of `generation` is known to lack these scopes.
+    pub(crate) fn lacks(&self, generation: u64, needed: &Scopes) -> bool {
+        self.scopes_of(generation).is_some_and(|granted| !granted.is_empty() && !granted.covers(needed))
     }
 
     /// Returns the scopes that the token of `generation` was granted, while it is served.

@@ -9,6 +9,7 @@ mod budget; // how many renewals rejections may cause
 mod budget_schedules; // tests of what an hour of requests costs
 mod builder; // what users set, and `TokenCache::new`
 mod cache_core; // what all clones of a cache share
+mod call; // a request by user code, which may be sent again
 mod client_state; // what the identities of a pool know together of a client
 mod clients; // the clients and issuers of a pool, by number
 mod decision; // what a request does: use a token, wait, renew, fail, pass a rejection on
@@ -20,6 +21,7 @@ mod interleavings; // tests of concurrency
 mod issuer_state; // what the identities of a pool know together of an issuer
 mod lookup; // a request's way to a token: the hot path, and the wait
 mod narrowed; // the narrowed caches of a cache, and which caches must stay
+mod next_token; // the token of a second attempt
 mod permission; // when a renewal may ask, and what its outcome tells the others
 mod permits; // the permits of a renewal in a pool, and what those said whom it asked
 mod places; // how many renewals of a pool run at once, and who is next
@@ -48,6 +50,6 @@ pub(crate) use {
     cache_core::CacheCore,
     family::{AfterRenewal, Shared},
     lookup::Lookup,
-    rejection::AfterRejection,
+    next_token::{NextToken, Renewal, after_renewal, why_same_token},
     renewal::PendingRenewal,
 };

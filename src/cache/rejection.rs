@@ -50,10 +50,15 @@ impl CacheCore {
     /// Notes the answer to a second attempt with the token of `generation`, unless it neither rejects nor proves the token.
     pub(crate) fn retried<B>(&self, generation: u64, judgement: Judgement, answer: &Response<B>) {
         let proves = judgement.proves_token(answer.status(), answer.headers());
-        if proves || judgement.verdict == Verdict::Rejected {
+        self.note_retried(generation, judgement.verdict, proves);
+    }
+
+    /// Does the same for an answer of which it is known whether it proves the token.
+    pub(crate) fn note_retried(&self, generation: u64, verdict: Verdict, proves: bool) {
+        if proves || verdict == Verdict::Rejected {
             self.change(|state| state.retried(generation, proves, Instant::now()));
         }
-        self.accepted(generation, judgement, answer);
+        self.note_answered(generation, proves);
     }
 
     /// Notes an answer that did not reject the token of `generation`, if it proves that an API accepted the token. Only reads a
@@ -65,6 +70,13 @@ impl CacheCore {
         }
     }
 
+    /// Notes an answer of which it is known whether it proves the token.
+    pub(crate) fn note_answered(&self, generation: u64, proves: bool) {
+        if proves && self.published.is_watched() {
+            self.note_accepted(generation);
+        }
+    }
+
     #[cold]
     fn note_answer(&self, generation: u64, judgement: Judgement, status: StatusCode, headers: &HeaderMap) {
         if judgement.proves_token(status, headers) {
@@ -73,7 +85,7 @@ impl CacheCore {
     }
 
     /// Notes that an API accepted the token of `generation`. The first acceptance of a token is noted in the state as well.
-    pub(crate) fn note_accepted(&self, generation: u64) {
+    fn note_accepted(&self, generation: u64) {
         if let Some(served) = &*self.published.served()
             && served.token.generation() == generation
             && served.note_accepted(Instant::now())

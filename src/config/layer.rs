@@ -17,6 +17,7 @@ use crate::{
 ///
 /// ```toml
 /// origins = ["https://api.example.org"]
+/// assume_origin = "https://api.example.org"
 /// allow_plain_http = false
 /// retry = true                 # false: no request is sent twice
 /// replay_cap = 1048576         # how many bytes of a request are kept for the second attempt
@@ -27,7 +28,7 @@ use crate::{
 /// reject_on = [403, "invalid_token", "grpc", "/login"]
 /// ```
 ///
-/// Apart from `origins` and `reject_on`, these are the defaults. `reject_on` lists the answers that reject the token besides
+/// Apart from `origins`, `assume_origin` and `reject_on`, these are the defaults. `reject_on` lists the answers that reject the token besides
 /// 401: a status, `invalid_token` ([`Rejection::invalid_token`]), the path of a login page ([`Rejection::redirect_to`]), or
 /// `grpc` for the rule of gRPC ([`Verdict::grpc`]).
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,6 +37,7 @@ pub struct LayerConfig {
     #[serde(rename = "$place")]
     place: Place,
     origins: Option<Vec<String>>,
+    assume_origin: Option<String>,
     allow_plain_http: Option<bool>,
     retry: Option<bool>,
     replay_cap: Option<usize>,
@@ -59,7 +61,7 @@ impl LayerConfig {
     /// ```
     ///
     /// # Errors
-    /// When an origin is wrong.
+    /// When an origin or the assumed origin is wrong.
     pub fn apply<R, N>(
         &self,
         layer: BearerAuthLayer<R>,
@@ -69,6 +71,9 @@ impl LayerConfig {
         let mut layer = layer.replay(replay);
         if let Some(origins) = &self.origins {
             layer = layer.origins(origins).map_err(|error| self.place.child("origins").error(error))?;
+        }
+        if let Some(origin) = &self.assume_origin {
+            layer = layer.assume_origin(origin).map_err(|error| self.place.child("assume_origin").error(error))?;
         }
         if let Some(allow) = self.allow_plain_http {
             layer = layer.allow_plain_http(allow);

@@ -69,7 +69,7 @@ impl Error {
     pub(crate) fn unplaced() -> Self {
         Self::config(
             "the request's URI has no scheme and host to compare with the list of origins; give it the whole URL, move \
-             the layer that completes URLs above the BearerAuthLayer, or omit the list if one connection serves one API",
+             the layer that completes URLs above the BearerAuthLayer, or name the server of the connection with assume_origin",
         )
     }
 

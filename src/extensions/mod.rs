@@ -2,12 +2,14 @@
 //! caller.
 
 mod body_verdict;
+mod elsewhere;
 mod insufficient;
 mod outcome;
 mod request;
 mod resource_metadata;
 
 pub use body_verdict::BodyVerdict;
+pub use elsewhere::AnsweredElsewhere;
 pub use insufficient::{InsufficientScope, InsufficientUserAuthentication};
 pub use outcome::{NotRetried, Outcome};
 pub use request::{RequiredScopes, SkipBearerAuth};

@@ -1,9 +1,11 @@
 //! What happened to a request.
 
+use std::{error::Error as StdError, fmt};
+
 use crate::error::Error;
 
 /// What happened to a request. It is in the extensions of a response whose request waited for a token, was sent twice, or was
-/// rejected and not sent again.
+/// rejected and not sent again. [`TokenCache::call_with_outcome`](crate::TokenCache::call_with_outcome) returns it.
 ///
 /// ```
 /// use tower_bearer::{NotRetried, Outcome};
@@ -26,15 +28,16 @@ pub struct Outcome {
     not_retried: Option<NotRetried>,
 }
 
-/// Why a request was not sent again although its answer asks for other credentials.
+/// Why a request was not sent again although its answer asks for other credentials. It is also the error of
+/// [`TokenCache::reject`](crate::TokenCache::reject).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRetried {
-    /// The scope of the token is not sufficient, so a new one would not help. The response also has an
-    /// [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
+    /// The scope of the token is not sufficient, so a new one would not help. A response of the layer
+    /// also has an [`InsufficientScope`](crate::InsufficientScope), which says what is missing.
     InsufficientScope,
-    /// The user has to authenticate again, or by a stronger method. The response also has an
-    /// [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
+    /// The user has to authenticate again, or by a stronger method. A response of the layer
+    /// also has an [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
     InsufficientUserAuthentication,
     /// The body cannot be sent again: it is not kept, or more than the [cap](crate::replay::Tee::cap) of its [`Tee`](crate::replay::Tee)
     /// was read before the rejection came. Set a larger cap if your uploads are larger. The token is renewed for the next
@@ -86,5 +89,33 @@ impl Outcome {
     #[must_use]
     pub fn not_retried(&self) -> Option<&NotRetried> {
         self.not_retried.as_ref()
+    }
+}
+
+impl fmt::Display for NotRetried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InsufficientScope => "the scope of the token is not sufficient; request more scope",
+            Self::InsufficientUserAuthentication => "the user has to authenticate again, or by a stronger method",
+            Self::NotReplayable => "the API rejected the token, and the body of the request cannot be sent again",
+            Self::NotIdempotent => {
+                "the API rejected the token but may have carried out the request, and its method is not idempotent"
+            }
+            Self::BudgetSpent => {
+                "the API rejected the token, and too many new tokens before it; check that the API accepts this issuer's tokens"
+            }
+            Self::SameToken => "the API rejected the token, and the issuer returned the same token again",
+            Self::RenewalFailed { error } => return write!(f, "the API rejected the token, and its renewal failed: {error}"),
+        })
+    }
+}
+
+impl StdError for NotRetried {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            // Its own text is part of this one.
+            Self::RenewalFailed { error } => error.source(),
+            _ => None,
+        }
     }
 }

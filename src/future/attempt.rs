@@ -1,7 +1,5 @@
 //! What belongs to one attempt to send a request.
 
-use std::pin::Pin;
-
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 
 use crate::{
@@ -13,9 +11,6 @@ use crate::{
     token::AccessToken,
     token_header::TokenHeader,
 };
-
-/// A renewal that a request waits for.
-pub(super) type Renewal = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
 
 /// What is known of a first attempt.
 #[derive(Debug)]

@@ -5,7 +5,10 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::{
     cache::CacheCore,
     challenge::Challenge,
-    extensions::{BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes, ResourceMetadata},
+    extensions::{
+        AnsweredElsewhere, BodyMark, InsufficientScope, InsufficientUserAuthentication, RequiredScopes,
+        ResourceMetadata,
+    },
     layer_config::RequestContext,
     scope::Scopes,
     verdict::{Judgement, Verdict},
@@ -21,6 +24,10 @@ pub(super) fn judge<B, R>(
     generation: u64,
     required: Option<&RequiredScopes>,
 ) -> Judgement {
+    if answer.extensions().get::<AnsweredElsewhere>().is_some() {
+        // It neither rejects the token nor proves it.
+        return Judgement { verdict: Verdict::Accepted, is_inferred: true };
+    }
     let mut verdict = context.rule.judge(answer.status(), answer.headers());
     if verdict == Verdict::Accepted && context.rule.judges_body() && BodyMark::rejects(answer.extensions()) {
         verdict = Verdict::Rejected;
@@ -46,8 +53,7 @@ pub(super) fn judge<B, R>(
 /// Returns the scope that a challenge names, if the token is known to lack it.
 fn lacking_scope(core: &CacheCore, headers: &HeaderMap, generation: u64) -> Option<Scopes> {
     let named: Scopes = Challenge::unexplained_scope(headers)?.parse().ok()?;
-    let granted = core.scopes_of(generation)?;
-    (!granted.is_empty() && !granted.covers(&named)).then_some(named)
+    core.lacks(generation, &named).then_some(named)
 }
 
 /// Puts what the API says is missing into an answer's extensions. It may leave out the scope.

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    cache::{AfterRejection, CacheCore},
-    error::Error,
+    cache::{CacheCore, NextToken},
     extensions::{BodyMark, NotRetried},
-    future::attempt::{Renewal, Retry},
-    token::AccessToken,
+    future::attempt::Retry,
     verdict::{Judgement, Verdict},
 };
 
@@ -17,10 +15,8 @@ use crate::{
 pub(super) enum Next<S, K> {
     /// The answer goes to the caller. The request is not sent again, for this reason.
     PassOn(NotRetried),
-    /// The request is sent again with this token.
-    Resend(Retry<S, K>, AccessToken),
-    /// The request is sent again when this renewal brings another token.
-    Renew(Retry<S, K>, Renewal),
+    /// The request is sent again with this token, or when the renewal brings another one.
+    Resend(Retry<S, K>, NextToken),
 }
 
 /// Decides what follows. The questions, in this order: is the answer a rejection, can the request be sent again, is the token
@@ -33,16 +29,12 @@ pub(super) fn after_answer<S, K, ResB>(
     core: &Arc<CacheCore>,
 ) -> Next<S, K> {
     Next::PassOn(match judgement.verdict {
-        Verdict::Rejected => match (core.rejected(generation), retry) {
+        Verdict::Rejected => match (core.next_token(generation), retry) {
             // The token is renewed all the same, for the next request.
             (_, None) => NotRetried::NotReplayable,
             (_, Some(retry)) if may_be_carried_out(answer) && !retry.head.is_idempotent() => NotRetried::NotIdempotent,
-            (AfterRejection::BudgetSpent, _) => NotRetried::BudgetSpent,
-            (AfterRejection::Failed(error), _) => NotRetried::RenewalFailed { error },
-            (AfterRejection::Newer(token), Some(retry)) => return Next::Resend(retry, token),
-            (AfterRejection::Wait(pending), Some(retry)) => {
-                return Next::Renew(retry, Box::pin(Arc::clone(core).wait(pending)));
-            }
+            (Err(why_not), _) => why_not,
+            (Ok(token), Some(retry)) => return Next::Resend(retry, token),
         },
         insufficient => {
             // The API may know the token well enough to say what it lacks.
@@ -58,23 +50,4 @@ pub(super) fn after_answer<S, K, ResB>(
 /// Returns whether the API may have carried out a request that it rejected, or a part of it.
 fn may_be_carried_out<ResB>(answer: &Response<ResB>) -> bool {
     answer.status().is_server_error() || BodyMark::is_in_part(answer.extensions())
-}
-
-/// Decides whether the renewal brought a token to send the request again with. `rejected` is the generation that was
-/// rejected.
-///
-/// # Errors
-/// Returns why the request is not sent again.
-pub(super) fn after_renewal(renewed: Result<AccessToken, Error>, rejected: u64) -> Result<AccessToken, NotRetried> {
-    match renewed {
-        Err(error) => Err(NotRetried::RenewalFailed { error }),
-        Ok(token) if token.generation() == rejected => Err(NotRetried::SameToken),
-        Ok(token) => Ok(token),
-    }
-}
-
-/// Returns why a second attempt carries the rejected token again, if it does. `failed` is the error of a renewal that brought
-/// none.
-pub(super) fn why_same_token(sent: u64, rejected: u64, failed: Option<Error>) -> Option<NotRetried> {
-    (sent == rejected).then(|| failed.map_or(NotRetried::SameToken, |error| NotRetried::RenewalFailed { error }))
 }

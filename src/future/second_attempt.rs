@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     task::{Context as Task, Poll, ready},
-    time::Duration,
 };
 
 use http::{Request, Response};
@@ -12,34 +11,22 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
+    cache::{NextToken, Renewal, after_renewal, why_same_token},
     drain::Drain,
     error::{BoxError, Error},
     extensions::{BodyMark, NotRetried, Outcome},
     future::{
-        attempt::{Attempt, Renewal, Retry, Sent, attach_again},
+        attempt::{Attempt, Retry, Sent, attach_again},
         judge::judge,
-        retry_decision::{Next, after_answer, after_renewal, why_same_token},
+        retry_decision::{Next, after_answer},
     },
+    held_answer,
     layer_config::{LayerConfig, RequestContext},
     replay::Replay,
     timer::{Sleep, sleep},
     token::AccessToken,
     verdict::Judgement,
 };
-
-/// How long the answer to the first attempt is held during the renewal, unread. Most failures are known by then, and the answer
-/// can be passed on.
-///
-/// Not longer, because an answer that is not read holds its connection. Over HTTP/2 many of them stop every other stream,
-/// and the renewal itself may need the connection.
-const HOLD: Duration = Duration::from_millis(100);
-
-/// The same for a small answer. It takes thousands of them to stop other streams, and a renewal that is tried again a few times
-/// ends within this time.
-const HOLD_SMALL: Duration = Duration::from_millis(2500);
-
-/// The most bytes of a small answer.
-const SMALL: u64 = 1024;
 
 type StepOf<S, B, ResB, R> = Step<S, <S as Service<Request<B>>>::Future, Request<B>, ResB, <R as Replay<B>>::Kept>;
 
@@ -63,12 +50,6 @@ pin_project! {
 struct Unsent<S, Req> {
     service: S,
     request: Req,
-}
-
-/// The token of the second attempt.
-enum NextToken {
-    Awaited(Renewal),
-    Here(AccessToken),
 }
 
 pin_project! {
@@ -110,10 +91,12 @@ where
         let Sent { attempt: first, retry, context } = sent;
         let step = match after_answer(judgement, &answer, first.generation, retry, context.core()) {
             Next::PassOn(why_not) => return Err(first.pass_on(answer, why_not)),
-            Next::Resend(retry, token) => release(&context, retry, NextToken::Here(token), answer, &first)?,
-            Next::Renew(mut retry, renewal) => {
+            Next::Resend(retry, token @ NextToken::Here(_)) => release(&context, retry, token, answer, &first)?,
+            Next::Resend(mut retry, NextToken::Awaited(renewal)) => {
                 context.replay.pause(&mut retry.body);
-                let hold = hold(&answer).map(|time| Box::pin(sleep(time)) as Sleep);
+                let is_read = BodyMark::is_whole(answer.extensions());
+                let hold = if is_read { None } else { held_answer::longest(answer.body()) };
+                let hold = hold.map(|time| Box::pin(sleep(time)) as Sleep);
                 Step::Renewing { renewal, hold, retry, rejected: answer }
             }
         };
@@ -166,16 +149,10 @@ where
                         rejected.set(None);
                     }
                     if let NextToken::Awaited(renewal) = token {
-                        *token = NextToken::Here(match ready!(renewal.as_mut().poll(task)) {
-                            Ok(token) => token,
-                            Err(error) => {
-                                let served = this.context.core().usable_despite(error.clone(), None)?;
-                                // A newer one is a new token all the same.
-                                let is_same = served.generation() == this.first.generation;
-                                *this.renewal_failed = is_same.then_some(error);
-                                served
-                            }
-                        });
+                        let renewed = ready!(renewal.as_mut().poll(task));
+                        let served = this.context.core().despite(renewed, this.first.generation)?;
+                        *this.renewal_failed = served.1;
+                        *token = NextToken::Here(served.0);
                     }
                     if rejected.is_some() {
                         return Poll::Pending;
@@ -228,15 +205,6 @@ where
             this.step.set(next);
         }
     }
-}
-
-/// Returns how long an answer is held. One without a body, or whose body was read to its end, holds nothing, so there is no
-/// limit.
-fn hold(answer: &Response<impl Body>) -> Option<Duration> {
-    let body = answer.body();
-    let holds_connection = !body.is_end_stream() && !BodyMark::is_whole(answer.extensions());
-    let is_small = body.size_hint().upper().is_some_and(|most| most <= SMALL);
-    holds_connection.then_some(if is_small { HOLD_SMALL } else { HOLD })
 }
 
 /// Prepares the second attempt: the same request as the first, but for the token. Gives up the first answer.

@@ -10,10 +10,10 @@ use tower_service::Service;
 
 use crate::{
     admission::check_scopes,
-    cache::PendingRenewal,
+    cache::{PendingRenewal, Renewal},
     error::BoxError,
     extensions::RequiredScopes,
-    future::attempt::{Attempt, Renewal, Retry, Sent, attach, save},
+    future::attempt::{Attempt, Retry, Sent, attach, save},
     layer_config::RequestContext,
     replay::Replay,
     token::AccessToken,

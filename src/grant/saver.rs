@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{grant::flow::behavior::Flow, secret_string::SecretString, timer::timeout};
+use crate::{after_commit, grant::flow::behavior::Flow, secret_string::SecretString, timer::timeout};
 
 /// How long one attempt to save may take.
 pub(crate) const SAVE_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,9 +55,13 @@ impl Drop for Abandoned {
 }
 
 impl Saver {
-    /// Makes this refresh token the one to save, and waits a moment for that.
+    /// Makes this refresh token the one to save, and waits a moment for that. If a store gets it, that comes first.
     pub(crate) async fn save<F: Flow>(&self, refresh_token: SecretString, flow: &F) {
         self.saving().unsaved = Some(refresh_token);
+        let (saver, of_flow) = (self.clone(), flow.clone());
+        if after_commit::leave(move || saver.retry(&of_flow)) {
+            return;
+        }
         if let Some(task) = self.start(flow) {
             let _ = timeout(PATIENCE, task).await;
         }

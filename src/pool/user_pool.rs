@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     grant::{OnBehalfOf, Subject, SubjectKey},
     pool::{builder::TokenPoolBuilder, request_head::RequestHead, select::ChooseCache, token_pool::TokenPool},
+    source::{BoxTokenSource, TokenSource},
 };
 
 /// The caches of many users, each made when a request first brings the user's token.
@@ -27,8 +28,11 @@ use crate::{
 pub struct UserPool {
     users: OnBehalfOf,
     identities: TokenPool<SubjectKey>,
+    wrap: Option<WrapSource>,
     settings: Option<CacheSettings>,
 }
+
+type WrapSource = Arc<dyn Fn(BoxTokenSource) -> BoxTokenSource + Send + Sync>;
 
 type CacheSettings = Arc<dyn Fn(TokenCacheBuilder) -> TokenCacheBuilder + Send + Sync>;
 
@@ -37,6 +41,7 @@ type CacheSettings = Arc<dyn Fn(TokenCacheBuilder) -> TokenCacheBuilder + Send +
 pub struct UserPoolBuilder {
     users: OnBehalfOf,
     identities: TokenPoolBuilder<SubjectKey>,
+    wrap: Option<WrapSource>,
     settings: Option<CacheSettings>,
 }
 
@@ -55,7 +60,7 @@ impl UserPool {
                 "a key of a pool of users has no token to exchange: ask `UserPool::cache`, with the user's token",
             ))
         };
-        UserPoolBuilder { users, identities: TokenPool::builder(make), settings: None }
+        UserPoolBuilder { users, identities: TokenPool::builder(make), wrap: None, settings: None }
     }
 
     /// Returns the cache of a user, and makes it if there is none. A request with the same tokens uses the same cache.
@@ -88,7 +93,8 @@ impl UserPool {
 
     fn core(&self, subject: &Subject) -> Arc<CacheCore> {
         let Ok(core) = self.identities.core_made_by(&self.users.key(subject), |_| {
-            let builder = TokenCache::builder(self.users.source(subject.clone()));
+            let source = self.users.source(subject.clone());
+            let builder = TokenCache::builder(self.wrap.iter().fold(source, |source, wrap| wrap(source)));
             let builder = self.settings.iter().fold(builder, |builder, change| change(builder));
             Ok::<_, Infallible>(builder)
         });
@@ -103,6 +109,20 @@ impl UserPoolBuilder {
         Self { identities: change(self.identities), ..self }
     }
 
+    /// Puts a source around that of each user, such as [`Stored`](crate::store::Stored) or
+    /// [`Verified`](crate::source::Verified). Default: none.
+    ///
+    /// ```
+    /// use tower_bearer::{grant::OnBehalfOf, pool::UserPool, store::{SharedStore, Stored}};
+    ///
+    /// fn gateway(users: OnBehalfOf, store: SharedStore) -> UserPool {
+    ///     UserPool::builder(users).source(move |user| Stored::new(user, &store)).build()
+    /// }
+    /// ```
+    pub fn source<S: TokenSource>(self, wrap: impl Fn(BoxTokenSource) -> S + Send + Sync + 'static) -> Self {
+        Self { wrap: Some(Arc::new(move |source| wrap(source).boxed())), ..self }
+    }
+
     /// Changes the settings of each user's cache. Default: those of [`TokenCacheBuilder`].
     pub fn cache(self, change: impl Fn(TokenCacheBuilder) -> TokenCacheBuilder + Send + Sync + 'static) -> Self {
         Self { settings: Some(Arc::new(change)), ..self }
@@ -111,7 +131,7 @@ impl UserPoolBuilder {
     /// Creates the pool.
     #[must_use]
     pub fn build(self) -> UserPool {
-        UserPool { users: self.users, identities: self.identities.build(), settings: self.settings }
+        UserPool { users: self.users, identities: self.identities.build(), wrap: self.wrap, settings: self.settings }
     }
 }
 

@@ -12,6 +12,7 @@
     note = "`CloneBody`, the default of `BearerAuthLayer`, needs a request body that is `Clone`",
     note = "for a boxed body whose error is `BoxError`: `.replay(Tee::new(|body| Body::new(body)))` on the `BearerAuthLayer`",
     note = "for any other stream: `.replay(Tee::in_place())`, with `.map_request(|r: Request<_>| r.map(ReplayBody::new))` above the layer",
+    note = "for a `reqwest::Body`: `.replay(KeepBody::new())`, of the crate `tower-bearer-reqwest`",
     note = "to send each request once, call `.without_retry()` on the `BearerAuthLayer`"
 )]
 pub trait Replay<B> {

@@ -6,6 +6,7 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    after_commit::AfterCommit,
     error::Error,
     runtime,
     source::TokenSource,
@@ -43,6 +44,8 @@ struct Brought {
     result: Result<AccessToken, Error>,
     /// The refresh tokens that were used and received.
     used: Vec<Hash>,
+    /// The stored token whose place it takes, because it may have ended.
+    doubtful: Option<Hash>,
 }
 
 impl Sharing {
@@ -57,7 +60,8 @@ impl Sharing {
             return Outcome::Done(done);
         }
         let mut record = record.unwrap_or_default();
-        if let Some(rejected) = &wanted.rejected
+        // A doubtful one stays doubtful for all, until there is another one.
+        if let (Some(rejected), None) = (&wanted.rejected, &wanted.doubtful)
             && record.slot_mut(&names.slot).end(rejected, shared.now())
         {
             // Before the request, so that nobody takes the token meanwhile.
@@ -81,15 +85,18 @@ impl Sharing {
             memory.outdated_refresh = memory.outdated_refresh.take().or_else(|| memory.shared_refresh.clone());
         }
         shared.link.counters.exchanges.add();
-        let (result, is_lost) = self.drive(lease, asked, wanted).await;
+        let after_commit = AfterCommit::default();
+        let (result, is_lost) = after_commit.scope(self.drive(lease, asked, wanted)).await;
         let after = self.source.refresh_token().map(|token| refresh_token_hash(shared, &token));
         let used = names.given.iter().cloned().chain(before).chain(after).collect();
         if let Ok(token) = &result {
             self.note_issued(token);
         }
-        let brought = Brought { result, used };
+        let doubtful = wanted.doubtful.as_ref().map(|token| token.hash.clone());
+        let brought = Brought { result, used, doubtful };
         let answer = self.publish(lease, is_lost, record, &brought, wanted).await;
         drop(requesting);
+        drop(after_commit);
         Outcome::Done(answer)
     }
 
@@ -198,6 +205,9 @@ impl Sharing {
         match &brought.result {
             Ok(token) => {
                 let hash = self.token_hash(token);
+                if let Some(doubtful) = &brought.doubtful {
+                    slot.end(doubtful, now);
+                }
                 slot.ended.retain(|(ended, _)| *ended != hash);
                 slot.token = Some(SharedToken::new(token, hash, now));
                 slot.failure = None;

@@ -2,8 +2,6 @@
 //!
 #![doc = include_str!("../../docs/fleet.md")]
 
-#[cfg(feature = "testing")]
-pub mod conformance; // checks a store against the contract
 mod exchange; // a token request under a lease, and what others learn of it
 mod fields; // the types of what is in a record
 mod link; // calls to a store that may be down

@@ -19,13 +19,13 @@ use crate::{
     secret_string::SecretString,
     source::{BoxTokenSource, CacheHandle, Reason, SourceIdentity, TokenSource},
     store::{
-        fields::{Hash, Millis},
+        fields::{Hash, Millis, millis},
         link::{Unavailable, Urgency},
         names::{Names, refresh_token_hash},
         news::{News, NewsReceiver},
         record::{Record, SharedRefresh},
         shared_store::{Shared, SharedStore},
-        shared_token::issued,
+        shared_token::{SharedToken, issued},
         store_key::StoreKey,
         token_store::{LeaseAnswer, LeaseOwner, Loaded},
         watch::Watched,
@@ -35,6 +35,9 @@ use crate::{
 
 /// How many rejected tokens a process remembers, in case that the store does not.
 const MAX_REJECTED: usize = 16;
+
+/// A token that was issued so long before another one was rejected may have ended together with it.
+const SAME_EVENT: Duration = Duration::from_secs(1);
 
 /// The shortest and the longest wait between two readings while another process has the lease.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
@@ -78,6 +81,9 @@ pub(super) struct Wanted {
     pub(super) why: Reason,
     pub(super) names: Arc<Names>,
     pub(super) rejected: Option<Hash>,
+    began: Millis,
+    /// A stored token that may have ended together with the rejected one. It is used only if no other one can be had.
+    pub(super) doubtful: Option<SharedToken>,
     /// The fence of the failure that the last reading found, or 0. `None` before the first reading.
     known_failure: Option<u64>,
     waited: bool,
@@ -130,28 +136,37 @@ impl Sharing {
         if let Some(rejected) = &rejected {
             self.memory().note_rejected(rejected);
         }
-        let owner = LeaseOwner(fastrand::u128(..));
         let was_reset = mem::take(&mut self.memory().was_reset);
-        let mut wanted = Wanted { why, names, rejected, known_failure: None, waited: false, was_reset };
+        let began = shared.now();
+        let mut wanted =
+            Wanted { why, names, rejected, began, doubtful: None, known_failure: None, waited: false, was_reset };
+        let obtained = self.obtain_wanted(&mut wanted).await;
+        // It is better than none.
+        obtained.or_else(|error| self.doubtful(&wanted).ok_or(error))
+    }
+
+    async fn obtain_wanted(self: &Arc<Self>, wanted: &mut Wanted) -> Result<AccessToken, Error> {
+        let shared = self.shared();
+        let owner = LeaseOwner(fastrand::u128(..));
         let ends = Instant::now() + shared.wait;
         let (mut news, mut has_lost) = (None, false);
         loop {
-            let Ok(loaded) = self.load(&wanted.names).await else { return self.alone(&wanted).await };
-            if let Said::Done(done) = self.ask_record(loaded.1.as_ref(), &mut wanted).await {
+            let Ok(loaded) = self.load(&wanted.names).await else { return self.alone(wanted).await };
+            if let Said::Done(done) = self.ask_record(loaded.1.as_ref(), wanted).await {
                 return done;
             }
             if loaded.0.leased_for.is_none() {
                 let asked = Instant::now();
                 match shared.link.lease(wanted.names.key, owner, shared.lease, Urgency::Usual).await {
-                    Err(Unavailable) => return self.alone(&wanted).await,
+                    Err(Unavailable) => return self.alone(wanted).await,
                     Ok(LeaseAnswer::Given(lease)) => {
                         if wanted.waited {
                             shared.link.counters.takeovers.add();
                         }
-                        match self.exchange(lease, asked, &mut wanted).await {
+                        match self.exchange(lease, asked, wanted).await {
                             Outcome::Done(done) => return done,
                             // A store that never commits is of no use.
-                            Outcome::Again if has_lost => return self.alone(&wanted).await,
+                            Outcome::Again if has_lost => return self.alone(wanted).await,
                             Outcome::Again => has_lost = true,
                         }
                     }
@@ -254,7 +269,7 @@ impl Sharing {
     }
 
     /// Returns the stored token, if the request can use it.
-    fn usable(&self, record: &Record, is_over: Option<bool>, wanted: &Wanted, now: Millis) -> Option<AccessToken> {
+    fn usable(&self, record: &Record, is_over: Option<bool>, wanted: &mut Wanted, now: Millis) -> Option<AccessToken> {
         let counters = &self.shared().link.counters;
         let slot = record.slot(&wanted.names.slot)?;
         let (Some(stored), Some(false)) = (&slot.token, is_over) else {
@@ -275,8 +290,25 @@ impl Sharing {
             counters.unchanged.add();
             return None;
         }
+        // Nobody asked for this one because the other was rejected. What ended the other one, such as the end of a session, may have
+        // ended this one too, and the request is sent again only once.
+        let is_doubtful = wanted.rejected.as_ref().is_some_and(|rejected| !slot.is_ended(rejected))
+            && stored.issued.saturating_add(millis(SAME_EVENT)) < wanted.began;
+        if is_doubtful {
+            counters.rejected.add();
+            wanted.doubtful = Some(stored.clone());
+            return None;
+        }
         let token = stored.token(now)?;
         memory.given = Some((stored.hash.clone(), stored.issued));
+        Some(token)
+    }
+
+    /// Returns the stored token that may have ended together with the rejected one.
+    fn doubtful(&self, wanted: &Wanted) -> Option<AccessToken> {
+        let stored = wanted.doubtful.as_ref()?;
+        let token = stored.token(self.shared().now())?;
+        self.memory().given = Some((stored.hash.clone(), stored.issued));
         Some(token)
     }
 

@@ -3,7 +3,10 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -63,6 +66,8 @@ struct TokenState {
     scopes: OnceLock<Option<Scopes>>,
     response: ResponseMembers,
     generation: u64,
+    /// Whether the cache gave it for the second attempt of a request, whose answer is not known yet.
+    for_retry: Option<Arc<AtomicBool>>,
 }
 
 /// The time of day when the token was received, and by which clock.
@@ -108,6 +113,7 @@ impl AccessToken {
             scopes: OnceLock::new(),
             response: ResponseMembers::Absent,
             generation: 0,
+            for_retry: None,
         })))
     }
 
@@ -217,8 +223,19 @@ impl AccessToken {
         self.with(|state| state.issued_at = state.issued_at.min(instant))
     }
 
+    /// Sets its number among the tokens of a cache. What another cache gave it for does not count there.
     pub(crate) fn with_generation(self, generation: u64) -> Self {
-        self.with(|state| state.generation = generation)
+        self.with(|state| (state.generation, state.for_retry) = (generation, None))
+    }
+
+    /// Marks it as the token of a request's second attempt.
+    pub(crate) fn for_retry(self) -> Self {
+        self.with(|state| state.for_retry = Some(Arc::new(AtomicBool::new(true))))
+    }
+
+    /// Returns whether its next answer is the one to a second attempt. That is so once.
+    pub(crate) fn take_retry(&self) -> bool {
+        self.0.for_retry.as_ref().is_some_and(|for_retry| for_retry.swap(false, Relaxed))
     }
 
     fn with(mut self, change: impl FnOnce(&mut TokenState)) -> Self {

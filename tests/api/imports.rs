@@ -6,12 +6,12 @@ use crate::import_graph::{Import, ImportGraph};
 
 /// The layers, lowest first. A name stands for the whole folder, except for files of it that are named separately.
 const LAYERS: &[&[&str]] = &[
-    &["error", "clock", "futures", "inner_service", "per_core", "secret_string", "sync", "timer"],
-    &["challenge", "drain", "saved_head", "transport", "asking", "recursion", "runtime", "scope"],
+    &["error", "clock", "futures", "held_answer", "inner_service", "per_core", "secret_string", "sync", "timer"],
+    &["challenge", "drain", "saved_head", "transport", "after_commit", "asking", "recursion", "runtime", "scope"],
     &["token", "origin", "rejection"],
     &["destination", "verify", "token_header"],
     &["verdict"],
-    &["source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
+    &["judged", "source", "replay", "cache/single_flight", "cache/backoff", "cache/budget"],
     &["extensions"],
     &["judge_body"],
     &["cache", "grant", "store"],
@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["layer"],
     &["judge_body/layer"],
     &["config"],
-    &["testing", "servers", "lib"],
+    &["conformance", "testing", "servers", "lib"],
 ];
 
 /// The algorithms that are read and tested without tokens. Of the rest of the crate they may use `sync` and the alias

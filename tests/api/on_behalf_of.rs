@@ -23,6 +23,7 @@ use tower_bearer::{
     },
     pool::UserPool,
     source::Narrowing,
+    store::{MemoryStore, SealingKey, SealingKeys, SharedStore, Stored},
     testing::{Failure, Issuer, RefreshTokens, TokenRequest, TokenStatus},
 };
 
@@ -220,6 +221,27 @@ async fn the_pool_of_users_keeps_as_many_as_it_is_set_to() {
         drop(pool.cache(&Subject::new(n.to_string())));
     }
     assert_eq!(pool.identities().status().identities, 2);
+}
+
+#[tokio::test]
+async fn two_pools_of_users_share_their_tokens_and_refusals_by_a_store() {
+    let issuer = two_users();
+    let (ada, bob) = (signed_in(&issuer, "ada").await, signed_in(&issuer, "bob").await);
+    let records = MemoryStore::new();
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let store = SharedStore::new(records.clone(), SealingKeys::new(SealingKey::new(&[1; 32])));
+        let pool = UserPool::builder(users_of(&issuer)).source(move |user| Stored::new(user, &store)).build();
+        for user in [&ada, &bob] {
+            tokens.push(token_of(&pool, &Subject::new(user.as_str())).await.unwrap());
+        }
+        let error = token_of(&pool, &Subject::new("made-up")).await.unwrap_err();
+        assert!(error.is_terminal() && error.oauth_code().is_some(), "{error}");
+    }
+    assert_eq!(tokens[0].secret(), tokens[2].secret());
+    assert_eq!(tokens[1].secret(), tokens[3].secret());
+    assert_ne!(tokens[0].secret(), tokens[1].secret());
+    assert_eq!(exchanges(&issuer).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,6 +155,52 @@ async fn a_uri_without_a_host_is_allowed_unless_there_is_a_list() {
     }
 }
 
+#[tokio::test]
+async fn a_uri_without_a_host_goes_to_the_assumed_origin() {
+    let to = |layer: Layered, url: &str| layer.assume_origin(url).unwrap();
+    for uri in ["/fhir/Patient", "*"] {
+        assert_eq!(seen(&to(layer(), "https://other.example.org/base"), get(uri)).await.unwrap(), "Bearer t1");
+        assert_eq!(seen(&to(layer(), "http://localhost:1"), get(uri)).await.unwrap(), "Bearer t1");
+        assert_eq!(seen(&to(listed(), "https://API.example.org:443"), get(uri)).await.unwrap(), "Bearer t1");
+        assert_eq!(seen(&to(listed(), "https://other.example.org"), get(uri)).await.unwrap(), "none");
+
+        let error = seen(&to(layer(), "http://mesh.local:1"), get(uri)).await.unwrap_err();
+        assert!(error.is_insecure() && error.to_string().contains("to http://mesh.local:1 was not sent"), "{error}");
+        let private = to(layer().allow_plain_http(true), "http://mesh.local:1");
+        assert_eq!(seen(&private, get(uri)).await.unwrap(), "Bearer t1");
+    }
+}
+
+/// It is also not the origin of a host without a scheme.
+#[tokio::test]
+async fn the_assumed_origin_is_not_for_a_uri_with_a_host() {
+    let assuming = layer().assume_origin("https://api.example.org").unwrap();
+    assert!(seen(&assuming, get("http://api.example.org/")).await.unwrap_err().is_insecure());
+    assert!(seen(&assuming, get("api.example.org:443")).await.unwrap_err().is_insecure());
+    let assuming = listed().assume_origin("https://api.example.org").unwrap();
+    assert_eq!(seen(&assuming, get("https://other.example.org/")).await.unwrap(), "none");
+}
+
+#[test]
+fn a_bad_assumed_origin_is_an_error_at_once_and_shows_no_secret() {
+    for (url, says) in [
+        (
+            "https://user:hidden@api.example.org",
+            "the assumed origin has a user in it; write it as https://api.example.org",
+        ),
+        ("hidden.example.org", "the assumed origin has no http or https scheme; write it as https://api.example.org"),
+        (
+            "https://*.hidden.org",
+            "the assumed origin has a wildcard in it; name one host, such as https://api.example.org",
+        ),
+    ] {
+        let error = layer().assume_origin(url).unwrap_err();
+        assert!(error.is_config() && error.is_terminal());
+        assert_eq!(error.to_string(), says);
+        assert!(!format!("{error:?}").contains("hidden"));
+    }
+}
+
 /// After a refused request, an idle service holds no permit.
 #[tokio::test]
 async fn readiness_is_given_up_when_a_request_is_refused() {

@@ -6,8 +6,8 @@ use http::Request;
 use http_body_util::Full;
 use tower::util::BoxCloneSyncService;
 use tower_bearer::{
-    AccessToken, BearerAuth, BearerAuthLayer, BoxTokenSource, CacheStatus, Error, FixedToken, NotRetried, Outcome,
-    Reason, Rejection, ResourceMetadata, ResponseFuture, Scopes, TokenCache, TokenSource, Verdict,
+    AccessToken, BearerAuth, BearerAuthLayer, BoxTokenSource, CacheStatus, Error, FixedToken, Judged, NotRetried,
+    Outcome, Reason, Rejection, ResourceMetadata, ResponseFuture, Scopes, TokenCache, TokenSource, Verdict,
     cache::{Backoff, RejectionBudget, TokenCacheBuilder},
     replay::{CloneBody, NoReplay, ReplayBody, Tee},
     source::Narrowing,
@@ -34,6 +34,7 @@ fn auto_traits_are_as_promised() {
     is_shareable::<Error>();
     is_shareable::<Outcome>();
     is_shareable::<NotRetried>();
+    is_shareable::<Judged>();
     is_shareable::<CacheStatus>();
     is_shareable::<Scopes>();
     is_shareable::<(Rejection, ResourceMetadata)>();

@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::Layer;
-use tower_bearer::{BearerAuthLayer, Error, FixedToken, Outcome, SkipBearerAuth};
+use tower_bearer::{AnsweredElsewhere, BearerAuthLayer, Error, FixedToken, Outcome, SkipBearerAuth};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 use crate::raw;
@@ -125,6 +125,27 @@ async fn followed_below_a_401_of_the_other_origin_counts_as_the_apis() {
     let mut service = listed().layer(FollowRedirectLayer::new().layer(Strict::new(api.clone())));
     send(&mut service, get(API)).await.unwrap();
     assert_eq!(api.take_authorizations(), ["Bearer t1", "none", "Bearer t2"]);
+}
+
+/// A client that follows redirects can say it.
+#[tokio::test]
+async fn a_401_that_is_marked_as_of_another_origin_is_passed_on_and_keeps_the_token() {
+    let api = Api::answering([status(401), status(403), status(200)]);
+    let marking = tower::ServiceBuilder::new()
+        .map_response(|mut answer: Response<_>| {
+            if answer.status() != StatusCode::OK {
+                answer.extensions_mut().insert(AnsweredElsewhere);
+            }
+            answer
+        })
+        .service(Strict::new(api.clone()));
+    let mut service = layer().layer(marking);
+    for expected in [401, 403, 200] {
+        let answer = send(&mut service, get(API)).await.unwrap();
+        assert_eq!(answer.status(), expected);
+        assert!(answer.extensions().get::<Outcome>().is_none_or(|outcome| !outcome.retried()));
+    }
+    assert_eq!(api.take_authorizations(), ["Bearer t1"; 3]);
 }
 
 /// Over real connections, with two servers on different ports.

@@ -2,24 +2,10 @@
 
 use std::{future::pending, sync::Arc};
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use tower_bearer::{AccessToken, Error, FixedToken, TokenCache, cache::Backoff, source::from_fn};
 
-use crate::support::{Asked, MINUTE, SECOND, grant, issuer, scripted, token, waiting};
-
-/// Returns a cache whose source waits for a permit before each token.
-fn gated() -> (TokenCache, Asked, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let passage = Arc::clone(&gate);
-    let (source, asked) = scripted(move |n| {
-        let passage = Arc::clone(&passage);
-        async move {
-            passage.acquire().await.unwrap().forget();
-            Ok(token(n))
-        }
-    });
-    (TokenCache::new(source), asked, gate)
-}
+use crate::support::{Asked, MINUTE, SECOND, gated, grant, issuer, scripted, token, waiting};
 
 /// Returns a cache whose first renewal is `first`, and whose later renewals return tokens. It waits one second after a
 /// failure.

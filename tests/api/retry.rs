@@ -1,15 +1,15 @@
 //! What happens to a rejected request.
 
-use std::{pin::pin, sync::Arc, task::Context, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures::task::noop_waker;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
-use tokio::{sync::Semaphore, task::yield_now, time::advance};
+use tokio::{sync::Semaphore, time::advance};
 use tower::{Layer, ServiceBuilder, ServiceExt, limit::GlobalConcurrencyLimitLayer, timeout};
 use tower_bearer::{BearerAuthLayer, FixedToken, NotRetried, SkipBearerAuth, TokenCache, cache::Age};
 
 use crate::scripted::{Answer, Api, Numbered, Strict, URI, World, get, outcome, send, status, text, world};
+use crate::support::polled;
 
 /// RFC 9110 §15.5.2.
 #[tokio::test]
@@ -159,15 +159,7 @@ async fn a_future_dropped_in_any_state_leaves_the_cache_sound() {
         let permits = Arc::new(Semaphore::new(1));
         let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&permits));
         let mut service = layer.layer(limit.layer(Strict::new(api.clone())));
-        let ended = {
-            let mut request = pin!(async { send(&mut service, get(URI)).await });
-            let mut ended = false;
-            for _ in 0..polls {
-                yield_now().await;
-                ended = request.as_mut().poll(&mut Context::from_waker(&noop_waker())).is_ready();
-            }
-            ended
-        };
+        let ended = polled(polls, send(&mut service, get(URI))).await;
         // A service that was polled ready and not called keeps its permit until it is dropped.
         drop(service);
         assert_eq!(permits.available_permits(), 1, "after {polls} polls");

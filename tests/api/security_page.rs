@@ -24,6 +24,7 @@ fn each_test_that_the_page_names_exists() {
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     sources(&root.join("tests"), &mut code);
+    sources(&root.join("crates"), &mut code);
     let named: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     for name in named {
         assert!(code.contains(&format!("fn {name}()")), "docs/security.md names the test {name}, which does not exist");

@@ -274,6 +274,18 @@ async fn through(text: &str, answers: impl IntoIterator<Item = Answer>) -> Vec<h
 }
 
 #[tokio::test]
+async fn the_assumed_origin_is_set() {
+    for (origin, sent) in [("https://api.test", "Bearer t1"), ("https://other.test", "none")] {
+        let api = Api::default();
+        let text = format!("origins = [\"https://api.test\"]\nassume_origin = \"{origin}\"");
+        let layer = toml::<LayerConfig>(&text).unwrap();
+        let layer = layer.apply(BearerAuthLayer::new(Numbered::default()), |_| CloneBody).unwrap();
+        let _ = layer.layer(api.clone()).oneshot(Request::new(Full::<bytes::Bytes>::default())).await.unwrap();
+        assert_eq!(api.take_authorizations(), [sent]);
+    }
+}
+
+#[tokio::test]
 async fn the_settings_of_a_layer_are_those_that_it_uses() {
     let sent = |seen: &[http::HeaderMap], name: &str| -> Vec<String> {
         seen.iter().map(|headers| headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned()).collect()

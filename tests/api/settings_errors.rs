@@ -60,7 +60,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
         (wrong("[tokne]\n"), "tokne: unknown key; did you mean `token`?"),
         (
             wrong("[layer]\nq = 1"),
-            "layer.q: unknown key; use one of `origins`, `allow_plain_http`, `retry`, `replay_cap`, `keep_existing`, `check_scopes`, `header`, `scheme`, `reject_on`",
+            "layer.q: unknown key; use one of `origins`, `assume_origin`, `allow_plain_http`, `retry`, `replay_cap`, `keep_existing`, `check_scopes`, `header`, `scheme`, `reject_on`",
         ),
         (
             wrong("[cache.terminal_backoff]\nfirst = \"1s\"\nmx = \"2s\""),
@@ -215,6 +215,10 @@ fn a_wrong_value_is_named_and_not_shown() {
         (
             wrong("[layer]\norigins = [\"api.test\"]"),
             "layer.origins: URL 1 of the origins has no http or https scheme; write it as https://api.example.org",
+        ),
+        (
+            wrong("[layer]\nassume_origin = \"https://*.api.test\""),
+            "layer.assume_origin: the assumed origin has a wildcard in it; name one host, such as https://api.example.org",
         ),
         (wrong("layer = 1"), "layer: this is a whole number; give a table"),
         (wrong("size = 70000"), "size: this value cannot be used; give a whole number that is not negative"),

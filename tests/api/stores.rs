@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use tower_bearer::store::{LeaseAnswer, LeaseOwner, MemoryStore, StoreKey, TokenStore, conformance};
+use tower_bearer::{
+    conformance,
+    store::{LeaseAnswer, LeaseOwner, MemoryStore, StoreKey, TokenStore},
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_keeps_the_contract() {
-    conformance::check(MemoryStore::new()).await;
-    conformance::check(MemoryStore::new().boxed()).await;
+    conformance::check_store(MemoryStore::new()).await;
+    conformance::check_store(MemoryStore::new().boxed()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,17 +3,20 @@
 use std::{
     fmt::Debug,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Context,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
+use futures::task::noop_waker;
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, task::yield_now, time::Instant};
 use tokio_test::task::Spawn;
 use tower::{Service, ServiceExt};
 use tower_bearer::{
@@ -111,6 +114,30 @@ pub(crate) fn token(n: u64) -> AccessToken {
     AccessToken::new(format!("t{n}")).unwrap().with_expires_in(HOUR)
 }
 
+/// Returns a cache whose source waits for a permit before each token.
+pub(crate) fn gated() -> (TokenCache, Asked, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let passage = Arc::clone(&gate);
+    let (source, asked) = scripted(move |n| {
+        let passage = Arc::clone(&passage);
+        async move {
+            passage.acquire().await.unwrap().forget();
+            Ok(token(n))
+        }
+    });
+    (TokenCache::new(source), asked, gate)
+}
+
+/// Polls a future so often, each time after other tasks ran, and drops it. Returns whether it ended.
+pub(crate) async fn polled<F: Future>(times: u32, future: F) -> bool {
+    let (mut future, mut ended) = (pin!(future), false);
+    for _ in 0..times {
+        yield_now().await;
+        ended = future.as_mut().poll(&mut Context::from_waker(&noop_waker())).is_ready();
+    }
+    ended
+}
+
 /// Starts `n` calls. Each was polled and is pending.
 pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>> {
     let mut calls: Vec<_> = (0..n).map(|_| tokio_test::task::spawn(call())).collect();
@@ -123,7 +150,7 @@ pub(crate) fn waiting<F: Future>(n: usize, call: impl Fn() -> F) -> Vec<Spawn<F>
 /// Waits until a renewal in the background has completed.
 pub(crate) async fn settled(cache: &TokenCache) {
     while cache.status().renewing {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
 }
 
@@ -148,7 +175,7 @@ pub(crate) async fn attempts_at(seconds: u64, count: impl Fn() -> u64, call: imp
     while start.elapsed() < Duration::from_secs(seconds) {
         let before = count();
         call().await;
-        tokio::task::yield_now().await;
+        yield_now().await;
         attempts.extend((before..count()).map(|_| start.elapsed().as_secs()));
         tokio::time::advance(SECOND).await;
     }

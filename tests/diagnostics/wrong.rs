@@ -69,6 +69,29 @@ fn a_service_that_is_not_clone() {
     is_service::<String>(BearerAuthLayer::new(source()).layer(OnlyOne));
 }
 
+/// As `reqwest::Client` is one.
+fn a_service_of_other_requests() {
+    #[derive(Clone)]
+    struct Client;
+    struct OwnRequest;
+
+    impl Service<OwnRequest> for Client {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = Ready<Result<Response<String>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: OwnRequest) -> Self::Future {
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+
+    is_service::<String>(BearerAuthLayer::new(source()).layer(Client));
+}
+
 fn a_response_body_that_is_no_body() {
     #[derive(Clone)]
     struct Counter;

@@ -36,7 +36,7 @@ impl Folder {
     }
 
     /// Returns the one line that says why the gateway does not start.
-    async fn complaint(&self, settings: &str) -> String {
+    pub(crate) async fn complaint(&self, settings: &str) -> String {
         let output = self.command(settings).output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let (said, complaint) = (text(output.stdout), text(output.stderr));
@@ -130,10 +130,10 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     assert!(status == Some(0) && said.contains("the token is revoked"), "{said}");
 }
 
-const FORM: &str =
+pub(crate) const FORM: &str =
     r#"{ file = "…" } with the path of a file, or { env = "…" } with the name of an environment variable"#;
-const TOP: &str = "upstream = \"https://api.test\"\n";
-const TOKEN: &str = "[token]\nurl = \"https://auth.test/token\"\ngrant = \"password\"\nclient_id = \"c\"\nclient_secret = { env = \"GATEWAY_SECRET\" }\nusername = \"u\"\npassword = { file = \"password\" }\n";
+pub(crate) const TOP: &str = "upstream = \"https://api.test\"\n";
+pub(crate) const TOKEN: &str = "[token]\nurl = \"https://auth.test/token\"\ngrant = \"password\"\nclient_id = \"c\"\nclient_secret = { env = \"GATEWAY_SECRET\" }\nusername = \"u\"\npassword = { file = \"password\" }\n";
 
 #[tokio::test]
 async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
@@ -201,6 +201,10 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         (
             token("[layer]\norigins = [\"https://api.test\"]"),
             "layer.origins: this is of no use here, because the token goes only to `upstream`; remove it",
+        ),
+        (
+            token("[layer]\nassume_origin = \"https://api.test\""),
+            "layer.assume_origin: this is of no use here, because each request has the URL of `upstream`; remove it",
         ),
         (
             token("[layer]\nallow_plain_http = true"),
@@ -403,6 +407,8 @@ async fn the_file_that_help_shows_is_right() {
         shown.lines().filter(|line| line.starts_with("  ")).partition(|line| line.starts_with("    "));
     let (users, shown) = (users.join("\n"), shown.join("\n"));
     let folder = Folder::new();
+    fs::write(folder.0.join("redis-password"), "r3dis").unwrap();
+    fs::write(folder.0.join("sealing-key"), "8".repeat(64)).unwrap();
     // The certificates are not there. That is the last thing that is wrong with it.
     assert!(folder.complaint(&shown).await.starts_with("ca_file: the file FOLDER/ca.pem cannot be read"));
     let rest = shown.replace("ca_file = \"ca.pem\"", "").replace("GATEWAY_SECRET", "NOT_SET_HERE");

@@ -114,7 +114,8 @@ fn built() -> PathBuf {
     let target = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
     let executable = target.join("examples").join(format!("gateway{}", env::consts::EXE_SUFFIX));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = ["examples/cli", "examples/gateway", "src"].map(|folder| newest(&root.join(folder)));
+    let sources = ["crates/tower-bearer-redis/src", "examples/cli", "examples/gateway", "src"]
+        .map(|folder| newest(&root.join(folder)));
     let newest = sources.into_iter().max().unwrap();
     if modified(&executable).is_none_or(|built| built < newest) {
         let mut cargo = Blocking::new(env!("CARGO"));

@@ -87,14 +87,20 @@ impl Sides {
 }
 
 /// Asks the issuer for a token.
-async fn token(issuer: &IssuerServer, form: &str) -> String {
+pub(crate) async fn token(issuer: &IssuerServer, form: &str) -> String {
+    granted(issuer, form).await["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Returns the issuer's answer to a token request that it grants.
+pub(crate) async fn granted(issuer: &IssuerServer, form: &str) -> serde_json::Value {
     let request = Request::post(issuer.token_url())
         .header("content-type", "application/x-www-form-urlencoded")
         .header("authorization", "Basic Y2xpZW50MTpjbGllbnQtc2VjcmV0")
         .body(whole(form.to_owned()))
         .unwrap();
     let answer = send(request).await;
-    answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
 }
 
 /// Returns the token that the API got.

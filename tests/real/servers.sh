@@ -7,10 +7,13 @@
 # TOWER_BEARER_REAL_STATE  the state folder (target/real)
 # TOWER_BEARER_REAL_PORT   the first of 40 ports (the first 40 in a row that are free)
 # TOWER_BEARER_REAL_TTL    lifetime of an access token in seconds (8)
+# TOWER_BEARER_REAL_ONLY   the servers that are needed, for a part of the tests (all)
 source "$(dirname "$0")/process.sh"
 servers="glewlwyd apache oidc-provider express api-keys python-apis node-apis envoy docker-registry etcd node-oauth2-server node-red python-issuers ejabberd"
 # 0 to 7 are of these servers, 10 to 24 of APIs, 25 to 39 of authorization servers.
 ports=40
+
+servers=${TOWER_BEARER_REAL_ONLY:-$servers}
 
 each() { for server in $servers; do "$here/$server.sh" "$1"; done; }
 
@@ -63,6 +66,10 @@ OIDC_PROVIDER_REVOKE_URL=$op/token/revocation
 OIDC_PROVIDER_INTROSPECT_URL=$op/token/introspection
 OIDC_PROVIDER_JWKS_URL=$op/jwks
 OIDC_PROVIDER_SCOPE=read
+OIDC_PROVIDER_USERINFO_URL=$op/me
+OIDC_PROVIDER_FLEET_CLIENT_ID=fleet
+OIDC_PROVIDER_LENIENT_CLIENT_ID=lenient-fleet
+OIDC_PROVIDER_EVENTS='$STATE/oidc-provider/events'
 OIDC_PROVIDER_KEY_CLIENT_ID=backend
 OIDC_PROVIDER_KEY_FILE='$STATE/oidc-provider/backend.pem'
 OIDC_PROVIDER_RSA_CLIENT_ID=backend-rsa
@@ -107,5 +114,5 @@ rotate-keys)
   "$here/oidc-provider.sh" rotate-key
   ;;
 stop) each stop ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

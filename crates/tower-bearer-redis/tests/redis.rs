@@ -5,18 +5,28 @@
 mod clusters;
 #[path = "redis/contract.rs"]
 mod contract;
+#[path = "redis/families.rs"]
+mod families;
 #[path = "redis/lost_data.rs"]
 mod lost_data;
+#[path = "redis/marks.rs"]
+mod marks;
 #[path = "redis/news.rs"]
 mod news;
 #[path = "redis/outages.rs"]
 mod outages;
 #[path = "redis/permissions.rs"]
 mod permissions;
+#[path = "redis/processes.rs"]
+mod processes;
 #[path = "redis/proxy.rs"]
 mod proxy;
+#[path = "redis/secrecy.rs"]
+mod secrecy;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/sources.rs"]
+mod sources;
 #[path = "redis/support.rs"]
 mod support;
 #[path = "redis/switches.rs"]
@@ -24,3 +34,5 @@ mod switches;
 #[cfg(feature = "tls")]
 #[path = "redis/tls.rs"]
 mod tls;
+#[path = "redis/workers.rs"]
+mod workers;

@@ -119,6 +119,9 @@ impl GrantBuilder<RefreshTokenFlow> {
     /// own, for up to 10 s. If it fails, the function is called again at the next token request. It never runs twice at
     /// the same time, and it gets the newest refresh token.
     ///
+    /// In a [`Stored`](crate::store::Stored) source, the store has the new refresh token before the function is called, and nothing waits
+    /// for it.
+    ///
     /// If a program ends before the refresh token is saved, the refresh token is lost. Let such a program save without
     /// `await`, or wait for its own save before it ends.
     pub fn on_rotation<F, Fut>(mut self, save: F) -> Self

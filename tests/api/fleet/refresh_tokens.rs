@@ -1,13 +1,17 @@
 //! A refresh token that can be used once, in the hands of several processes.
 
-use std::time::Duration;
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower_bearer::{
     Reason, TokenCache, TokenSource,
-    grant::{ClientAuth, RefreshToken},
+    grant::{ClientAuth, RefreshToken, RefreshTokenBuilder},
     source::Narrowing,
     store::{SharedStore, Stored},
     testing::{Issuer, IssuerService, RefreshTokens, TokenFormat},
@@ -33,11 +37,13 @@ async fn rotating() -> (Fleet, String) {
 }
 
 fn refresh_token(fleet: &Fleet, first: &str) -> RefreshToken<IssuerService> {
+    refresh_token_builder(first).build_with(fleet.issuer.service()).unwrap()
+}
+
+fn refresh_token_builder(first: &str) -> RefreshTokenBuilder {
     RefreshToken::builder("https://issuer.test/token")
         .client_auth(ClientAuth::basic("client1", "client-secret"))
         .refresh_token(first)
-        .build_with(fleet.issuer.service())
-        .unwrap()
 }
 
 fn stored(fleet: &Fleet, process: &SharedStore, first: &str) -> Stored {
@@ -237,4 +243,26 @@ async fn a_refresh_token_that_the_store_did_not_take_is_stored_when_it_recovers(
     obtain(&other).await.unwrap();
     let counts = fleet.issuer.counts();
     assert_eq!((counts.refused, counts.refresh_token), (0, 3));
+}
+
+/// A process that dies before the store has the new refresh token takes it with it. So no time is lost before that.
+#[tokio::test(start_paused = true)]
+async fn the_store_has_a_new_refresh_token_before_it_is_saved() {
+    for fault in [Fault::None, Fault::Full] {
+        let (fleet, first) = rotating().await;
+        let store = Faulty::new(fleet.store.clone(), fault);
+        let process = SharedStore::builder(store, super::keys()).wall_clock(fleet.clock()).build();
+        let stored_when_saved = Arc::new(Mutex::new(Vec::new()));
+        let (log, records) = (stored_when_saved.clone(), fleet.store.clone());
+        let save = move |_| {
+            log.lock().unwrap().push(records.records().len());
+            pending()
+        };
+        let source = refresh_token_builder(&first).on_rotation(save).build_with(fleet.issuer.service()).unwrap();
+        let began = Instant::now();
+        obtain(&Stored::new(source, &process).named("user1")).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing waits for a save");
+        let stored = usize::from(fault == Fault::None);
+        assert_eq!(*stored_when_saved.lock().unwrap(), [stored], "it is saved in any case: {fault:?}");
+    }
 }

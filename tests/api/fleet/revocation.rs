@@ -1,11 +1,11 @@
 //! A token that ended for one process ends for all.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    Reason, TokenCache, TokenSource,
+    AccessToken, Judged, Reason, TokenCache, TokenSource,
     store::{SharedStore, Stored},
     testing::{Failure, Issuer, RefreshTokens, TokenFormat},
 };
@@ -15,7 +15,7 @@ use super::{
     keys,
     processes::Fleet,
 };
-use crate::support::{SECOND, grant, issuer, obtain};
+use crate::support::{SECOND, accepted, grant, issuer, obtain};
 
 async fn warm(fleet: &Fleet, n: usize) -> Vec<TokenCache> {
     let caches: Vec<_> = (0..n).map(|_| fleet.cache()).collect();
@@ -34,6 +34,23 @@ async fn a_token_that_one_process_rejected_is_not_used_by_others_after_a_second(
     sleep(SECOND).await;
     for cache in &caches {
         assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_rejected_in_one_process_withdraws_the_token_from_all() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 4).await;
+    let rejected = caches[0].token().await.unwrap();
+    let send = async |token: AccessToken| Ok::<_, Infallible>(token.secret() == rejected.secret());
+    let judge = |is_rejected: &bool| if *is_rejected { Judged::REJECTED } else { Judged::ACCEPTED };
+    assert_eq!(caches[0].call(send, judge).await.unwrap(), Ok(false));
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+        let next = cache.reject(&rejected).await.unwrap();
+        assert_ne!(next.secret(), rejected.secret(), "a late rejection");
     }
     assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
 }
@@ -110,7 +127,50 @@ async fn the_token_of_before_is_withdrawn_but_a_renewed_one_stays() {
     assert_eq!(caches[1].token().await.unwrap().secret(), first.secret());
 }
 
-async fn grant_token(fleet: &Fleet) -> tower_bearer::AccessToken {
+/// The layer sends a rejected request once more. Its second token must not be one that ended together with the first.
+#[tokio::test(start_paused = true)]
+async fn a_stored_token_that_may_have_ended_together_with_the_rejected_one_is_not_used() {
+    let fleet = Fleet::new(issuer());
+    // After an outage, each process has a token of its own, and the store has that of one of them.
+    let mut sources = Vec::new();
+    for _ in 0..4 {
+        let faulty = Faulty::new(fleet.store.clone(), Fault::Fail);
+        let process = SharedStore::builder(faulty.clone(), keys()).wall_clock(fleet.clock()).build();
+        let source = fleet.stored(&process);
+        let own = obtain(&source).await.unwrap();
+        faulty.set(Fault::None);
+        sources.push((source, own));
+    }
+    sleep(20 * SECOND).await;
+    let stored = obtain(&fleet.stored(&fleet.process())).await.unwrap();
+    sleep(20 * SECOND).await;
+    assert_eq!(fleet.issuer.counts().token_requests, 5);
+    fleet.issuer.revoke_all();
+    let renewed =
+        join_all(sources.iter().map(async |(source, own)| source.obtain(Reason::rejected(own.clone())).await.unwrap()));
+    for token in renewed.await {
+        assert!(accepted(&fleet.issuer, &token), "it ended together with the rejected one");
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 6, "one for all");
+    // The others are told that it has ended.
+    let next = fleet.stored(&fleet.process()).obtain(Reason::rejected(stored)).await.unwrap();
+    assert!(accepted(&fleet.issuer, &next));
+    assert_eq!(fleet.issuer.counts().token_requests, 6);
+}
+
+/// Perhaps it has not ended.
+#[tokio::test(start_paused = true)]
+async fn a_stored_token_that_may_have_ended_is_used_if_there_is_no_other() {
+    let fleet = Fleet::new(issuer());
+    let stored = obtain(&fleet.stored(&fleet.process())).await.unwrap();
+    sleep(20 * SECOND).await;
+    let own = grant_token(&fleet).await;
+    fleet.issuer.fail_until_cleared(Failure::Status(503));
+    let used = fleet.stored(&fleet.process()).obtain(Reason::rejected(own)).await.unwrap();
+    assert_eq!(used.secret(), stored.secret());
+}
+
+async fn grant_token(fleet: &Fleet) -> AccessToken {
     obtain(&grant(fleet.issuer.service())).await.unwrap()
 }
 

@@ -2,7 +2,15 @@
 -- Returns 1 and the fence if the lease is given, otherwise 0 and for how many microseconds it is held.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local held = redis.call('HMGET', KEYS[1], 'owner', 'fence', 'ends')
+local held = redis.pcall('HMGET', KEYS[1], 'owner', 'fence', 'ends')
+if held.err then
+  if not string.find(held.err, 'WRONGTYPE', 1, true) then
+    return held
+  end
+  -- A key of another type is garbage. This removes it.
+  redis.call('PEXPIRE', KEYS[1], -1)
+  held = {}
+end
 local fence = tonumber(held[2]) or 0
 local ends = tonumber(held[3]) or 0
 if ends > now then

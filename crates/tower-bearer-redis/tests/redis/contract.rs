@@ -1,6 +1,6 @@
 //! The contract of all stores.
 
-use tower_bearer::store::conformance;
+use tower_bearer::conformance;
 use tower_bearer_redis::RedisStore;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 async fn check(version: Version) {
     let Some(server) = Server::start(version, &[]) else { return };
-    conformance::check(patient(&server.url()).unwrap()).await;
+    conformance::check_store(patient(&server.url()).unwrap()).await;
 }
 
 #[tokio::test]

@@ -101,6 +101,12 @@ impl Server {
         assert!(Command::new("sh").args(["-c", "kill $1 $0", &id, signal]).status().unwrap().success());
     }
 
+    /// Returns all that the server has, as it writes it to its disk.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        self.run("SAVE");
+        fs::read(self.folder.join("dump.rdb")).unwrap()
+    }
+
     /// Ends the server at once, as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redis::Value;
 use tokio::time::Instant;
-use tower_bearer::store::{News, TokenStore, conformance};
+use tower_bearer::{
+    conformance,
+    store::{News, TokenStore},
+};
 use tower_bearer_redis::RedisStore;
 
 use crate::{
@@ -26,7 +29,7 @@ async fn a_master_of_sentinel_keeps_the_contract_and_the_next_one_is_found() {
     let urls = watched.urls();
     let builder = || RedisStore::builder(&urls).sentinel("mymaster").user("tokens").password("password").timeout(LIMIT);
     let store = builder().build().unwrap();
-    conformance::check(store.clone()).await;
+    conformance::check_store(store.clone()).await;
 
     // One that hangs is asked as well, and delays nothing.
     watched.sentinels[0].signal("-STOP");
@@ -87,7 +90,7 @@ async fn a_cluster_keeps_the_contract_moves_keys_and_replaces_a_master() {
     }
     let builder = |urls: &str| RedisStore::builder(urls).user("tokens").password("password").timeout(LIMIT);
     let store = builder(&urls(&nodes)).build().unwrap();
-    conformance::check(store.clone()).await;
+    conformance::check_store(store.clone()).await;
     // One node is enough to find the others.
     let one_url = builder(&nodes[2].url()).cluster().build().unwrap();
     for _ in 0..20 {

@@ -1,27 +1,11 @@
-//! Checks that a store keeps the contract of [`TokenStore`]. For the tests of a store.
-//!
-//! The checks take a few seconds, because they wait for leases to end. They use keys of their own at random, so they can run on a store
-//! that is in use.
-//!
-//! ```
-//! use tower_bearer::store::{MemoryStore, conformance};
-//!
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() {
-//! conformance::check(MemoryStore::new()).await;
-//! # }
-//! ```
+//! Checks of a token store.
 
 use std::{array, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::store::{
-    news::{News, NewsReceiver},
-    store_key::StoreKey,
-    token_store::{Lease, LeaseAnswer, LeaseOwner, TokenStore},
-};
+use crate::store::{Lease, LeaseAnswer, LeaseOwner, News, NewsReceiver, StoreKey, TokenStore};
 
 /// Long enough for any step of a check.
 const LONG: Duration = Duration::from_secs(20);
@@ -35,20 +19,31 @@ const AFTER: Duration = Duration::from_millis(200);
 /// How long news may take.
 const NEWS: Duration = Duration::from_secs(2);
 
-/// Checks a store that has [news](TokenStore::news).
+/// Checks that a store that has [news](TokenStore::news) keeps the contract of [`TokenStore`].
+///
+/// It takes a few seconds, because it waits for leases to end. It uses keys of its own at random, so the store may be in use.
+///
+/// ```
+/// use tower_bearer::{conformance, store::MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// conformance::check_store(MemoryStore::new()).await;
+/// # }
+/// ```
 ///
 /// # Panics
 /// When the store does not keep the contract, or fails. The message says which part.
-pub async fn check<S: TokenStore>(store: S) {
-    check_without_news(&store).await;
+pub async fn check_store<S: TokenStore>(store: S) {
+    check_store_without_news(&store).await;
     news_tells_of_commits_and_releases(&store).await;
 }
 
 /// Checks a store that has no news: its [`news`](TokenStore::news) returns [`NewsReceiver::none`].
 ///
 /// # Panics
-/// As [`check`].
-pub async fn check_without_news<S: TokenStore>(store: &S) {
+/// As [`check_store`].
+pub async fn check_store_without_news<S: TokenStore>(store: &S) {
     nothing_is_found_where_nothing_was_committed(store).await;
     a_lease_is_given_to_its_owner_again(store).await;
     a_lease_keeps_others_out(store).await;
