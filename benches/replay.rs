@@ -82,7 +82,7 @@ fn took(runtime: &Runtime, replay: impl Replay<Body> + Clone, chunk: usize, reje
 
 fn main() {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let tee = Tee::new(Body::new);
+    let tee = Tee::new(Body::new).cap(64 * KIB);
     let whole = tee.cap(MIB);
     let rows: [(&str, &dyn Fn(usize) -> Duration); 5] = [
         ("sent once", &|chunk| took(&runtime, NoReplay, chunk, Rejects::Never)),

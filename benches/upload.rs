@@ -70,8 +70,9 @@ fn main() {
         ("1 GiB in chunks of 64 KiB", GIB, 64 * KIB),
         ("1 GiB in chunks of 1 KiB", GIB, KIB),
         ("64 MiB in chunks of 16 bytes", 64 * MIB, 16),
-        ("64 KiB in one chunk", 64 * KIB, 64 * KIB),
-        ("64 KiB in chunks of 1 byte", 64 * KIB, 1),
+        ("1 MiB in chunks of 64 KiB", MIB, 64 * KIB),
+        ("1 MiB in chunks of 1 KiB", MIB, KIB),
+        ("1 MiB in chunks of 1 byte", MIB, 1),
     ] {
         // A warm-up, so that allocations that happen only once are in neither of the two.
         most_memory(NoReplay, chunk, chunk);

@@ -169,6 +169,9 @@ impl BearerAuthLayer {
 
 impl<R> BearerAuthLayer<R> {
     /// Sets how bodies are kept for the second attempt. Default: [`CloneBody`].
+    ///
+    /// For streaming bodies this is a [`Tee`](crate::replay::Tee). It keeps 1 MiB of a request by default, and a longer upload is
+    /// retried only if it is rejected before more was read. [`Tee::cap`](crate::replay::Tee::cap) sets another limit.
     #[must_use]
     pub fn replay<N>(self, replay: N) -> BearerAuthLayer<N> {
         BearerAuthLayer { config: self.config.with_replay(replay), per_core: OnceLock::new() }

@@ -16,6 +16,8 @@ mod client_numbers;
 mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
+#[path = "api/early_rejections.rs"]
+mod early_rejections;
 #[cfg(feature = "sealing")]
 #[path = "api/fleet.rs"]
 mod fleet;

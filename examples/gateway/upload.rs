@@ -13,7 +13,7 @@ use tower::BoxError;
 
 use crate::{headers, progress::Progress};
 
-/// The most that is kept of a body, in bytes. The layer keeps as much for its own retry; both share the memory.
+/// The most that is kept of a body, in bytes. The layer keeps up to its `replay_cap` for its own retry; both share the memory.
 const MAX_KEPT: usize = 64 * 1024;
 
 /// The body as one attempt sends it: first what an earlier attempt has read, then the rest.

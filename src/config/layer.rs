@@ -20,7 +20,7 @@ use crate::{
 /// assume_origin = "https://api.example.org"
 /// allow_plain_http = false
 /// retry = true                 # false: no request is sent twice
-/// replay_cap = 65536           # how many bytes of a request are kept for the second attempt
+/// replay_cap = 1048576         # how many bytes of a request are kept for the second attempt
 /// keep_existing = false
 /// check_scopes = false
 /// header = "authorization"

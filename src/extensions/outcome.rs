@@ -39,7 +39,9 @@ pub enum NotRetried {
     /// The user has to authenticate again, or by a stronger method. A response of the layer
     /// also has an [`InsufficientUserAuthentication`](crate::InsufficientUserAuthentication), which says how.
     InsufficientUserAuthentication,
-    /// The body cannot be sent again. The token is renewed for the next request, within the budget.
+    /// The body cannot be sent again: it is not kept, or more than the [cap](crate::replay::Tee::cap) of its [`Tee`](crate::replay::Tee)
+    /// was read before the rejection came. Set a larger cap if your uploads are larger. The token is renewed for the next
+    /// request, within the budget.
     NotReplayable,
     /// The answer is a server error (5xx) or a [rejection in part](crate::judge_body::BodyVerdict::RejectedInPart), so the request
     /// may have been carried out, and its method is not idempotent (RFC 9110 §9.2.2). The token is renewed for the next request,

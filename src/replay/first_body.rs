@@ -20,11 +20,13 @@ use crate::{
 pub(crate) struct FirstBody<B> {
     shared: SharedBody<B>,
     cap: usize,
+    /// The size of the whole body, if it is known and nothing was read yet.
+    whole: Option<u64>,
 }
 
 impl<B> FirstBody<B> {
-    pub(crate) fn new(shared: SharedBody<B>, cap: usize) -> Self {
-        Self { shared, cap }
+    pub(crate) fn new(shared: SharedBody<B>, cap: usize, whole: Option<u64>) -> Self {
+        Self { shared, cap, whole }
     }
 }
 
@@ -32,7 +34,7 @@ impl<B> FirstBody<B>
 where
     B: Body<Error: Into<BoxError>>,
 {
-    pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
+    pub(crate) fn poll(&mut self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
         let mut state = self.shared.lock();
         match state.turn {
             Turn::First => {}
@@ -55,11 +57,24 @@ where
             self.shared.first.register(task.waker());
         }
         lost.disarm();
+        self.keep_in_memory_body(&polled);
         self.put_back(body, is_at_end, polled)
     }
 
+    /// Raises the cap for a body that is in memory: its first chunk is all of it. A share of that needs no memory.
+    fn keep_in_memory_body(&mut self, polled: &PolledFrame) {
+        let Poll::Ready(polled) = polled else { return };
+        if let Some(whole) = self.whole.take()
+            && let Some(Ok(frame)) = polled
+            && let Some(data) = frame.data_ref()
+            && data.len() as u64 == whole
+        {
+            self.cap = self.cap.saturating_add(data.len());
+        }
+    }
+
     /// Waits for the decision, unless the body is at its end.
-    fn wait_for_decision(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
+    fn wait_for_decision(&mut self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
         self.shared.first.register(task.waker());
         if self.is_at_end() {
             return (Next::End, Poll::Ready(None));

@@ -27,10 +27,10 @@ use crate::replay::{
 /// its turn again.
 pub(crate) struct Keeper<B>(Option<SharedBody<B>>);
 
-/// Makes the first attempt's part of a body, and its keeper.
-pub(crate) fn split<B>(body: B, cap: usize) -> (FirstBody<B>, Keeper<B>) {
+/// Makes the first attempt's part of a body, and its keeper. `whole` is the size of the body, if it is known.
+pub(crate) fn split<B>(body: B, cap: usize, whole: Option<u64>) -> (FirstBody<B>, Keeper<B>) {
     let shared = Arc::new(Shared::new(body));
-    (FirstBody::new(Arc::clone(&shared), cap), Keeper(Some(shared)))
+    (FirstBody::new(Arc::clone(&shared), cap, whole), Keeper(Some(shared)))
 }
 
 impl<B> Keeper<B> {

@@ -1,6 +1,7 @@
 //! Ways to keep a request's body for the retry. Nothing here knows of tokens.
 
 mod body_state; // what both attempts share of a body; enforces the cap
+mod boxed_body; // a boxed body with a name of its own
 mod chunks; // the part that was read, in order
 mod clone_body; // the strategy for bodies that are `Clone`
 mod first_body; // reads and keeps, for the first attempt
@@ -11,11 +12,12 @@ mod second_body; // sends what was kept and then the rest, for the second attemp
 mod strategy; // the `Replay` trait
 mod tee; // the strategy for streaming bodies; sets the cap
 
+pub use boxed_body::BoxedBody;
 pub use clone_body::CloneBody;
 pub use no_replay::NoReplay;
 pub use replay_body::ReplayBody;
 pub use strategy::Replay;
-pub use tee::{InPlace, KeptBody, Tee};
+pub use tee::{InPlace, KeptBody, Tee, TeeOf};
 
 #[cfg(feature = "config")]
 pub(crate) use tee::DEFAULT_CAP;

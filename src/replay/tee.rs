@@ -7,6 +7,7 @@ use http_body::{Body, SizeHint};
 use crate::{
     error::BoxError,
     replay::{
+        boxed_body::BoxedBody,
         keeper::{Keeper, split},
         replay_body::ReplayBody,
         strategy::Replay,
@@ -19,33 +20,74 @@ use crate::{
 /// first attempt is rejected:
 ///
 /// 1. The first attempt reads no more of the body.
-/// 2. The second attempt sends what was kept, and then the rest as it comes. So an upload that is rejected early, before
-///    it was read, is retried whatever its length.
+/// 2. The second attempt sends what was kept, and then the rest as it comes.
 /// 3. The first attempt's body ends in an error, unless it was at its end already.
 ///
-/// If more than the [cap](Self::cap) was sent before the answer came, nothing is kept any more. The first attempt
-/// continues, and the request is not retried. A body whose size hint is more than the cap is never kept.
+/// # Which uploads are retried
+///
+/// - A body up to the [cap](Self::cap), 1 MiB by default, always.
+/// - A body that is in memory, whatever its size: its size hint is exact, and its first chunk is all of it. A share of the chunk
+///   is kept, so this copies nothing, but the chunk stays in memory until the answer comes.
+/// - A longer body, with a declared length or without, only if the 401 comes before the client has read more than the cap.
+///
+/// Then nothing is kept any more, the first attempt continues, and the request is not retried
+/// ([`NotRetried::NotReplayable`](crate::NotRetried::NotReplayable)). A client reads as fast as the network takes the data: an HTTP/1.1
+/// client until the buffers of the sockets are full, which can be megabytes, and an HTTP/2 client until the server's window is
+/// full. So on a fast network even a server that rejects an upload without reading it is often too late for a body over the cap. If
+/// your uploads are larger, set a larger [`cap`](Self::cap). A request in progress takes up to the cap of memory until its
+/// answer comes.
 ///
 /// # Which bodies
 ///
-/// The inner service still gets the body type that it is made for, so the tee needs a function that makes that type from
-/// a [`ReplayBody`]. Most body types that erase another one have such a function:
+/// The inner service still gets the body type that it is made for. The simplest is [`BoxedBody`]:
+///
+/// ```
+/// use http::Request;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{Layer, ServiceExt};
+/// use tower_bearer::{BearerAuthLayer, FixedToken, replay::{BoxedBody, Tee}};
+///
+/// # let source = FixedToken::new("t")?;
+/// let client = Client::builder(TokioExecutor::new()).build_http::<BoxedBody>();
+/// let api = BearerAuthLayer::new(source).replay(Tee::boxed().cap(4 << 20)).layer(client);
+/// # #[allow(clippy::let_underscore_future)]
+/// # async fn example(api: impl tower::Service<Request<BoxedBody>, Future: Send, Error: Send> + Send + 'static) {
+/// let request = Request::post("https://api.example.org/").body(BoxedBody::new(Full::from("hello"))).unwrap();
+/// tokio::spawn(async move {
+///     let _ = api.oneshot(request).await;
+/// });
+/// # }
+/// # let _ = example(api);
+/// # Ok::<(), tower_bearer::Error>(())
+/// ```
+///
+/// For any other body type, the tee needs a function that makes it from a [`ReplayBody`]. Most types that erase another one have
+/// such a function: `Tee::of(axum::body::Body::new)` for axum, `Tee::of(tonic::body::Body::new)` for tonic. The type of such a
+/// tee has a name, [`TeeOf`]:
 ///
 /// ```
 /// use bytes::Bytes;
-/// use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-/// use tower_bearer::{BearerAuthLayer, BoxError, FixedToken, replay::Tee};
+/// use http_body_util::combinators::UnsyncBoxBody;
+/// use tower_bearer::{BearerAuthLayer, BoxError, FixedToken, replay::{Tee, TeeOf}};
+///
+/// type Body = UnsyncBoxBody<Bytes, BoxError>;
+///
+/// struct Stack {
+///     layer: BearerAuthLayer<TeeOf<Body>>,
+/// }
 ///
 /// # let source = FixedToken::new("t")?;
-/// type Body = UnsyncBoxBody<Bytes, BoxError>;
-/// let layer = BearerAuthLayer::new(source).replay(Tee::new(|body| Body::new(body)));
-/// // With axum, `Tee::new(axum::body::Body::new)`; with tonic, `Tee::new(tonic::body::Body::new)`.
+/// let stack = Stack { layer: BearerAuthLayer::new(source).replay(Tee::of(Body::new)) };
 /// # use tower_layer::Layer;
 /// # let api = tower::service_fn(async |_: http::Request<Body>| Ok::<_, BoxError>(http::Response::new(String::new())));
 /// # fn is_service<B, S: tower::Service<http::Request<B>>>(_: S) {}
-/// # is_service::<Body, _>(layer.layer(api));
+/// # is_service::<Body, _>(stack.layer.layer(api));
 /// # Ok::<(), tower_bearer::Error>(())
 /// ```
+///
+/// With such an `UnsyncBoxBody` over [`BoxError`], write `tokio::spawn(api.oneshot(request))`. The compiler refuses
+/// `tokio::spawn(async move { api.oneshot(request).await })` as "not general enough", with hyper's client alone too.
 ///
 /// A stack that chooses its own body type does not need this: its client takes a `ReplayBody<B>`, made by
 /// [`ReplayBody::new`], and the tee is [`in_place`](Self::in_place). This saves an allocation.
@@ -74,6 +116,9 @@ pub struct Tee<F> {
     cap: usize,
 }
 
+/// The type of a [`Tee`] for services whose request body is a `B`, made by [`Tee::of`].
+pub type TeeOf<B> = Tee<fn(ReplayBody<B>) -> B>;
+
 /// Marks a [`Tee`] for services whose request body is a [`ReplayBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct InPlace;
@@ -84,8 +129,8 @@ pub struct KeptBody<B> {
     keeper: Option<(Keeper<B>, SizeHint)>,
 }
 
-/// How many bytes of a request are kept by default: 64 KiB.
-pub(crate) const DEFAULT_CAP: usize = 64 * 1024;
+/// How many bytes of a request are kept by default: 1 MiB.
+pub(crate) const DEFAULT_CAP: usize = 1024 * 1024;
 
 impl<F> Tee<F> {
     /// Returns a tee that makes the service's body from a [`ReplayBody`] by `make`.
@@ -93,7 +138,9 @@ impl<F> Tee<F> {
         Self { make, cap: DEFAULT_CAP }
     }
 
-    /// Sets how many bytes of a request, with its trailers, are kept at most. Default: 64 KiB.
+    /// Sets how many bytes of a request, with its trailers, are kept at most. Default: 1 MiB.
+    ///
+    /// This is how much memory a request can take until its answer comes. The data of a body that is in memory does not count.
     #[must_use]
     pub const fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
@@ -108,11 +155,24 @@ impl<F> Tee<F> {
         if body.is_end_stream() {
             return (ReplayBody::new(body), Some(KeptBody { keeper: None }));
         }
-        if hint.lower() > self.cap as u64 {
-            return (ReplayBody::new(body), None);
-        }
-        let (first, keeper) = split(body, self.cap);
+        let (first, keeper) = split(body, self.cap, hint.exact());
         (ReplayBody::first(first), Some(KeptBody { keeper: Some((keeper, hint)) }))
+    }
+}
+
+impl<B> TeeOf<B> {
+    /// Returns a tee that makes the service's body from a [`ReplayBody`] by `make`. It is [`new`](Self::new) with a type that has a
+    /// name.
+    pub const fn of(make: fn(ReplayBody<B>) -> B) -> Self {
+        Self::new(make)
+    }
+}
+
+impl TeeOf<BoxedBody> {
+    /// Returns a tee for a service whose request body is a [`BoxedBody`].
+    #[must_use]
+    pub const fn boxed() -> Self {
+        Self::of(BoxedBody::of_attempt)
     }
 }
 

@@ -72,6 +72,16 @@ impl Issuer {
         self.state().same_token = on;
     }
 
+    /// Sets whether the API on [loopback](Self::listen) sends its 401 before it reads the body. Default: `false`, it reads the
+    /// whole body first.
+    ///
+    /// For tests of uploads: many servers reject a request as soon as its head has arrived, while the client still sends. After the
+    /// 401, the API reads nothing for 100 ms. Then it reads and discards the rest, so that the 401 is not lost. An accepted
+    /// request is read to its end in any case. The API in process, [`Issuer::api`], never reads a body.
+    pub fn reject_before_reading(&self, on: bool) {
+        self.state().rejects_before_reading = on;
+    }
+
     /// Ends every session, which revokes all access tokens and refresh tokens issued so far.
     pub fn revoke_all(&self) {
         self.state().store.revoke_all();

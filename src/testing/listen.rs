@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
@@ -22,6 +22,9 @@ use crate::testing::endpoint::{REQUEST_LIMIT, is_api};
 use crate::testing::failure::Outage;
 use crate::testing::issuer::Issuer;
 use crate::testing::response::{Content, empty_response};
+
+/// For how long a body is not read after an early 401.
+const UNREAD_FOR: Duration = Duration::from_millis(100);
 
 /// An issuer that listens on loopback, returned by [`Issuer::listen`].
 ///
@@ -107,15 +110,36 @@ async fn accept(issuer: Issuer, listener: TcpListener) {
 
 async fn serve(issuer: &Issuer, request: Request<Incoming>) -> Result<Response<Either<Full<Bytes>, Endless>>, Outage> {
     let (parts, body) = request.into_parts();
-    let body = if is_api(parts.uri.path()) { drain(body).await.map(|()| Bytes::new()) } else { collect(body).await };
-    let response = match body {
-        Some(body) => issuer.answer(Request::from_parts(parts, body)).await?,
-        None => empty_response(413),
+    let response = if is_api(parts.uri.path()) {
+        let request = Request::from_parts(parts, Bytes::new());
+        answer_as_api(issuer, request, body).await?
+    } else if let Some(body) = collect(body).await {
+        issuer.answer(Request::from_parts(parts, body)).await?
+    } else {
+        empty_response(413)
     };
     Ok(response.map(|content| match content {
         Content::Whole(bytes) => Either::Left(Full::new(bytes)),
         Content::Endless => Either::Right(Endless),
     }))
+}
+
+/// Answers a request to the API, after its body or, if the test wants it so, before.
+async fn answer_as_api(issuer: &Issuer, request: Request<Bytes>, body: Incoming) -> Result<Response<Content>, Outage> {
+    if !issuer.state().rejects_before_reading {
+        return if drain(body).await.is_some() { issuer.answer(request).await } else { Ok(empty_response(413)) };
+    }
+    let response = issuer.answer(request).await?;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        // It ends with the connection.
+        tokio::spawn(async {
+            tokio::time::sleep(UNREAD_FOR).await;
+            drain(body).await
+        });
+    } else if drain(body).await.is_none() {
+        return Ok(empty_response(413));
+    }
+    Ok(response)
 }
 
 /// Reads the whole body before the response. If a connection is closed with unread data, the client may not get the 401.
@@ -146,10 +170,10 @@ impl Body for Endless {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
     use hyper_util::client::legacy::Client;
     use hyper_util::client::legacy::connect::HttpConnector;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
     use super::*;
@@ -180,6 +204,19 @@ mod tests {
         request.headers_mut().extend(headers);
         assert_eq!(client.request(request).await.unwrap().status(), 200);
         assert_eq!((issuer.counts().api_accepted, issuer.counts().api_rejected), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_api_on_loopback_sends_its_401_before_it_reads_the_body_if_the_test_wants_it_so() {
+        let issuer = Issuer::new();
+        issuer.reject_before_reading(true);
+        let server = issuer.listen().await.unwrap();
+        let mut client = TcpStream::connect(server.addr()).await.unwrap();
+        // The body does not come.
+        client.write_all(b"POST /fhir HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
     }
 
     #[tokio::test]

@@ -72,6 +72,7 @@
 //! | the token response is unusual | [`amend_next`](Issuer::amend_next), [`answer_next`](Issuer::answer_next), [`return_same_token`](Issuer::return_same_token) |
 //! | the token endpoint is slow | [`delay`](Issuer::delay) |
 //! | several token requests are in progress at once | [`hold`](Issuer::hold), which returns a [`Gate`] that reports how many have arrived |
+//! | the API rejects an upload before it reads it | [`reject_before_reading`](Issuer::reject_before_reading), on loopback; [`Issuer::api`] never reads |
 //! | the password changes | [`set_password`](Issuer::set_password) |
 //! | the clocks of client and server differ | [`set_clock_skew`](Issuer::set_clock_skew) |
 //!

@@ -127,15 +127,62 @@ async fn a_body_over_the_cap_is_sent_once() {
     is_not_retried(streamed(CAP * 100), usize::MAX).await;
 }
 
-#[tokio::test]
-async fn a_body_that_declares_more_than_the_cap_is_not_kept() {
-    let larger = || Full::from(whole(CAP + 1));
-    for read in [0, usize::MAX] {
-        is_not_retried(boxed(larger()), read).await;
+/// A body that declares its length.
+struct Declared(Boxed, usize);
+
+impl Body for Declared {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(task);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.1 -= frame.data_ref().map_or(0, Bytes::len);
+        }
+        polled
     }
-    let (first, kept) = Tee::in_place().cap(CAP).keep(ReplayBody::new(larger()));
-    assert!(kept.is_none());
-    assert_eq!(format!("{first:?}"), "ReplayBody(sent once)");
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.1 as u64)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_declares_more_than_the_cap_is_sent_again_if_the_401_comes_before_the_cap_is_passed() {
+    for len in [CAP + 1, CAP * 100] {
+        for read in [0, 1, CAP / 2, CAP] {
+            is_retried_whole(boxed(Declared(streamed(len), len)), len, read).await;
+        }
+        is_not_retried(boxed(Declared(streamed(len), len)), CAP + 1).await;
+        is_not_retried(boxed(Declared(streamed(len), len)), usize::MAX).await;
+    }
+}
+
+/// They cost no memory: the chunk that is sent is kept.
+#[tokio::test]
+async fn a_boxed_body_in_memory_is_sent_again_whatever_its_size() {
+    for len in [CAP + 1, CAP * 100] {
+        for read in [0, usize::MAX] {
+            is_retried_whole(boxed(Full::from(whole(len))), len, read).await;
+        }
+        let seen = is_retried_whole(with_trailers(boxed(Full::from(whole(len)))), len, usize::MAX).await;
+        assert_eq!(seen.second.unwrap().1.unwrap()["x-sum"], "1");
+    }
+    // One chunk without a declared length is a stream.
+    is_not_retried(boxed(StreamBody::new(stream::iter([Ok::<_, Infallible>(Frame::data(whole(CAP + 1)))]))), 1).await;
+    // A part of a declared length is a stream.
+    let chunks = [whole(CAP + 1), part(0, 1)].map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+    is_not_retried(boxed(Declared(boxed(StreamBody::new(stream::iter(chunks))), CAP + 2)), 1).await;
+}
+
+#[test]
+fn a_boxed_body_in_memory_is_not_copied() {
+    let chunk = whole(CAP * 100);
+    let tee = Tee::of(Boxed::new).cap(CAP);
+    let (mut first, kept) = tee.keep(boxed(Full::from(chunk.clone())));
+    let Poll::Ready(Some(sent)) = poll(&mut first) else { panic!("expected a chunk") };
+    let Poll::Ready(Some(again)) = poll(&mut tee.replay(kept.unwrap()).unwrap()) else { panic!("expected a chunk") };
+    assert_eq!((sent.as_ptr(), again.as_ptr()), (chunk.as_ptr(), chunk.as_ptr()));
 }
 
 #[tokio::test]

@@ -315,7 +315,7 @@ async fn the_settings_of_a_layer_are_those_that_it_uses() {
     let mut caps = Vec::new();
     layer.apply(BearerAuthLayer::new(Numbered::default()), |cap| caps.push(cap)).unwrap();
     LayerConfig::default().apply(BearerAuthLayer::new(Numbered::default()), |cap| caps.push(cap)).unwrap();
-    assert_eq!(caps, [7, 65_536]);
+    assert_eq!(caps, [7, 1_048_576]);
 
     let insecure = |text: &str| {
         let layer = toml::<LayerConfig>(text).unwrap().apply(BearerAuthLayer::new(Numbered::default()), |_| CloneBody);
