@@ -13,14 +13,12 @@ use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower_bearer::{
     BearerAuth, BearerAuthLayer, BoxError, Error, TokenCache, Verdict,
-    replay::{ReplayBody, Tee},
+    replay::TeeOf,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{answer::explain, status::of_failure};
-
-type GrpcTee = Tee<fn(ReplayBody<Body>) -> Body>;
 
 /// The greatest message that gRPC servers take by default, with the five bytes before it.
 const CAP: usize = 4 * 1024 * 1024 + 5;
@@ -31,7 +29,7 @@ const CAP: usize = 4 * 1024 * 1024 + 5;
 /// It is a [`BearerAuthLayer`] with the settings of gRPC:
 ///
 /// - [`Verdict::grpc`] judges answers. What [`reject_on`](BearerAuthLayer::reject_on) adds is kept.
-/// - A [`Tee`] keeps what a call has sent, up to 4 MiB.
+/// - A [`Tee`](tower_bearer::replay::Tee) keeps what a call has sent, up to 4 MiB.
 /// - The rules about [origins](BearerAuthLayer::origins) and plain http apply to the URL of the channel.
 /// - The error of the service is a [`Status`]: [`to_status`](crate::to_status) has the codes of token failures, and
 ///   [`outcome`](crate::outcome) returns what happened to a failed call.
@@ -53,7 +51,7 @@ const CAP: usize = 4 * 1024 * 1024 + 5;
 /// ```
 #[derive(Clone)]
 pub struct GrpcBearerLayer {
-    layer: BearerAuthLayer<GrpcTee>,
+    layer: BearerAuthLayer<TeeOf<Body>>,
 }
 
 impl GrpcBearerLayer {
@@ -86,8 +84,8 @@ impl GrpcBearerLayer {
     }
 }
 
-fn tee(cap: usize) -> GrpcTee {
-    Tee::new(Body::new as fn(ReplayBody<Body>) -> Body).cap(cap)
+fn tee(cap: usize) -> TeeOf<Body> {
+    TeeOf::of(Body::new).cap(cap)
 }
 
 impl<S: Clone> Layer<S> for GrpcBearerLayer {
@@ -108,7 +106,7 @@ impl fmt::Debug for GrpcBearerLayer {
 /// place of a channel, also below an interceptor.
 #[derive(Clone)]
 pub struct GrpcBearer<S> {
-    inner: BearerAuth<S, GrpcTee>,
+    inner: BearerAuth<S, TeeOf<Body>>,
 }
 
 impl<S, B> Service<Request<Body>> for GrpcBearer<S>
@@ -118,7 +116,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Status;
-    type Future = ResponseFuture<tower_bearer::ResponseFuture<S, Body, B, GrpcTee>>;
+    type Future = ResponseFuture<tower_bearer::ResponseFuture<S, Body, B, TeeOf<Body>>>;
 
     fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.inner.poll_ready(task).map_err(of_failure)
