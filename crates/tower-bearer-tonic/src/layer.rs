@@ -11,10 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
-use tower_bearer::{
-    BearerAuth, BearerAuthLayer, BoxError, Error, TokenCache, Verdict,
-    replay::TeeOf,
-};
+use tower_bearer::{BearerAuth, BearerAuthLayer, BoxError, Error, TokenCache, Verdict, replay::TeeOf};
 use tower_layer::Layer;
 use tower_service::Service;
 
