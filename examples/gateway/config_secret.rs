@@ -3,7 +3,7 @@
 use std::{
     env,
     fmt::{self, Formatter},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -51,8 +51,13 @@ impl SecretPlace {
     /// Says what is wrong and what to do.
     pub fn read(&self) -> Result<SecretString, String> {
         let text = match self {
-            Self::File(path) => fs::read_to_string(path).map_err(|error| {
-                format!("the file {} cannot be read ({error}); check the path and its permissions", path.display())
+            Self::File(path) => fs::read_to_string(path).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => {
+                    format!("the file {} is not text in UTF-8; write the secret as text", path.display())
+                }
+                _ => {
+                    format!("the file {} cannot be read ({error}); check the path and its permissions", path.display())
+                }
             })?,
             Self::Env(name) => env::var(name).unwrap_or_default(),
         };

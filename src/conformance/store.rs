@@ -222,7 +222,10 @@ async fn news_tells_of_commits_and_releases<S: TokenStore>(store: &S) {
     sleep(AFTER).await;
     let held = given(store, key, owner(), LONG).await;
     assert!(commit(store, key, held, b"news").await);
-    assert!(tells_of(&mut news, key).await, "no news of a commit within {NEWS:?}");
+    assert!(
+        tells_of(&mut news, key).await,
+        "no news of a commit within {NEWS:?}; check a store that has no news with `check_store_without_news`"
+    );
     // News of the lease itself is allowed, and must not be taken for that of its release.
     while timeout(AFTER, news.next()).await.is_ok() {}
     store.release(key, held).await.expect("release");

@@ -291,6 +291,9 @@ impl Error {
 
     /// Returns whether this is the failure of another process, which shares its tokens by a [store](crate::store). This process did
     /// not ask the issuer.
+    ///
+    /// The cause is the same as if this process had asked: correct the credentials, or wait. The log of the other process may have
+    /// more, because the issuer's description is not passed on. [`reset`](crate::TokenCache::reset) asks at once.
     #[must_use]
     pub fn is_elsewhere(&self) -> bool {
         self.failure().is_elsewhere

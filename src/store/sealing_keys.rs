@@ -45,9 +45,14 @@ pub struct SealingKey {
 ///
 /// One key seals, and several can open, so keys can be rotated while the processes of a fleet run:
 ///
-/// 1. Give all processes the new key with [`opens_with`](Self::opens_with).
+/// 1. Give all processes the new key with [`opens_with`](Self::opens_with). The old one seals.
 /// 2. Let the new key seal and the old one open. Give the old key to [`names_with`](Self::names_with) as well.
 /// 3. When the last record that the old key sealed is over, leave out `opens_with`.
+///
+/// Finish a step in all processes before you begin the next one. A renewal seals the record with the new key. So the last record of
+/// the old one is over after the longest lifetime of a token, or after 60 days if records have refresh tokens and are not renewed.
+/// A key that is left out earlier costs one token request for each record that it sealed, and the refresh token in it:
+/// [`StoreStatus::unreadable`](crate::store::StoreStatus::unreadable) counts these.
 ///
 /// The key of the names stays. With it alone, one can only check a guess whose tokens a record holds, and not open it. If it
 /// changes, each record is missed once.

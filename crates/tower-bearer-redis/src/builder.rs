@@ -76,6 +76,8 @@ impl RedisStoreBuilder {
     }
 
     /// Sets the ACL user. Default: the user of the URL.
+    ///
+    /// It is sent together with a password. Without a password, there is no login, and the server's default user applies.
     pub fn user(self, user: impl Into<String>) -> Self {
         Self { user: Some(user.into()), ..self }
     }

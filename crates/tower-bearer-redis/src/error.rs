@@ -145,7 +145,13 @@ impl fmt::Display for RedisStoreError {
             Kind::Config(why) => write!(f, "the settings of the Redis store are wrong: {why}"),
             Kind::Password(why) => write!(f, "the password of the Redis store could not be read: {why}"),
             Kind::TimedOut(limit) => write!(f, "the Redis server did not answer within {limit:?}"),
-            Kind::Io(kind) => write!(f, "the connection to the Redis server failed: {kind}"),
+            Kind::Io(kind) => match kind.to_string().as_str() {
+                // The standard library has no public kind for a host name that cannot be resolved.
+                "uncategorized error" => f.write_str(
+                    "the connection to the Redis server failed: check that the host name in the URL can be resolved",
+                ),
+                kind => write!(f, "the connection to the Redis server failed: {kind}"),
+            },
             #[cfg(feature = "tls")]
             Kind::Tls(why) => write!(f, "the TLS connection to the Redis server failed: {why}"),
             Kind::Login => f.write_str("the Redis server refused the user or the password: check both"),
@@ -153,7 +159,9 @@ impl fmt::Display for RedisStoreError {
                 write!(f, "the Redis server refused with {code}")?;
                 advice(code).map_or(Ok(()), |advice| write!(f, ": {advice}"))
             }
-            Kind::Answer => f.write_str("the Redis server answered something unexpected"),
+            Kind::Answer => f.write_str(
+                "the Redis server answered something unexpected: check that the URL is that of a Redis server",
+            ),
             Kind::NoMaster(name) => write!(f, "no sentinel knows a master {name:?} that can be reached"),
             Kind::NoNode => f.write_str("no node of the Redis cluster is known to serve the key"),
             Kind::NoRuntime => f.write_str("the Redis store needs a Tokio runtime: call it inside of one"),
@@ -163,7 +171,10 @@ impl fmt::Display for RedisStoreError {
 
 fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
-        "ERR" => "it may lack a command, or the user's ACL rule may not allow it",
+        "ERR" => {
+            "it may lack a command, or the user's ACL rule may not allow it; or it does not have the database, or is not part of a \
+             cluster"
+        }
         "NOPERM" => "the user's ACL rule does not allow a command, the keys or the channel",
         "OOM" => "it has no memory left for new records",
         "READONLY" => "it is a replica; name the master, or use Sentinel or Cluster",
@@ -186,6 +197,8 @@ impl StdError for RedisStoreError {}
 
 #[cfg(test)]
 mod tests {
+    use std::net::ToSocketAddrs;
+
     use super::*;
 
     #[test]
@@ -226,6 +239,13 @@ mod tests {
                 .into_iter()
                 .all(|error: RedisStoreError| error.is_login() && ends(error))
         );
+    }
+
+    #[test]
+    fn a_host_name_that_cannot_be_resolved_is_told() {
+        let unknown = ("", 6379).to_socket_addrs().unwrap_err();
+        let told = RedisStoreError::of(&RedisError::from(unknown)).to_string();
+        assert!(told.ends_with("check that the host name in the URL can be resolved"), "{told}");
     }
 
     #[test]
