@@ -31,7 +31,7 @@ const COMMITS_LATER_FOR: Duration = Duration::from_secs(120);
 
 /// How a commit ended.
 #[derive(Clone, Copy, PartialEq)]
-enum Committed {
+pub(super) enum Committed {
     Yes,
     /// The lease is not held any more.
     Refused,
@@ -66,9 +66,13 @@ impl Sharing {
         {
             // Before the request, so that nobody takes the token meanwhile.
             record.fence = lease.fence;
-            if self.commit(&names, lease, &record).await == Committed::Refused {
-                shared.link.release(names.key, lease).await;
-                return Outcome::Again;
+            match self.commit(&names, lease, &record).await {
+                Committed::Yes => wanted.is_told = true,
+                Committed::Refused => {
+                    shared.link.release(names.key, lease).await;
+                    return Outcome::Again;
+                }
+                Committed::Unknown => {}
             }
         }
 
@@ -151,6 +155,7 @@ impl Sharing {
         let committed = if is_lost { Committed::Refused } else { self.commit(&names, lease, &record).await };
         match committed {
             Committed::Yes => {
+                wanted.is_told = true;
                 self.note_committed(&record);
                 shared.link.release(names.key, lease).await;
                 return brought.result.clone();
@@ -176,6 +181,7 @@ impl Sharing {
                 record.fence = lease.fence;
                 let committed = self.commit(&names, lease, &record).await;
                 if committed == Committed::Yes {
+                    wanted.is_told = true;
                     self.note_committed(&record);
                 }
                 if committed != Committed::Unknown {
@@ -196,7 +202,13 @@ impl Sharing {
     fn note(&self, record: &mut Record, brought: &Brought, lease: Lease, names: &Names) {
         let now = self.shared().now();
         record.fence = lease.fence;
-        record.continue_with(self.source.refresh_token().as_ref(), &names.tag, brought.used.clone());
+        let own = self.source.refresh_token();
+        // Wrong credentials bring nothing that could take the place of the refresh token that others use.
+        let is_wrong = brought.result.as_ref().is_err_and(|error| own.is_none() || error.is_terminal());
+        let is_of_others = record.refresh.as_ref().is_some_and(|refresh| names.differ_from(refresh));
+        if !(is_wrong && is_of_others) {
+            record.continue_with(own.as_ref(), &names.tag, brought.used.clone());
+        }
         let rejected = self.memory().rejected.clone();
         let slot = record.slot_mut(&names.slot);
         for hash in rejected {
@@ -210,11 +222,13 @@ impl Sharing {
                 }
                 slot.ended.retain(|(ended, _)| *ended != hash);
                 slot.token = Some(SharedToken::new(token, hash, now));
-                slot.failure = None;
+                slot.failures.clear();
             }
             Err(error) => {
-                let failure = SharedFailure::after(slot.failure.as_ref(), error, lease.fence, &names.tag, now);
-                slot.failure = failure.or_else(|| slot.failure.take());
+                let before = slot.failure(&names.tag);
+                if let Some(failure) = SharedFailure::after(before, error, lease.fence, &names.tag, now) {
+                    slot.fail(failure);
+                }
             }
         }
     }
@@ -260,7 +274,7 @@ impl Sharing {
         (memory.outdated_refresh, memory.shared_refresh) = (None, stored);
     }
 
-    async fn commit(&self, names: &Names, lease: Lease, record: &Record) -> Committed {
+    pub(super) async fn commit(&self, names: &Names, lease: Lease, record: &Record) -> Committed {
         let shared = self.shared();
         let sealed = match names.seal(shared, record) {
             Ok(sealed) => sealed,

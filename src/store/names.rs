@@ -8,7 +8,13 @@ use crate::{
     error::Error,
     secret_string::SecretString,
     source::SourceIdentity,
-    store::{fields::Hash, record::Record, shared_store::Shared, store_error::StoreError, store_key::StoreKey},
+    store::{
+        fields::Hash,
+        record::{Record, SharedRefresh},
+        shared_store::Shared,
+        store_error::StoreError,
+        store_key::StoreKey,
+    },
 };
 
 /// What is known of a source while its credentials stay the same.
@@ -55,6 +61,16 @@ impl Names {
             tag: shared.short_hash("credentials", tag.who()),
             given: identity.given_refresh_token().map(|given| refresh_token_hash(shared, given)),
         })
+    }
+
+    /// Returns whether a stored refresh token came from other credentials, so that the source's own one is used instead.
+    pub(super) fn differ_from(&self, stored: &SharedRefresh) -> bool {
+        match &self.given {
+            // The user gave one that is not among those that were used.
+            Some(given) => !stored.used.contains(given),
+            // The user's other credentials have changed.
+            None => stored.tag != self.tag,
+        }
     }
 
     /// Opens a record. Returns `None` if it is not one, or is not this source's.

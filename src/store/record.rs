@@ -23,6 +23,9 @@ const MAX_TOKENS: usize = 32;
 /// How many tokens are remembered that ended before their time.
 const MAX_ENDED: usize = 16;
 
+/// How many failures with different credentials are remembered.
+const MAX_FAILURES: usize = 8;
+
 /// How many refresh tokens are remembered after their use.
 const MAX_USED: usize = 256;
 
@@ -54,8 +57,9 @@ pub(super) struct Slot {
     /// The tokens that were rejected or revoked, with the time up to which that is remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ended: Vec<(Hash, Millis)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<SharedFailure>,
+    /// The last failures, one for each tag of credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) failures: Vec<SharedFailure>,
 }
 
 /// The refresh token that is used next.
@@ -154,11 +158,24 @@ impl Slot {
         self.ended.iter().any(|(ended, _)| **ended == *hash)
     }
 
+    /// Returns the last failure with these credentials.
+    pub(super) fn failure(&self, tag: &Hash) -> Option<&SharedFailure> {
+        self.failures.iter().find(|failure| failure.tag == *tag)
+    }
+
+    /// Notes a failure in place of the one before with the same credentials.
+    pub(super) fn fail(&mut self, failure: SharedFailure) {
+        self.failures.retain(|other| other.tag != failure.tag);
+        self.failures.push(failure);
+        let extra = self.failures.len().saturating_sub(MAX_FAILURES);
+        self.failures.drain(..extra);
+    }
+
     fn needed_until(&self) -> Millis {
         let token = self.token.as_ref().map(SharedToken::expires);
-        let failure = self.failure.as_ref().map(|failure| failure.forgotten);
+        let failures = self.failures.iter().map(|failure| failure.forgotten);
         let ended = self.ended.iter().map(|(_, until)| *until);
-        token.into_iter().chain(failure).chain(ended).max().unwrap_or_default()
+        token.into_iter().chain(failures).chain(ended).max().unwrap_or_default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A revocation, which all processes learn of.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -9,6 +9,7 @@ use crate::{
     runtime,
     source::TokenSource,
     store::{
+        fields::Hash,
         link::Urgency,
         names::Names,
         sharing::Sharing,
@@ -20,12 +21,15 @@ use crate::{
 /// How long a revocation waits for a token request of another process.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// How long it is tried in the background to tell the others that a token ended. An issuer that is asked meanwhile may be slow.
+const ENDS_LATER_FOR: Duration = Duration::from_secs(120);
+
 /// How often it tries to get the lease.
 const POLL: Duration = Duration::from_millis(100);
 
 impl Sharing {
     /// Revokes the token of a cache, if it has one, with the stored one and the refresh token. No process uses them any more.
-    pub(super) async fn revoke(&self, token: Option<&AccessToken>) -> Result<(), Error> {
+    pub(super) async fn revoke(self: &Arc<Self>, token: Option<&AccessToken>) -> Result<(), Error> {
         runtime::current()?;
         let names = self.names().await.ok();
         let lease = match &names {
@@ -35,6 +39,10 @@ impl Sharing {
         let mut stored = None;
         if let (Some(names), Some(lease)) = (&names, lease) {
             stored = self.end_stored(names, lease, token).await;
+        } else if let (Some(names), Some(token)) = (&names, token) {
+            let hash = self.token_hash(token);
+            self.memory().note_rejected(&hash);
+            self.end_later(Arc::clone(names), hash);
         }
         let stored = stored.filter(|stored| token.is_none_or(|token| token.secret() != stored.secret()));
         let revoked = match (token, &stored) {
@@ -75,6 +83,44 @@ impl Sharing {
             let _ = shared.link.commit(names.key, lease, sealed, keep).await;
         }
         stored
+    }
+
+    /// Tells the others in the background that a token ended. While another process requests a token, its lease is in the way.
+    pub(super) fn end_later(self: &Arc<Self>, names: Arc<Names>, ended: Hash) {
+        let Ok(runtime) = runtime::current() else { return };
+        let sharing = Arc::clone(self);
+        runtime.spawn(async move {
+            let (shared, owner, began) = (sharing.shared(), LeaseOwner(fastrand::u128(..)), Instant::now());
+            while began.elapsed() < ENDS_LATER_FOR {
+                let Ok((loaded, record)) = sharing.load(&names).await else { return };
+                // Another process may have told them, or the issuer has returned the token again.
+                let is_told =
+                    record.as_ref().and_then(|record| record.slot(&names.slot)?.is_ended(&ended).then_some(()));
+                if is_told.is_some() || !sharing.memory().rejected.contains(&ended) {
+                    return;
+                }
+                if loaded.leased_for.is_none() {
+                    match shared.link.lease(names.key, owner, shared.lease, Urgency::Usual).await {
+                        Ok(LeaseAnswer::Given(lease)) => return sharing.end_now(&names, lease, &ended).await,
+                        Ok(LeaseAnswer::Held(_)) => {}
+                        Err(_) => return,
+                    }
+                }
+                sleep(POLL).await;
+            }
+        });
+    }
+
+    async fn end_now(&self, names: &Names, lease: Lease, ended: &Hash) {
+        let shared = self.shared();
+        if let Ok((_, record)) = self.load(names).await {
+            // It keeps the fence of the last outcome: a process that lost its lease can still commit a newer one.
+            let mut record = record.unwrap_or_default();
+            if record.slot_mut(&names.slot).end(ended, shared.now()) {
+                self.commit(names, lease, &record).await;
+            }
+        }
+        shared.link.release(names.key, lease).await;
     }
 
     async fn lease_to_revoke(&self, names: &Names) -> Option<Lease> {

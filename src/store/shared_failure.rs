@@ -22,7 +22,7 @@ pub(super) struct SharedFailure {
     /// The fence of the lease under which it came, so that a new failure is told from an old one.
     pub(super) fence: u64,
     /// The tag of the credentials that were presented.
-    tag: Hash,
+    pub(super) tag: Hash,
     class: Class,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<Box<str>>,

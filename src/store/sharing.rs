@@ -89,6 +89,8 @@ pub(super) struct Wanted {
     waited: bool,
     /// Whether earlier failures do not count.
     was_reset: bool,
+    /// Whether the record says that the rejected token ended.
+    pub(super) is_told: bool,
 }
 
 /// What a record says to a request.
@@ -138,9 +140,21 @@ impl Sharing {
         }
         let was_reset = mem::take(&mut self.memory().was_reset);
         let began = shared.now();
-        let mut wanted =
-            Wanted { why, names, rejected, began, doubtful: None, known_failure: None, waited: false, was_reset };
+        let mut wanted = Wanted {
+            why,
+            names,
+            rejected,
+            began,
+            doubtful: None,
+            known_failure: None,
+            waited: false,
+            was_reset,
+            is_told: false,
+        };
         let obtained = self.obtain_wanted(&mut wanted).await;
+        if let (Some(rejected), false) = (&wanted.rejected, wanted.is_told) {
+            self.end_later(Arc::clone(&wanted.names), rejected.clone());
+        }
         // It is better than none.
         obtained.or_else(|error| self.doubtful(&wanted).ok_or(error))
     }
@@ -246,13 +260,14 @@ impl Sharing {
             counters.absent.add();
             return Said::Nothing;
         };
+        wanted.is_told |= wanted.rejected.as_ref().is_some_and(|rejected| slot.is_ended(rejected));
         let now = self.shared().now();
         if let Some(token) = self.usable(record, slot.token.as_ref().map(|token| token.is_over(now)), wanted, now) {
             self.take_refresh_token(record.refresh.as_ref(), wanted).await;
             counters.hits.add();
             return Said::Done(Ok(token));
         }
-        let failure = slot.failure.as_ref();
+        let failure = slot.failure(&wanted.names.tag);
         let fence = failure.map_or(0, |failure| failure.fence);
         let is_new = wanted.known_failure.replace(fence).is_some_and(|known| known != fence);
         let error = failure.and_then(|failure| {
@@ -326,14 +341,8 @@ impl Sharing {
     pub(super) async fn continue_with_stored(&self, stored: Option<&SharedRefresh>, names: &Names) {
         let Some(stored) = stored else { return };
         let hash = stored.token.as_ref().map(|token| refresh_token_hash(self.shared(), &token.0));
-        let is_newer = match &names.given {
-            // The user gave one that is not among those that were used.
-            Some(given) => !stored.used.contains(given),
-            // The user's other credentials have changed.
-            None => stored.tag != names.tag,
-        };
         let is_outdated = hash.is_some() && hash == self.memory().outdated_refresh;
-        if is_newer || is_outdated {
+        if names.differ_from(stored) || is_outdated {
             return;
         }
         let current = self.source.refresh_token();

@@ -23,6 +23,9 @@ use crate::{
 /// How often a record is read without news of it. With the deadline of a reading, this is less than a second.
 const INTERVAL: Duration = Duration::from_millis(700);
 
+/// The shortest time between two rounds over all records, however often news is lost.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// How many records are read at once.
 const AT_ONCE: usize = 32;
 
@@ -73,15 +76,25 @@ impl Drop for Watch {
 }
 
 async fn run(watch: Weak<Watch>, mut news: NewsReceiver) {
-    let mut next = Instant::now() + INTERVAL;
+    let (mut last, mut next) = (None::<Instant>, Instant::now() + INTERVAL);
     loop {
-        let of = match timeout_at(next, news.next()).await {
-            Ok(News::Changed(key)) => Some(key),
-            Ok(News::Missed) | Err(_) => None,
+        // Many news must not keep it from the round.
+        let is_due = Instant::now() >= next;
+        let of = match if is_due { None } else { timeout_at(next, news.next()).await.ok() } {
+            Some(News::Changed(key)) => Some(key),
+            Some(News::Missed) => match last.map(|last| last + SHORTEST) {
+                Some(soonest) if Instant::now() < soonest => {
+                    next = next.min(soonest);
+                    continue;
+                }
+                _ => None,
+            },
+            None => None,
         };
         let Some(all) = watch.upgrade().map(|watch| watch.all()) else { return };
         if of.is_none() {
-            next = Instant::now() + INTERVAL;
+            let now = Instant::now();
+            (last, next) = (Some(now), now + INTERVAL);
         }
         let due = all.into_iter().filter(|watched| of.is_none() || watched.key() == of);
         stream::iter(due).for_each_concurrent(AT_ONCE, |watched| async move { watched.check().await }).await;

@@ -157,6 +157,25 @@ async fn a_wrong_password_is_sent_once_by_the_whole_fleet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_of_two_wrong_passwords_is_sent_once_by_the_whole_fleet() {
+    let fleet = Fleet::new(issuer());
+    let source = |password: &str| {
+        let grant = PasswordGrant::builder("https://issuer.test/token")
+            .client_auth(ClientAuth::basic("client1", "client-secret"))
+            .credentials("user1", password)
+            .build_with(fleet.issuer.service())
+            .unwrap();
+        Stored::new(grant, &fleet.process())
+    };
+    for _ in 0..8 {
+        for wrong in ["one", "other"] {
+            assert_eq!(obtain(&source(wrong)).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+        }
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_refusal_one_process_at_a_time_tries_again() {
     let fleet = Fleet::new(issuer());
     fleet.issuer.set_password("user1", "changed");

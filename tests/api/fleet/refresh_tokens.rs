@@ -11,7 +11,7 @@ use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
     Reason, TokenCache, TokenSource,
-    grant::{ClientAuth, RefreshToken, RefreshTokenBuilder},
+    grant::{ClientAuth, PasswordGrant, RefreshToken, RefreshTokenBuilder},
     source::Narrowing,
     store::{SharedStore, Stored},
     testing::{Issuer, IssuerService, RefreshTokens, TokenFormat},
@@ -157,6 +157,41 @@ async fn a_process_that_dies_between_the_answer_and_the_commit_ends_nothing() {
         obtain(&process).await.unwrap();
     }
     assert_eq!(fleet.issuer.counts().refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_refresh_token_does_not_take_the_place_of_the_stored_one() {
+    let (fleet, first) = rotating().await;
+    let source = stored(&fleet, &fleet.process(), &first);
+    obtain(&source).await.unwrap();
+    sleep(101 * SECOND).await;
+    let wrong = stored(&fleet, &fleet.process(), "not-a-refresh-token");
+    assert_eq!(obtain(&wrong).await.unwrap_err().oauth_code(), Some("invalid_grant"));
+    obtain(&source).await.unwrap();
+    obtain(&stored(&fleet, &fleet.process(), &first)).await.unwrap();
+    assert_eq!(fleet.issuer.counts().refused, 1, "the wrong one");
+}
+
+/// The process that comes last has the refresh token of before.
+#[tokio::test(start_paused = true)]
+async fn after_a_wrong_password_the_stored_refresh_token_is_still_used_once() {
+    let (fleet, _) = rotating().await;
+    let (one, other) = (fleet.stored(&fleet.process()), fleet.stored(&fleet.process()));
+    obtain(&one).await.unwrap();
+    obtain(&other).await.unwrap();
+    sleep(101 * SECOND).await;
+    obtain(&one).await.unwrap();
+    sleep(101 * SECOND).await;
+    let wrong = PasswordGrant::builder("https://issuer.test/token")
+        .client_auth(ClientAuth::basic("client1", "client-secret"))
+        .credentials("user1", "wrong")
+        .build_with(fleet.issuer.service())
+        .unwrap();
+    obtain(&Stored::new(wrong, &fleet.process())).await.unwrap_err();
+    let before = fleet.issuer.counts();
+    obtain(&other).await.unwrap();
+    let after = fleet.issuer.counts();
+    assert_eq!((after.refused, after.refresh_token), (before.refused, before.refresh_token + 1));
 }
 
 #[tokio::test(start_paused = true)]

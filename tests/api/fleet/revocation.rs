@@ -1,12 +1,22 @@
 //! A token that ended for one process ends for all.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
     AccessToken, Judged, Reason, TokenCache, TokenSource,
-    store::{SharedStore, Stored},
+    store::{
+        Lease, LeaseAnswer, LeaseOwner, Loaded, MemoryStore, NewsChannel, NewsReceiver, SharedStore, StoreError,
+        StoreKey, Stored, TokenStore,
+    },
     testing::{Failure, Issuer, RefreshTokens, TokenFormat},
 };
 
@@ -53,6 +63,48 @@ async fn a_call_that_is_rejected_in_one_process_withdraws_the_token_from_all() {
         assert_ne!(next.secret(), rejected.secret(), "a late rejection");
     }
     assert_eq!(fleet.issuer.counts().token_requests, 2, "one for all");
+}
+
+/// The lease of the renewal is in the way of the rejection.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_rejected_during_a_renewal_of_another_process_is_withdrawn_from_all() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 4).await;
+    let rejected = caches[0].token().await.unwrap();
+    let renewing = fleet.stored(&fleet.process());
+    obtain(&renewing).await.unwrap();
+    fleet.issuer.delay(SECOND / 2);
+    let rejecting = async {
+        sleep(SECOND / 10).await;
+        caches[0].invalidate(&rejected);
+        caches[0].token().await.unwrap()
+    };
+    let (renewed, next) = tokio::join!(renewing.obtain(Reason::Ageing), rejecting);
+    assert_eq!(renewed.unwrap().secret(), next.secret());
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_eq!(cache.token().await.unwrap().secret(), next.secret());
+    }
+    assert_eq!(fleet.issuer.counts().token_requests, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_revoked_during_a_slow_renewal_of_another_process_is_withdrawn_from_all() {
+    let fleet = Fleet::new(issuer());
+    let caches = warm(&fleet, 4).await;
+    let revoked = caches[0].token().await.unwrap();
+    let renewing = fleet.stored(&fleet.process());
+    obtain(&renewing).await.unwrap();
+    fleet.issuer.delay(5 * SECOND);
+    let revoking = async {
+        sleep(SECOND / 10).await;
+        let _ = caches[0].revoke().await;
+    };
+    tokio::join!(renewing.obtain(Reason::Ageing), revoking).0.unwrap();
+    sleep(SECOND).await;
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), revoked.secret());
+    }
 }
 
 /// News may be lost, so records are read as well.
@@ -210,6 +262,56 @@ async fn a_withdrawn_token_is_not_used_again_if_no_new_one_comes() {
     fleet.issuer.clear_failures();
     sleep(60 * SECOND).await;
     assert_ne!(caches[1].token().await.unwrap().secret(), rejected.secret());
+}
+
+/// A store with its own news, which counts the readings.
+#[derive(Clone, Default)]
+struct Counting {
+    store: MemoryStore,
+    news: NewsChannel,
+    loads: Arc<AtomicUsize>,
+}
+
+impl TokenStore for Counting {
+    async fn load(&self, key: StoreKey) -> Result<Loaded, StoreError> {
+        self.loads.fetch_add(1, Relaxed);
+        self.store.load(key).await
+    }
+
+    async fn lease(&self, key: StoreKey, owner: LeaseOwner, length: Duration) -> Result<LeaseAnswer, StoreError> {
+        self.store.lease(key, owner, length).await
+    }
+
+    async fn commit(&self, key: StoreKey, lease: Lease, record: Vec<u8>, keep: Duration) -> Result<bool, StoreError> {
+        self.store.commit(key, lease, record, keep).await
+    }
+
+    async fn release(&self, key: StoreKey, lease: Lease) -> Result<(), StoreError> {
+        self.store.release(key, lease).await
+    }
+
+    fn news(&self) -> NewsReceiver {
+        self.news.receiver()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_news_and_a_flood_of_it_cost_few_readings() {
+    let (fleet, store) = (Fleet::new(issuer()), Counting::default());
+    let process = SharedStore::builder(store.clone(), keys()).wall_clock(fleet.clock()).build();
+    let cache = fleet.cache_of(&process);
+    cache.token().await.unwrap();
+    sleep(SECOND).await;
+    let before = store.loads.load(Relaxed);
+    for n in 0..1000_u16 {
+        store.news.missed();
+        for other in 0..3 {
+            store.news.changed(StoreKey::new([other + (n % 7) as u8; 32]));
+        }
+        sleep(SECOND / 1000).await;
+    }
+    let loads = store.loads.load(Relaxed) - before;
+    assert!((1..=11).contains(&loads), "{loads} in a second");
 }
 
 #[tokio::test(start_paused = true)]
