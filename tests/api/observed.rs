@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use http::{Method, Request};
 use http_body_util::Full;
 use tower::Layer;
+#[cfg(feature = "metrics")]
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Error, ResendCount, SentWithoutToken, SkipBearerAuth, TokenCache, TokenPool,
+    AccessToken,
     source::{Narrowing, from_fn},
 };
+use tower_bearer::{BearerAuthLayer, Error, ResendCount, SentWithoutToken, SkipBearerAuth, TokenCache, TokenPool};
 
 use crate::{
     pool::logged,
