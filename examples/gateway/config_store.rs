@@ -124,6 +124,11 @@ impl StoreSection {
                 "this is empty; give the name of the master, as the sentinels know it",
             ));
         }
+        if let (Some(TextOrPlace::Text(_)), Some(_), None) = (&self.url, &self.user, &self.password) {
+            let problem =
+                r#"this key is missing, and without it `user` would not log in; give { file = "…" } or { env = "…" }"#;
+            return Err(wrong("store.password", problem));
+        }
         let url = self.url(folder)?;
         let arranged = || self.arranged(RedisStore::builder(&url)).timeout(deadline);
         arranged().build().map_err(|error| refused("store.url", &error))?;

@@ -85,6 +85,10 @@ async fn each_wrong_setting_of_the_store_is_one_line_with_its_key_and_what_to_do
             &format!("store.password: the secret itself must not be in the settings; give {FORM}"),
         ),
         (
+            more("user = \"tokens\""),
+            r#"store.password: this key is missing, and without it `user` would not log in; give { file = "…" } or { env = "…" }"#,
+        ),
+        (
             more("password = { file = \"empty\" }"),
             "store.password: the file FOLDER/empty is empty; write the secret into it",
         ),
