@@ -51,7 +51,7 @@ fn the_compiler_says_what_to_do() {
     for says in [
         // A request body that is not `Clone`.
         "`CloneBody` cannot keep a request body of type `hyper::body::Incoming` for the retry",
-        "for a boxed body whose error is `BoxError`: `.replay(Tee::new(|body| Body::new(body)))`",
+        "for a body that boxes another one, such as those of axum and tonic: `.replay(Tee::of(Body::new))`",
         "for any other stream: `.replay(Tee::in_place())`",
         "to send each request once, call `.without_retry()`",
         // A service that is not `Clone`.

@@ -10,7 +10,7 @@
     message = "`{Self}` cannot keep a request body of type `{B}` for the retry",
     label = "this cannot keep a `{B}` for the retry",
     note = "`CloneBody`, the default of `BearerAuthLayer`, needs a request body that is `Clone`",
-    note = "for a boxed body whose error is `BoxError`: `.replay(Tee::new(|body| Body::new(body)))` on the `BearerAuthLayer`",
+    note = "for a body that boxes another one, such as those of axum and tonic: `.replay(Tee::of(Body::new))` on the `BearerAuthLayer`",
     note = "for any other stream: `.replay(Tee::in_place())`, with `.map_request(|r: Request<_>| r.map(ReplayBody::new))` above the layer",
     note = "for a `reqwest::Body`: `.replay(KeepBody::new())`, of the crate `tower-bearer-reqwest`",
     note = "to send each request once, call `.without_retry()` on the `BearerAuthLayer`"
