@@ -68,7 +68,7 @@ impl IssuerServer {
     }
 
     /// Returns the URL of a path, which may begin with a slash or not. The protected API is `/fhir` and every path below it,
-    /// such as `server.url("/fhir/Patient")`.
+    /// such as `server.url("/fhir/Patient")`. The URL of an empty path ends in a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{}", self.addr, path.trim_start_matches('/'))
