@@ -23,6 +23,18 @@ use crate::{error::BoxError, replay::replay_body::ReplayBody};
 /// let body = BoxedBody::new(Full::from("hello"));
 /// assert_eq!(http_body::Body::size_hint(&body).exact(), Some(5));
 /// ```
+///
+/// A stream of chunks becomes a body by `StreamBody`:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body::Frame;
+/// use http_body_util::StreamBody;
+/// use tower_bearer::replay::BoxedBody;
+///
+/// let chunks = ["first ", "second"].map(|text| Ok::<_, std::io::Error>(Frame::data(Bytes::from(text))));
+/// let body = BoxedBody::new(StreamBody::new(futures::stream::iter(chunks)));
+/// ```
 pub struct BoxedBody(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>);
 
 impl BoxedBody {
