@@ -30,6 +30,7 @@ fn folder() -> Folder {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "each setting has a row")]
 async fn each_wrong_setting_of_the_store_is_one_line_with_its_key_and_what_to_do() {
     let folder = folder();
     let store = |lines: &str| format!("{TOP}{TOKEN}[store]\n{lines}\n");
