@@ -9,7 +9,6 @@ use crate::{
         token_cache::TokenCache,
     },
     error::Error,
-    events,
     extensions::{NotRetried, Outcome},
     judged::Judged,
     timer::timeout,
@@ -126,7 +125,7 @@ impl TokenCache {
         let (token, waited) = core.token().await?;
         let generation = token.generation();
         let pass_on = |why_not: NotRetried| {
-            events::not_retried(core.named(), generation, why_not.name(), why_not.error());
+            core.note_not_retried(generation, &why_not);
             Outcome::new(generation, waited, false, Some(why_not))
         };
 
@@ -163,8 +162,7 @@ impl TokenCache {
             None => core.despite(renewed, generation)?,
         };
 
-        core.count(|totals| &totals.second_attempts);
-        events::sent_again(core.named(), generation, 1);
+        core.note_sent_again(generation, 1);
         let retried = token.generation();
         let why_same = why_same_token(retried, generation, failed);
         let second = send(token).await;

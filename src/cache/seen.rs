@@ -4,20 +4,32 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
     cache::{cache_core::CacheCore, totals::Totals},
-    events::Named,
+    events::{self, Named},
+    extensions::NotRetried,
 };
 
 impl CacheCore {
     /// Adds to what is counted of this cache, and of its pool.
-    pub(crate) fn count(&self, which: impl Fn(&Totals) -> &AtomicU64) {
+    pub(super) fn count(&self, which: impl Fn(&Totals) -> &AtomicU64) {
         which(&self.totals).fetch_add(1, Relaxed);
         if let Some(shared) = &self.family.shared {
             which(&shared.totals).fetch_add(1, Relaxed);
         }
     }
 
+    /// Notes that a request whose token of `generation` was rejected is sent again, as its resend of this number.
+    pub(crate) fn note_sent_again(&self, generation: u64, resend_count: u32) {
+        self.count(|totals| &totals.second_attempts);
+        events::sent_again(self.named(), generation, resend_count);
+    }
+
+    /// Notes that it is not sent again, and why.
+    pub(crate) fn note_not_retried(&self, generation: u64, why_not: &NotRetried) {
+        events::not_retried(self.named(), generation, why_not.name(), why_not.error());
+    }
+
     /// Returns the names that the user gave: to the cache or its pool, and to its identity.
-    pub(crate) fn named(&self) -> Named<'_> {
+    pub(super) fn named(&self) -> Named<'_> {
         let Self { family, settings, .. } = self;
         let cache = family.shared.as_ref().map_or(settings.name.as_deref(), |shared| shared.renewals.pool());
         Named { cache, identity: family.name.as_deref() }

@@ -5,7 +5,6 @@ use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use crate::{
     cache::CacheCore,
     error::Error,
-    events,
     extensions::{NotRetried, Outcome, RequiredScopes},
     layer_config::{LayerConfig, RequestContext},
     replay::Replay,
@@ -108,7 +107,7 @@ impl Attempt {
         mut answer: Response<ResB>,
         why_not: NotRetried,
     ) -> Response<ResB> {
-        events::not_retried(core.named(), self.generation, why_not.name(), why_not.error());
+        core.note_not_retried(self.generation, &why_not);
         answer.extensions_mut().insert(Outcome::new(self.generation, self.waited, false, Some(why_not)));
         answer
     }

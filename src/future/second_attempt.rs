@@ -14,7 +14,6 @@ use crate::{
     cache::{NextToken, Renewal, after_renewal, why_same_token},
     drain::Drain,
     error::{BoxError, Error},
-    events,
     extensions::{BodyMark, NotRetried, Outcome, ResendCount},
     future::{
         attempt::{Attempt, Retry, Sent, attach_again},
@@ -231,8 +230,7 @@ where
     };
     let mut request = Request::from_parts(head, body);
     let resend_count = ResendCount::count(request.extensions_mut());
-    context.core().count(|totals| &totals.second_attempts);
-    events::sent_again(context.core().named(), first.generation, resend_count.0);
+    context.core().note_sent_again(first.generation, resend_count.0);
     let unsent = Unsent { service, request };
     Ok(Step::Releasing { token, rejected: Drain::new(rejected.into_body()), unsent })
 }
