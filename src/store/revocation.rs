@@ -94,9 +94,8 @@ impl Sharing {
             while began.elapsed() < ENDS_LATER_FOR {
                 let Ok((loaded, record)) = sharing.load(&names).await else { return };
                 // Another process may have told them, or the issuer has returned the token again.
-                let is_told =
-                    record.as_ref().and_then(|record| record.slot(&names.slot)?.is_ended(&ended).then_some(()));
-                if is_told.is_some() || !sharing.memory().rejected.contains(&ended) {
+                let slot = record.as_ref().and_then(|record| record.slot(&names.slot));
+                if slot.is_some_and(|slot| slot.is_ended(&ended)) || !sharing.memory().rejected.contains(&ended) {
                     return;
                 }
                 if loaded.leased_for.is_none() {
