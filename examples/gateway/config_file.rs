@@ -22,7 +22,7 @@ use crate::{
     cli::CliError,
     config_identity::{Common, IdentitySection},
     config_store::{self, StoreSection},
-    config_values::{Span, in_file, wrong},
+    config_values::{Span, certificates, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -116,7 +116,7 @@ pub fn read(path: &Path) -> Result<Config, CliError> {
              the network is protected in another way",
         ));
     }
-    let ca = file.ca_file.as_deref().map(|ca| certificates(&folder.join(ca))).transpose()?;
+    let ca = file.ca_file.as_deref().map(|ca| certificates("ca_file", &folder.join(ca))).transpose()?;
     let mut http = HttpClient::builder();
     if let Some(pem) = &ca {
         http = http.root_certificates(pem.clone());
@@ -189,12 +189,6 @@ fn misplaced(error: &Error) -> Option<CliError> {
     let (_, key) = place.rsplit_once('.')?;
     let problem = format!("unknown key; `{key}` belongs at the top of the file, before the first section");
     TOP.contains(&key).then(|| wrong(place, &problem))
-}
-
-fn certificates(path: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|error| {
-        wrong("ca_file", &format!("the file {} cannot be read ({error}); check the path", path.display()))
-    })
 }
 
 fn address(key: &str, text: Option<&str>) -> Result<Option<SocketAddr>, CliError> {

@@ -1,7 +1,6 @@
 //! The section `[store]` of a `--config` file.
 
 use std::{
-    fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,7 +14,7 @@ use tower_bearer_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 use crate::{
     cli::CliError,
     config_secret::{SecretPlace, TextOrPlace},
-    config_values::{Span, wrong},
+    config_values::{Span, certificates, wrong},
     store::Store,
 };
 
@@ -136,7 +135,7 @@ impl StoreSection {
         prefixed().build().map_err(|error| refused("store.prefix", &error))?;
         let mut store = prefixed();
         if let Some(path) = &self.ca_file {
-            store = store.tls_roots(certificates(&folder.join(path))?);
+            store = store.tls_roots(certificates("store.ca_file", &folder.join(path))?);
         }
         if let Some(user) = &self.user {
             store = store.user(user);
@@ -198,12 +197,6 @@ pub fn needs_name(file: &DeTable<'_>) -> Option<String> {
 fn has_password(urls: &str) -> bool {
     let login = |url: &str| url.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'));
     urls.split("://").skip(1).any(login) || urls.contains("pass=") || urls.contains("password=")
-}
-
-fn certificates(path: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|error| {
-        wrong("store.ca_file", &format!("the file {} cannot be read ({error}); check the path", path.display()))
-    })
 }
 
 /// The error does not show the URL.

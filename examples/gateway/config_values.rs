@@ -1,6 +1,6 @@
 //! Values of a `--config` file, and what is wrong with one.
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
@@ -42,4 +42,13 @@ pub fn wrong(key: &str, problem: &str) -> CliError {
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub fn in_file(error: tower_bearer::Error) -> CliError {
     CliError::config(error.to_string())
+}
+
+/// Reads the certificates that a key names.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn certificates(key: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path)
+        .map_err(|error| wrong(key, &format!("the file {} cannot be read ({error}); check the path", path.display())))
 }
