@@ -242,6 +242,7 @@ impl BudgetState {
             // An early renewal that helped delays nothing.
             self.not_before = self.not_before.map(|at| at.min(now + self.interval()));
         } else {
+            self.recover_when_quiet(now);
             self.last_rejection = Some(now);
             self.strike(now);
         }
@@ -495,6 +496,19 @@ mod tests {
         state.issued(true, start + 311 * SECOND);
         state.retried(false, start + 311 * SECOND);
         assert_eq!(state.next_renewal(start + 311 * SECOND), Some(SECOND * 27 / 8), "only two steps sooner");
+    }
+
+    #[test]
+    fn a_quiet_time_counts_also_if_a_retry_is_rejected_after_it() {
+        let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        state.issued(false, start);
+        reject_everything(&mut state, start, 400, 10);
+        let now = start + 4000 * SECOND;
+        state.retried(false, now);
+        assert!(state.may_renew(None, now));
+        state.issued(true, now);
+        state.retried(false, now);
+        assert_eq!(state.next_renewal(now), Some(SECOND), "the strikes are forgotten");
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl Model {
         self.generation += u64::from(!is_same);
         self.renewals += 1;
         self.failures = Failures::default();
+        self.budget.recover_when_quiet();
         let margin = (lifetime / 4).min(5 * MINUTE);
         let expires_at = now + lifetime - (lifetime / 10).min(MINUTE);
         let stale = [margin, margin * 9 / 10].map(|margin| (now + lifetime - margin).min(expires_at));
@@ -269,6 +270,9 @@ impl Model {
         let (least, most) = self.failures.count(error);
         let requested = error.retry_in().unwrap_or_default().min(LONGEST_WAIT);
         let is_refusal = error.class() != FailureClass::Transient;
+        // Before another try that is not made after all, because the credentials changed or nobody waits any more.
+        let is_tried_again = self.retries > 0 && !is_refusal && requested < 10 * SECOND;
+        let most = if is_tried_again { most.max(requested) + requested.max(SECOND) } else { most };
         self.failures.hold = Some(Hold {
             until: [least, most].map(|wait| now + wait.max(requested)),
             version: is_refusal.then_some(asked.version),
@@ -336,6 +340,7 @@ impl Model {
 
     pub(crate) fn retry_rejected(&mut self, number: u64) {
         if self.newest.as_ref().is_some_and(|newest| newest.number == number) {
+            self.budget.recover_when_quiet();
             self.budget.last_rejection = Some(Instant::now());
             self.strike(true);
         }
@@ -347,12 +352,9 @@ impl Model {
         let is_failing = self.failures.total() > 0;
         let Some(newest) = self.newest.as_mut().filter(|newest| newest.number == number) else { return false };
         let budget = &mut self.budget;
-        let is_quiet = budget.last_rejection.is_none_or(|at| now - at > QUIET);
+        let is_quiet = budget.recover_when_quiet();
         let is_clean = budget.is_clean() || newest.is_accepted && budget.is_clean_with(11);
         let may_be_spent = !(is_clean || is_quiet && budget.owed.is_empty());
-        if is_quiet {
-            budget.strikes[0] = 0;
-        }
         budget.last_rejection = Some(now);
         if !is_renewing && newest.forgotten_at.is_none() {
             budget.last_cause = Some(now);
@@ -583,6 +585,15 @@ impl Budget {
     /// Returns whether fewer than this many renewals are owed, and no new token was rejected.
     fn is_clean_with(&self, most: usize) -> bool {
         self.strikes[1] == 0 && self.owed.len() < most && self.young_deaths < 7
+    }
+
+    /// Forgets the strikes after a quiet time, which at least restores the free renewal. Returns whether it was quiet.
+    fn recover_when_quiet(&mut self) -> bool {
+        let is_quiet = self.last_rejection.is_none_or(|at| Instant::now() - at > QUIET);
+        if is_quiet {
+            self.strikes[0] = 0;
+        }
+        is_quiet
     }
 
     /// Returns how many renewals there were in the last hour, and how many proofs.
