@@ -291,7 +291,8 @@ impl BudgetState {
     /// Holds renewals back for an interval from the issue of the newest token, and until what is owed allows one more. Then all
     /// that is owed becomes strikes.
     fn limit(&mut self, now: Instant) {
-        let repaid = now + self.too_much_owed(OWED - 1.0, now);
+        // Tokens that are rejected during a renewal by age are owed too, however many.
+        let repaid = now + self.too_much_owed(OWED - 1.0, now).min(2 * self.budget.max);
         let owed = self.owed(now).as_nanos().div_ceil(self.budget.max.as_nanos().max(1));
         self.strikes = self.strikes.saturating_add(u32::try_from(owed).unwrap_or(u32::MAX));
         (self.owed_until, self.newest.owed) = (None, false);
@@ -509,6 +510,16 @@ mod tests {
         state.issued(true, now);
         state.retried(false, now);
         assert_eq!(state.next_renewal(now), Some(SECOND), "the strikes are forgotten");
+    }
+
+    #[test]
+    fn however_much_is_owed_the_next_renewal_waits_at_most_two_intervals() {
+        let (mut state, now) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        // Each is rejected while the next one is requested because of its age, so the budget does not see that.
+        (0..50).for_each(|_| state.issued(true, now));
+        state.accepted();
+        assert!(!state.may_renew(None, now));
+        assert_eq!(state.next_renewal(now), Some(300 * SECOND));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many schedules each test tries, of each of two kinds.
-const SCHEDULES: usize = 3_000;
+const SCHEDULES: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How many schedules each test tries, of each of two kinds.
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 1_500;
 
 /// The source of an identity.
 struct Source(Arc<Issuer>);

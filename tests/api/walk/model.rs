@@ -78,7 +78,8 @@ struct Token {
     is_accepted: bool,
     /// Whether a second attempt with it was accepted.
     is_proven: bool,
-    is_struck: bool,
+    /// Whether its rejection was a strike for certain. `None` before the first one.
+    is_struck: Option<bool>,
 }
 
 /// Failures in a row.
@@ -130,6 +131,8 @@ pub(crate) struct Ticket {
     began: Instant,
     resets: u64,
     is_renewing: bool,
+    version: u64,
+    failures: u32,
     pub(super) sent: u32,
     /// The token of its first attempt, and when that was rejected.
     rejected: Option<(u64, Instant)>,
@@ -231,7 +234,7 @@ impl Model {
             was_predecessor_accepted,
             is_accepted: false,
             is_proven: false,
-            is_struck: false,
+            is_struck: None,
         });
         if is_same {
             self.same_at = Some(now);
@@ -376,12 +379,16 @@ impl Model {
     /// The newest token was rejected.
     fn strike(&mut self, is_certain: bool) {
         let Some(newest) = self.newest.as_mut().filter(|newest| newest.by_rejection[1]) else { return };
+        if newest.is_struck.is_some() {
+            return;
+        }
+        let is_certain = is_certain && newest.by_rejection[0] && !newest.is_accepted;
+        newest.is_struck = Some(is_certain);
+        let number = newest.number;
         self.budget.strikes[1] += 1;
-        if is_certain && newest.by_rejection[0] && !newest.is_struck && !newest.is_accepted {
+        if is_certain {
             self.seen.insert(Event::Struck);
-            newest.is_struck = true;
             self.budget.strikes[0] += 1;
-            let number = newest.number;
             self.budget.owed.retain(|(owed, _)| *owed != number);
         }
     }
@@ -393,6 +400,8 @@ impl Model {
             began: Instant::now(),
             resets: self.resets,
             is_renewing: self.in_progress > 0,
+            version: self.credentials_version,
+            failures: self.failures.total(),
             sent: 0,
             rejected: None,
             may_be_spent: false,
@@ -411,10 +420,20 @@ impl Model {
         let began = ticket.rejected.map_or(ticket.began, |(_, at)| at);
         // Whatever is served was served then, or came since.
         let was_asked = ticket.is_renewing || self.in_progress > 0 || self.last_end.is_some_and(|at| at >= began);
-        let may_fail = was_asked || self.failures.hold.is_some_and(|hold| began < hold.until[1]);
+        let has_new_credentials = self.credentials_version != ticket.version;
+        let hold = if has_new_credentials { self.failures.hold } else { self.hold() };
+        let may_fail = was_asked || hold.is_some_and(|hold| began < hold.until[1]);
         match ended {
             Ended::Accepted | Ended::Rejected(None) => {}
-            Ended::Failed(_) => {
+            Ended::Failed(error) => {
+                // It waited for the renewal from its first try on, and there was time for all of them.
+                let is_short = error.is_transient() && !error.is_panic() && now - ticket.began < 5 * SECOND;
+                let is_busy = error.retry_in().is_some_and(|wait| wait > 3 * SECOND);
+                let began_it = !ticket.is_renewing && ticket.failures == 0 && self.failures.total() > 0;
+                let is_undisturbed = self.resets == ticket.resets && !has_new_credentials && !is_busy;
+                let must_be_tried = self.retries == 3 && is_short && began_it && is_undisturbed;
+                let is_tried = !must_be_tried || self.failures.total() > 3;
+                self.check("a short failure is tried again while requests wait", is_tried, &details);
                 self.seen.insert(Event::HeldBack);
                 let live = self.newest.as_ref().filter(|newest| !newest.is_forgotten() && now < newest.expires_at);
                 let is_live = live.is_some_and(|newest| newest.issued_at < ticket.began || !newest.is_rejected);
@@ -461,9 +480,9 @@ impl Model {
         let is_rejected = self.budget.last_cause.is_some_and(|at| now - at < QUIET);
         let must_stay = self.in_progress > 0 || is_held || is_rejected;
         self.check("no identity is evicted that protects its issuer", !must_stay, &self.in_progress.clone());
-        let Self { retries, credentials_version, .. } = *self;
+        let Self { retries, credentials_version, resets, .. } = *self;
         let (broken, seen) = (std::mem::take(&mut self.broken), std::mem::take(&mut self.seen));
-        *self = Self { credentials_version, broken, seen, ..Self::new(retries) };
+        *self = Self { credentials_version, resets, broken, seen, ..Self::new(retries) };
     }
 
     /// Checks what the cache says of itself while nothing happens.
@@ -534,7 +553,7 @@ impl Token {
     /// Returns whether only the schedule of the budget allows its renewal: it replaced a rejected token, was rejected itself,
     /// and nothing was ever accepted.
     fn is_barred(&self) -> bool {
-        self.is_struck && self.is_rejected && !self.is_accepted && !self.was_predecessor_accepted
+        self.is_struck == Some(true) && self.is_rejected && !self.is_accepted && !self.was_predecessor_accepted
     }
 
     fn may_be(&self, age: Age, now: Instant) -> bool {
