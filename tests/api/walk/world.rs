@@ -8,15 +8,12 @@ use std::{
 };
 
 use http::Response;
-use tokio::{
-    runtime::Builder,
-    time::{Instant, sleep},
-};
-use tower::{BoxError, service_fn, util::BoxCloneSyncService};
+use tokio::time::{Instant, sleep};
+use tower::{service_fn, util::BoxCloneSyncService};
 use tower_bearer::{AccessToken, Error, Reason, TokenSource};
 
 use super::model::{Asked, Ended, Model, Ticket};
-use crate::support::{Answer, Ask, HOUR, SECOND, grant, obtain};
+use crate::support::{Answer, Ask, HOUR, SECOND, errors_of};
 
 /// How the issuer answers, and after which time.
 #[derive(Clone, Copy, Debug)]
@@ -208,14 +205,7 @@ fn unreachable() -> Error {
 /// Errors that only a grant can make.
 static ERRORS: LazyLock<[Error; 4]> = LazyLock::new(|| {
     let answers = [(400, r#"{"error":"invalid_grant"}"#), (401, ""), (429, ""), (503, "")];
-    answers.map(|(status, body)| {
-        let http = service_fn(move |_: Ask| async move {
-            let answer = Response::builder().status(status).header("content-type", "application/json");
-            Ok::<_, BoxError>(answer.body(http_body_util::Full::<bytes::Bytes>::from(body))?)
-        });
-        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(obtain(&grant(http))).unwrap_err()
-    })
+    errors_of(answers)
 });
 
 /// Makes the errors, outside of any runtime.
