@@ -51,6 +51,7 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   password = { file = "password" }
   scope = "patient/*.rs"
   [cache]                            # the documentation of CacheConfig has all keys
+  name = "fhir"                      # of the token in log lines
   renewal_deadline = "10s"
   [layer]                            # the documentation of LayerConfig has all keys
   reject_on = [403, "/login"]

@@ -102,7 +102,7 @@ mod reader; // reads settings from a tree, with errors that name their place
 mod secret_place; // where a secret is: a file or a variable
 mod token; // a grant
 mod tree; // settings of any format, before their keys are known
-mod units; // durations, shares and lists
+mod units; // durations, shares, names and lists
 #[cfg(feature = "on-behalf-of")]
 mod users; // builds a grant for many users from its settings
 

@@ -1,4 +1,4 @@
-//! Durations, shares and lists.
+//! Durations, shares, names and lists.
 
 use std::{fmt, time::Duration};
 
@@ -60,6 +60,19 @@ impl TryFrom<f64> for Share {
         } else {
             Err("this is not a share; give a number from 0 to 1, such as 0.25")
         }
+    }
+}
+
+/// A name that is shown in log lines and metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Name(pub(super) String);
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        if name.is_empty() { Err("this is empty; give a name, or remove the key") } else { Ok(Self(name)) }
     }
 }
 

@@ -117,7 +117,7 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     })
     .await;
     let listening = issuer.listen().await.unwrap();
-    let rest = "[cache]\nrenewal_deadline = \"5s\"\n[layer]\nheader = \"x-token\"\nscheme = \"none\"\nretry = false\nreject_on = [403]\n";
+    let rest = "[cache]\nname = \"fhir\"\nrenewal_deadline = \"5s\"\n[layer]\nheader = \"x-token\"\nscheme = \"none\"\nretry = false\nreject_on = [403]\n";
     let top = "timeout = \"5s\"\ndrain = \"1m\"\nforwarded = \"remove\"\nrevoke_on_exit = true\n";
     let revocation = format!("revocation_url = \"{}\"\n", listening.token_url().replace("/token", "/revoke"));
     let all = format!("{top}{}\n{revocation}{rest}", settings(&listening, &upstream));
@@ -128,6 +128,8 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     gateway.terminate();
     let (status, said) = gateway.end().await;
     assert!(status == Some(0) && said.contains("the token is revoked"), "{said}");
+    let issued = said.lines().find(|line| line.contains("token issued")).unwrap();
+    assert!(issued.contains("cache=\"fhir\""), "{issued}");
 }
 
 pub(crate) const FORM: &str =
@@ -260,6 +262,10 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         (
             identity("header = \"x-tenant\"\nidle = 3600"),
             "identity.idle: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\nname = \"\""),
+            "identity.name: this is empty; give a name, or remove the key",
         ),
         (
             identity("header = \"x-tenant\"\nrenewals_at_once = 0"),
