@@ -40,6 +40,14 @@ reqwest *args:
 tonic *args:
     cargo nextest run --package tower-bearer-tonic {{args}}
 
+# The recipes of docs/cookbook.md.
+cookbook:
+    cargo test --package tower-bearer-cookbook --doc
+
+# Draws docs/grafana.json as docs/grafana.png, from what a real Prometheus answers; needs prometheus and chromium.
+dashboard seconds="240":
+    .ci/dashboard {{seconds}}
+
 # Thousands of interleavings of the cache's threads.
 shuttle:
     RUSTFLAGS="--cfg shuttle" cargo test --lib --no-default-features --target-dir target/shuttle interleavings

@@ -6,6 +6,8 @@ mod support;
 #[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/axum_handlers.rs"]
+mod axum_handlers;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
 #[path = "api/call.rs"]

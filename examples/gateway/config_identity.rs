@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use http::HeaderName;
 use serde::Deserialize;
 use tower_bearer::{
-    config::{CacheConfig, TokenConfig},
+    config::{CacheConfig, Span, TokenConfig},
     grant::HttpClient,
     pool::{TokenPoolBuilder, UserPool},
 };
 
 use crate::{
     cli::CliError,
-    config_values::{Span, in_file, wrong},
+    config_values::{in_file, wrong},
     headers,
     store::Store,
     tenants::Tenants,

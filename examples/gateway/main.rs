@@ -26,7 +26,6 @@ mod base;
 mod cli;
 mod config_file;
 mod config_identity;
-mod config_secret;
 mod config_store;
 mod config_values;
 mod counters;

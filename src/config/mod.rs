@@ -9,6 +9,7 @@
 //! | [`CacheConfig`] | a [`TokenCache`](crate::TokenCache) |
 //! | [`LayerConfig`] | a [`BearerAuthLayer`](crate::BearerAuthLayer) |
 //! | [`PoolConfig`] | many identities |
+//! | [`SecretPlace`], [`TextOrPlace`], [`Span`] | your own secrets and durations |
 //!
 //! # From TOML
 //!
@@ -111,4 +112,6 @@ pub use environment::{from_env, from_vars};
 pub use layer::LayerConfig;
 pub use pool::PoolConfig;
 pub use read::read;
+pub use secret_place::{SecretPlace, TextOrPlace};
 pub use token::TokenConfig;
+pub use units::Span;

@@ -159,11 +159,11 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         (top("timeout = \"0s\""), "timeout: this is too short or too long; give a duration from \"1s\" to \"24h\""),
         (
             top("timeout = 30"),
-            "timeout: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+            "timeout: this is a whole number; give a duration with its unit, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (
             top("drain = \"s3cret\""),
-            "drain: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+            "drain: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (top("forwarded = \"s3cret\""), "forwarded: unknown value; give x-forwarded, forwarded, both, remove or keep"),
         (
@@ -194,7 +194,7 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         ),
         (
             token("[cache]\nrenewal_deadline = 10"),
-            "cache.renewal_deadline: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+            "cache.renewal_deadline: this is a whole number; give a duration with its unit, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (
             token("[layer]\nreject_on = [200]"),
@@ -257,11 +257,11 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         ),
         (
             identity("header = \"x-tenant\"\nidle = \"s3cret\""),
-            "identity.idle: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+            "identity.idle: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (
             identity("header = \"x-tenant\"\nidle = 3600"),
-            "identity.idle: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+            "identity.idle: this is a whole number; give a duration with its unit, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (
             identity("header = \"x-tenant\"\nname = \"\""),
