@@ -56,16 +56,17 @@ where
     BoxCloneService::new(service.map_response(drop))
 }
 
-fn client(issuer: &Issuer, layer: BearerAuthLayer) -> Client {
+fn client(issuer: &Issuer, layer: &BearerAuthLayer) -> Client {
     forgetting(layer.layer(issuer.api()))
 }
 
-/// Sends twenty requests in each second, to a path that differs.
+/// Sends twenty requests in each second: to twelve paths often, and to fifty now and then.
 async fn send(client: Client) {
     let mut ticks = interval(SECOND / 20);
     for number in 0_u64.. {
         ticks.tick().await;
-        let request = Request::get(format!("https://api.test/fhir/{}", number * 7 % 41)).body(Full::default());
+        let often_or_rare = if number % 8 == 0 { number / 8 % 50 } else { number % 12 };
+        let request = Request::get(format!("https://api.test/fhir/{often_or_rare}")).body(Full::default());
         let (client, request) = (client.clone(), request.expect("a request"));
         tokio::spawn(async move {
             // That some of them fail is what is shown.
@@ -78,7 +79,7 @@ async fn send(client: Client) {
 fn revoked() -> Result<(), BoxError> {
     let issuer = issuer();
     let cache = TokenCache::builder(source(&issuer, "client-secret")?).name("patients").build();
-    tokio::spawn(send(client(&issuer, BearerAuthLayer::with_cache(cache))));
+    tokio::spawn(send(client(&issuer, &BearerAuthLayer::with_cache(cache))));
     tokio::spawn(async move {
         for number in 1_u64.. {
             sleep(7 * SECOND).await;
@@ -93,7 +94,7 @@ fn revoked() -> Result<(), BoxError> {
 fn outages() -> Result<(), BoxError> {
     let issuer = issuer();
     let cache = TokenCache::builder(source(&issuer, "client-secret")?).name("orders").build();
-    tokio::spawn(send(client(&issuer, BearerAuthLayer::with_cache(cache))));
+    tokio::spawn(send(client(&issuer, &BearerAuthLayer::with_cache(cache))));
     tokio::spawn(async move {
         loop {
             sleep(25 * SECOND).await;
@@ -132,19 +133,18 @@ fn rejected() -> Result<(), BoxError> {
 fn refused() -> Result<(), BoxError> {
     let issuer = issuer();
     let cache = TokenCache::builder(source(&issuer, "wrong")?).name("billing").build();
-    tokio::spawn(send(client(&issuer, BearerAuthLayer::with_cache(cache))));
+    tokio::spawn(send(client(&issuer, &BearerAuthLayer::with_cache(cache))));
     Ok(())
 }
 
-/// Forty tenants, where sixteen have a place.
-fn tenants() -> Result<(), BoxError> {
+/// Fifty tenants, a few of them often, where twenty have a place.
+fn tenants() {
     let issuer = issuer();
     let tokens = issuer.clone();
     let pool = TokenPool::builder(move |_: &String| Ok(TokenCache::builder(source(&tokens, "client-secret")?)));
-    let pool = pool.name("tenants").max_identities(16).max_renewals(1).build();
+    let pool = pool.name("tenants").max_identities(20).max_renewals(2).build();
     let layer = BearerAuthLayer::with_pool(pool, |head| Some(Cow::<String>::Owned(head.uri().path().to_owned())));
-    tokio::spawn(send(client(&issuer, layer)));
-    Ok(())
+    tokio::spawn(send(client(&issuer, &layer)));
 }
 
 /// A store that answers nothing for a while, and forgets everything now and then.
@@ -190,7 +190,7 @@ fn fleet() -> Result<(), BoxError> {
         let shared = SharedStore::builder(store.clone(), keys).name("fleet").build();
         let stored = Stored::new(source(&issuer, "client-secret")?, &shared);
         let cache = TokenCache::builder(stored).name("fleet").build();
-        tokio::spawn(send(client(&issuer, BearerAuthLayer::with_cache(cache))));
+        tokio::spawn(send(client(&issuer, &BearerAuthLayer::with_cache(cache))));
     }
     tokio::spawn(async move {
         for number in 1_u64.. {
@@ -214,9 +214,10 @@ async fn main() -> Result<(), BoxError> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9464".to_owned());
     let recorder = PrometheusBuilder::new().install_recorder()?;
     tower_bearer::events::describe_metrics();
-    for part in [revoked, outages, rejected, refused, tenants, fleet] {
+    for part in [revoked, outages, rejected, refused, fleet] {
         part()?;
     }
+    tenants();
     let page = Router::new().route("/metrics", get(async move || recorder.render()));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("http://{}/metrics", listener.local_addr()?);
