@@ -130,8 +130,8 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     gateway.terminate();
     let (status, said) = gateway.end().await;
     assert!(status == Some(0) && said.contains("the token is revoked"), "{said}");
-    let issued = said.lines().find(|line| line.contains("token issued")).unwrap();
-    assert!(issued.contains("cache=\"fhir\""), "{issued}");
+    let line = said.lines().find(|line| line.contains("token issued")).unwrap();
+    assert!(line.contains("cache=\"fhir\""), "{line}");
 }
 
 pub(crate) const FORM: &str =

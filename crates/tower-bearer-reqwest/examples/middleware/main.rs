@@ -4,6 +4,8 @@
 //! cargo run --package tower-bearer-reqwest --example middleware
 //! ```
 
+#![allow(unreachable_pub, reason = "a program has no public API")]
+
 mod bearer; // the middleware
 
 use reqwest_middleware::ClientBuilder;
