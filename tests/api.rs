@@ -162,6 +162,8 @@ mod token_header;
 mod token_server;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/upstream.rs"]
+mod upstream;
 #[path = "api/user_code_and_bodies.rs"]
 mod user_code_and_bodies;
 #[path = "api/user_code_and_locks.rs"]
