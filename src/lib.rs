@@ -12,7 +12,7 @@ mod clock; // the wall clock
 #[cfg(feature = "config")]
 pub mod config; // settings from files and the environment
 #[cfg(feature = "testing")]
-pub mod conformance; // checks of sources and stores that users bring
+pub mod conformance; // checks of sources, stores and HTTP stacks that users bring
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages

@@ -150,6 +150,8 @@ mod settings_users;
 mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stack_checks.rs"]
+mod stack_checks;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
 #[path = "api/stores.rs"]
