@@ -95,7 +95,6 @@
 //!
 //! ```
 //! use http::Request;
-//! use http_body_util::Full;
 //! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 //! use tower::{Layer, ServiceExt};
 //! use tower_bearer::{BearerAuthLayer, TokenCache, testing::{Reply, Upstream}};
@@ -114,7 +113,7 @@
 //!
 //! let client = Client::builder(TokioExecutor::new()).build_http();
 //! let client = BearerAuthLayer::with_cache(cache).layer(client);
-//! let response = client.oneshot(Request::post(server.url("/note")).body(Full::from("hello"))?).await?;
+//! let response = client.oneshot(Request::post(server.url("/note")).body("hello".to_owned())?).await?;
 //!
 //! assert_eq!(response.status(), 503);
 //! api.assert_statuses([401, 503]);

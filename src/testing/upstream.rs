@@ -23,7 +23,6 @@ const MAX_RECORDED: usize = 1024;
 ///
 /// ```
 /// use http::Request;
-/// use http_body_util::Full;
 /// use tower::{Layer, ServiceExt};
 /// use tower_bearer::{BearerAuthLayer, FixedToken, testing::{Reply, Upstream}};
 ///
@@ -33,7 +32,7 @@ const MAX_RECORDED: usize = 1024;
 ///
 /// let client = BearerAuthLayer::new(FixedToken::new("t")?).layer(api.service());
 /// for _ in 0..2 {
-///     client.clone().oneshot(Request::put("https://api.example.org/note").body(Full::from("hello"))?).await?;
+///     client.clone().oneshot(Request::put("https://api.example.org/note").body("hello".to_owned())?).await?;
 /// }
 ///
 /// api.assert_statuses([503, 200]);
