@@ -29,7 +29,8 @@ use crate::{
 /// [`TestBody`].
 ///
 /// The API is an [`Upstream`](crate::testing::Upstream) on loopback, over HTTP/1.1. The tokens are those of an
-/// [`Issuer`](crate::testing::Issuer) in process. No request leaves the machine. It takes about three seconds of real time, so do not
+/// [`Issuer`](crate::testing::Issuer) in process. No request leaves the machine. So the client has to allow plain http to loopback, and
+/// must not send it to a proxy. It takes about three seconds of real time, so do not
 /// pause the clock.
 ///
 /// ```
