@@ -30,8 +30,7 @@ use crate::{
 ///
 /// The API is an [`Upstream`](crate::testing::Upstream) on loopback, over HTTP/1.1. The tokens are those of an
 /// [`Issuer`](crate::testing::Issuer) in process. No request leaves the machine. So the client has to allow plain http to loopback, and
-/// must not send it to a proxy. It takes about three seconds of real time, so do not
-/// pause the clock.
+/// must not send it to a proxy. It takes about three seconds of real time, so do not pause the clock.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
