@@ -152,6 +152,8 @@ mod settings_users;
 mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stack_checks.rs"]
+mod stack_checks;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
 #[path = "api/stores.rs"]
@@ -164,6 +166,8 @@ mod token_header;
 mod token_server;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/upstream.rs"]
+mod upstream;
 #[path = "api/user_code_and_bodies.rs"]
 mod user_code_and_bodies;
 #[path = "api/user_code_and_locks.rs"]
