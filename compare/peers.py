@@ -65,7 +65,7 @@ PEERS = [
     Peer("ours_gateway", "tower-bearer: the example gateway", [*python("gateway"), TARGET / "debug/examples/gateway"], OURS, 0),
     Peer("cf_gears", "cf-gears-toolkit-auth", rust("cf_gears"), GEARS, 1800),
     Peer("cf_gears_refresh", "cf-gears-toolkit-auth, auto-refresh", rust("cf_gears", "refresh"), GEARS, 1800),
-    Peer("cf_gears_often", "cf-gears-toolkit-auth, auto-refresh each second", rust("cf_gears", "often"), GEARS, 1800),
+    Peer("cf_gears_often", "cf-gears-toolkit-auth, auto-refresh, `min_invalidation_interval` 1 s", rust("cf_gears", "often"), GEARS, 1800),
     Peer("google_cloud", "google-cloud-auth", rust("google_cloud"), GOOGLE_CLOUD, 240),
     Peer("google_cloud_retry", "google-cloud-auth, retry policy", rust("google_cloud", "retry"), GOOGLE_CLOUD, 240),
     Peer(

@@ -35,6 +35,13 @@ pub fn chunks() -> impl Stream<Item = Result<Bytes, Infallible>> + Send + Sync +
     })
 }
 
+/// Reads an answer of reqwest 0.12.
+pub async fn status(response: reqwest12::Response) -> Result<u16, BoxError> {
+    let status = response.status().as_u16();
+    response.bytes().await?;
+    Ok(status)
+}
+
 async fn one(request: Answer) {
     match request.await {
         Ok(status) => println!("{status}"),
@@ -45,9 +52,6 @@ async fn one(request: Answer) {
     }
 }
 
-/// # Panics
-///
-/// If a line is not a command.
 pub async fn drive(send: impl Fn() -> Answer + Send + Sync + 'static, upload: impl Fn() -> Answer) {
     let send = Arc::new(send);
     println!("ready");

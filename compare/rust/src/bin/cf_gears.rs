@@ -46,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
     let uploader = client.clone();
     drive(
         move || send(client.get(&url("/api"))),
-        move || send(uploader.post(&url("/api")).body_bytes(Bytes::from_static(&[b'x'; 1_000_000]))),
+        move || send(uploader.post(&url("/api")).body_bytes(Bytes::from(vec![b'x'; 1_000_000]))),
     )
     .await;
     Ok(())

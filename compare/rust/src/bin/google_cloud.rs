@@ -3,7 +3,7 @@
 
 use std::env;
 
-use compare::{Answer, BoxError, CLIENT, REFRESH_TOKEN, chunks, drive, secret, url};
+use compare::{Answer, BoxError, CLIENT, REFRESH_TOKEN, chunks, drive, secret, status, url};
 use google_cloud_auth::credentials::{AccessTokenCredentials, CacheableResource, Credentials, user_account::Builder};
 use google_cloud_gax::{
     exponential_backoff::ExponentialBackoff,
@@ -68,10 +68,7 @@ async fn main() -> Result<(), BoxError> {
             if let Some(body) = body {
                 request = request.body(body);
             }
-            let response = request.send().await?;
-            let status = response.status().as_u16();
-            response.bytes().await?;
-            Ok(status)
+            status(request.send().await?).await
         })
     };
     let upload = send.clone();

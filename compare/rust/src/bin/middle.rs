@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use compare::{Answer, BoxError, CLIENT, chunks, drive, secret, url};
+use compare::{Answer, BoxError, CLIENT, chunks, drive, secret, status, url};
 use middle::{BasicClientCredentialAuthorizer, HttpClient};
 use reqwest12::{Body, Method};
 use tokio::sync::OnceCell;
@@ -26,10 +26,7 @@ async fn main() {
             if let Some(body) = body {
                 request = request.body(body);
             }
-            let response = request.send().await?;
-            let status = response.status().as_u16();
-            response.bytes().await?;
-            Ok(status)
+            status(request.send().await?).await
         })
     };
     let upload = send.clone();

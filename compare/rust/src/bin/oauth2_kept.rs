@@ -1,11 +1,11 @@
 //! oauth2's `exchange_client_credentials`. The program keeps the token until `expires_in` has passed, and sends by reqwest.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use compare::{Answer, BoxError, CLIENT, chunks, drive, secret, url};
+use compare::{Answer, BoxError, CLIENT, chunks, drive, secret, status, url};
 use oauth2::{ClientId, ClientSecret, TokenResponse, TokenUrl, basic::BasicClient};
 use reqwest12::{Body, Client, RequestBuilder, redirect::Policy};
-use tokio::sync::RwLock;
+use tokio::{sync::RwLock, time::Instant};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -28,10 +28,7 @@ async fn main() -> Result<(), BoxError> {
                 *kept.write().await = Some((token.clone(), now + answer.expires_in().unwrap_or_default()));
                 token
             };
-            let response = request.bearer_auth(token).send().await?;
-            let status = response.status().as_u16();
-            response.bytes().await?;
-            Ok(status)
+            status(request.bearer_auth(token).send().await?).await
         })
     };
     let (upload, client) = (send.clone(), Client::new());
