@@ -2,6 +2,7 @@
 check:
     cargo fmt --all --check
     cargo fmt --check --manifest-path benches/Cargo.toml
+    cargo fmt --check --manifest-path compare/rust/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
@@ -60,6 +61,12 @@ api:
 # Random inputs for the parser and the replay; needs cargo-fuzz and a C++ compiler.
 fuzz runs="2000000":
     .ci/fuzz {{runs}}
+
+# Other OAuth clients under the same servers: installs them, runs all of them for 25 minutes, and writes COMPARE.md.
+compare *args:
+    compare/install.sh
+    compare/run.py {{args}}
+    compare/table.py
 
 bench *args:
     cargo bench --manifest-path benches/Cargo.toml {{args}}
