@@ -58,9 +58,9 @@ api:
     .ci/public_api renew
     .ci/public_api external
 
-# Random inputs for the parser and the replay; needs cargo-fuzz and a C++ compiler.
-fuzz runs="2000000":
-    .ci/fuzz {{runs}}
+# So many seconds of random inputs for each target, or for these; needs cargo-fuzz and a C++ compiler. `fuzz/README.md` lists them.
+fuzz seconds="60" *targets:
+    .ci/fuzz {{seconds}} {{targets}}
 
 # Other OAuth clients under the same servers: installs them, runs all of them for 25 minutes, and writes COMPARE.md.
 compare *args:
