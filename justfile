@@ -53,6 +53,10 @@ dashboard seconds="240":
 shuttle:
     RUSTFLAGS="--cfg shuttle" cargo test --lib --no-default-features --target-dir target/shuttle interleavings
 
+# A random walk of the cache beside a model of its rules: so many operations. `PROPTEST_RNG_SEED` repeats one.
+model operations="100000":
+    TOWER_BEARER_MODEL_OPERATIONS={{operations}} cargo test --all-features --test api walk:: -- --nocapture
+
 # Renews .ci/public-api.txt after a change of the public API, and checks that no type of another crate came in.
 api:
     .ci/public_api renew

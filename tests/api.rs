@@ -178,3 +178,5 @@ mod user_outages;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;
+#[path = "api/walk.rs"]
+mod walk;
