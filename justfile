@@ -53,6 +53,11 @@ api:
 fuzz runs="2000000":
     .ci/fuzz {{runs}}
 
+# Changes the code in two thousand ways, one at a time, and lists the changes that no test fails for; needs cargo-mutants. Some hours
+# for all; a FILTER such as `src/pool` runs those whose name contains it.
+mutants *args:
+    nice python3 .ci/mutants/run.py {{args}}
+
 bench *args:
     cargo bench --manifest-path benches/Cargo.toml {{args}}
 

@@ -2,7 +2,7 @@
 """Mutation testing: one build holds all mutants of cargo-mutants, and a variable of the environment says which one is on.
 
 run.py [FILTER] [--again] [--fresh]
-  FILTER   only mutants whose name contains it, such as `src/pool` or `Backoff`
+  FILTER   only mutants in whose name this regular expression is found, such as `src/pool` or `Backoff`
   --again  runs once more what survived or was not reached; without it, only mutants without a result run
   --fresh  forgets all results
 
@@ -41,6 +41,8 @@ WORK = pathlib.Path(os.environ.get("TOWER_BEARER_MUTANTS_DIR") or ROOT / "target
 TREE = WORK / "tree"
 PARALLEL = int(os.environ.get("TOWER_BEARER_MUTANTS_PARALLEL", "2"))
 MEMORY = 4 << 30
+# How many tests have a process of their own before the others share one.
+ALONE = 4
 ENVIRONMENT = {"CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "0"} | os.environ
 
 
@@ -123,15 +125,12 @@ def spans(message):
 
 
 def blamed(message, regions):
-    """The mutants in whose text an error is: where it is reported first, else in any place that it mentions."""
+    """The mutants in whose text an error is; if there are none, those that it mentions."""
     primary = [span for span in message["spans"] if span["is_primary"]]
-    for places in (primary, list(spans(message))):
-        found = set()
-        for span in places:
-            for region in regions:
-                if region["file"] == span["file_name"] and region["start"] < span["byte_end"] and span["byte_start"] < region["end"]:
-                    if span["byte_end"] - span["byte_start"] <= 4 * (region["end"] - region["start"]) + 200:
-                        found.add(region["id"])
+    inside = lambda span, region: region["start"] <= span["byte_start"] and span["byte_end"] <= region["end"]
+    overlaps = lambda span, region: region["start"] < span["byte_end"] and span["byte_start"] < region["end"]
+    for places, matches in [(primary, inside), (list(spans(message)), inside), (primary, overlaps)]:
+        found = {r["id"] for span in places for r in regions if r["file"] == span["file_name"] and matches(span, r)}
         if found:
             return found
     return set()
@@ -185,34 +184,45 @@ def limits():
     os.setsid()
 
 
-def run(test, seconds, variables):
-    """Returns whether the test passes, or None at the end of its time, and how long it takes."""
-    binary, name = test
+def run(binary, names, seconds, variables):
+    """Returns whether these tests pass, or None at the end of their time; which pass; which fail; and how long they take."""
     began = time.monotonic()
-    process = subprocess.Popen(
-        [binary, "--exact", name, "--test-threads", "1"],
-        cwd=TREE,
-        env=ENVIRONMENT | {"CARGO_MANIFEST_DIR": str(TREE)} | variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=limits,
-    )
-    try:
-        passed = process.wait(seconds) == 0
-    except subprocess.TimeoutExpired:
-        passed = None
-    # Its children as well.
-    try:
-        os.killpg(process.pid, 9)
-    except ProcessLookupError:
-        pass
-    process.wait()
-    return passed, time.monotonic() - began
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [binary, "--exact", "--test-threads", "1", *names],
+            cwd=TREE,
+            env=ENVIRONMENT | {"CARGO_MANIFEST_DIR": str(TREE)} | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=limits,
+        )
+        try:
+            passed = process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            passed = None
+        # Its children as well.
+        try:
+            os.killpg(process.pid, 9)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        took = time.monotonic() - began
+        output.seek(0)
+        lines = re.findall(r"^test (\S+)(?: - should panic)? \.\.\. .*?(ok|FAILED)$", output.read().decode(errors="replace"), re.MULTILINE)
+    results = {"ok": set(), "FAILED": set()}
+    for name, result in lines:
+        results[result].add(name)
+    return passed, results["ok"], results["FAILED"], took
 
 
 def trace(binaries):
     """Runs each test once, and returns those that pass: how long each takes, and the mutants that it reaches."""
+    kept, built = WORK / "trace.json", [[binary, os.path.getmtime(binary)] for binary in binaries]
+    if kept.exists():
+        before = json.loads(kept.read_text())
+        if before["built"] == built:
+            return {(binary, name): (took, set(reached)) for binary, name, took, reached in before["tests"]}
     tests = []
     for binary in binaries:
         names = subprocess.run([binary, "--list", "--format", "terse"], check=True, stdout=subprocess.PIPE, text=True, cwd=TREE)
@@ -223,7 +233,7 @@ def trace(binaries):
 
     def one(test):
         with tempfile.NamedTemporaryFile() as file:
-            passed, took = run(test, 120, {"TOWER_BEARER_REACHED": file.name})
+            passed, _, _, took = run(test[0], [test[1]], 120, {"TOWER_BEARER_REACHED": file.name})
             return test, passed, took, {int(line) for line in file.read().split()}
 
     traced = {}
@@ -233,6 +243,7 @@ def trace(binaries):
                 traced[test] = (took, reached)
             else:
                 say("left out, it fails without a mutant:", test[1])
+    kept.write_text(json.dumps({"built": built, "tests": [[*test, took, sorted(reached)] for test, (took, reached) in traced.items()]}))
     return traced
 
 
@@ -262,16 +273,43 @@ def judge(mutant, traced, killers):
     if not tests:
         return {"status": "unreached"}
     on = {"TOWER_BEARER_MUTANT": str(mutant["id"])}
-    for test in killers.order(mutant, tests):
+
+    def alone(test):
         longest = max(10, 20 * tests[test][0])
-        passed, took = run(test, longest, on)
+        passed, *_ = run(test[0], [test[1]], longest, on)
         # A test that fails now and then must not kill.
         if passed is False:
-            passed, took = run(test, longest, on)
+            passed, *_ = run(test[0], [test[1]], longest, on)
+        if passed:
+            return None
+        killers.killed(mutant, test)
+        return {"status": "timed out" if passed is None else "killed", "test": test[1]}
+
+    order = killers.order(mutant, tests)
+    for test in order[:ALONE]:
+        if result := alone(test):
+            return result
+    # Many tests in a process are faster. What is wrong with them is found out one by one.
+    for batch in batches(order[ALONE:]):
+        longest = 10 + 10 * sum(tests[test][0] for test in batch)
+        passed, ok, failed, _ = run(batch[0][0], [test[1] for test in batch], longest, on)
         if not passed:
-            killers.killed(mutant, test)
-            return {"status": "timed out" if passed is None else "killed", "test": test[1], "seconds": round(took, 2)}
+            for test in sorted(batch, key=lambda test: test[1] not in failed):
+                if test[1] not in ok and (result := alone(test)):
+                    return result
     return {"status": "survived", "tests": len(tests)}
+
+
+def batches(tests):
+    """Tests of one binary each, the first ones in small batches."""
+    size, waiting = 8, {}
+    for test in tests:
+        batch = waiting.setdefault(test[0], [])
+        batch.append(test)
+        if len(batch) >= size:
+            yield waiting.pop(test[0])
+            size = 48
+    yield from waiting.values()
 
 
 def main():
@@ -297,7 +335,7 @@ def main():
             results[result["key"]] = result
 
     def wanted(mutant):
-        if mutant["id"] in absent or options.filter not in mutant["name"]:
+        if mutant["id"] in absent or not re.search(options.filter, mutant["name"]):
             return False
         status = results.get(mutant["key"], {}).get("status")
         return status not in ("killed", "timed out", *([] if options.again else ["survived", "unreached"]))
@@ -334,7 +372,7 @@ def main():
 def report(mutants, absent, results, filter):
     reasons, counts, left, used = explained(), collections.Counter(), [], set()
     for mutant in mutants:
-        if filter not in mutant["name"]:
+        if not re.search(filter, mutant["name"]):
             continue
         why = absent.get(mutant["id"]) or results.get(mutant["key"], {}).get("status", "not run")
         status = why.partition(":")[0]
