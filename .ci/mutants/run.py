@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Mutation testing: one build holds all mutants of cargo-mutants, and a variable of the environment says which one is on.
 
-run.py [FILTER] [--again] [--fresh] [--longest SECONDS]
+run.py [FILTER] [--again] [--fresh] [--kept] [--longest SECONDS]
   FILTER   only mutants in whose name this regular expression is found, such as `src/pool` or `Backoff`
   --again  runs once more what survived or was not reached; without it, only mutants without a result run
   --fresh  forgets all results
+  --kept   uses the last build, though the sources have changed
   --longest SECONDS
            leaves out the tests that take longer: what survives then needs a run with --again
 
@@ -152,12 +153,12 @@ def blamed(message, regions):
     return set()
 
 
-def build(mutants):
+def build(mutants, keep):
     """Returns the test binaries, and for each mutant that is not in them, why."""
     kept = WORK / "built.json"
     if kept.exists():
         before = json.loads(kept.read_text())
-        if before["stamp"] == stamp() and all(os.path.exists(binary) for binary in before["binaries"]):
+        if (keep or before["stamp"] == stamp()) and all(os.path.exists(binary) for binary in before["binaries"]):
             return before["binaries"], {int(number): why for number, why in before["absent"].items()}
     say("building the tool")
     subprocess.run(["cargo", "build", "--quiet", "--release", "--manifest-path", HERE / "Cargo.toml"], check=True, env=ENVIRONMENT)
@@ -339,6 +340,7 @@ def main():
     parser.add_argument("filter", nargs="?", default="")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--kept", action="store_true")
     parser.add_argument("--longest", type=float, default=float("inf"))
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
@@ -349,7 +351,7 @@ def main():
         (WORK / "unviable.json").unlink(missing_ok=True)
     mutants = listed()
     say(f"{len(mutants)} mutants")
-    binaries, absent = build(mutants)
+    binaries, absent = build(mutants, options.kept)
     traced = {test: traced for test, traced in trace(binaries).items() if traced[0] <= options.longest}
     results = {}
     if results_file.exists():
