@@ -5,7 +5,7 @@ run.py [FILTER] [--again] [--fresh] [--kept] [--longest SECONDS]
   FILTER   only mutants in whose name this regular expression is found, such as `src/pool` or `Backoff`
   --again  runs once more what survived or was not reached; without it, only mutants without a result run
   --fresh  forgets all results
-  --kept   uses the last build, though the sources have changed
+  --kept   traces only new tests: right as long as nothing but tests was added
   --longest SECONDS
            leaves out the tests that take longer: what survives then needs a run with --again
 
@@ -153,12 +153,12 @@ def blamed(message, regions):
     return set()
 
 
-def build(mutants, keep):
+def build(mutants):
     """Returns the test binaries, and for each mutant that is not in them, why."""
     kept = WORK / "built.json"
     if kept.exists():
         before = json.loads(kept.read_text())
-        if (keep or before["stamp"] == stamp()) and all(os.path.exists(binary) for binary in before["binaries"]):
+        if before["stamp"] == stamp() and all(os.path.exists(binary) for binary in before["binaries"]):
             return before["binaries"], {int(number): why for number, why in before["absent"].items()}
     say("building the tool")
     subprocess.run(["cargo", "build", "--quiet", "--release", "--manifest-path", HERE / "Cargo.toml"], check=True, env=ENVIRONMENT)
@@ -239,19 +239,27 @@ def run(binary, names, seconds, variables):
     return passed, results["ok"], results["FAILED"], took
 
 
-def trace(binaries):
+def trace(binaries, keep):
     """Runs each test once, and returns those that pass: how long each takes, and the mutants that it reaches."""
     kept, built = WORK / "trace.json", [[binary, os.path.getmtime(binary)] for binary in binaries]
     if kept.exists():
         before = json.loads(kept.read_text())
         if before["built"] == built:
             return {(binary, name): (took, set(reached)) for binary, name, took, reached in before["tests"]}
-    tests = []
+    stem = lambda binary: pathlib.Path(binary).name.rpartition("-")[0]
+    known = {}
+    if keep and kept.exists():
+        known = {(stem(binary), name): (took, set(reached)) for binary, name, took, reached in before["tests"]}
+    tests, traced = [], {}
     for binary in binaries:
         names = subprocess.run([binary, "--list", "--format", "terse"], check=True, stdout=subprocess.PIPE, text=True, cwd=TREE)
         ignored = subprocess.run([binary, "--list", "--ignored", "--format", "terse"], check=True, stdout=subprocess.PIPE, text=True, cwd=TREE)
         skipped = set(ignored.stdout.splitlines())
         tests += [(binary, line.removesuffix(": test")) for line in names.stdout.splitlines() if line.endswith(": test") and line not in skipped]
+    for test in tests:
+        if (stem(test[0]), test[1]) in known:
+            traced[test] = known[stem(test[0]), test[1]]
+    tests = [test for test in tests if test not in traced]
     say(f"tracing {len(tests)} tests")
 
     def one(test):
@@ -259,7 +267,6 @@ def trace(binaries):
             passed, _, _, took = run(test[0], [test[1]], 120, {"TOWER_BEARER_REACHED": file.name})
             return test, passed, took, {int(line) for line in file.read().split()}
 
-    traced = {}
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         for test, passed, took, reached in pool.map(one, tests):
             if passed:
@@ -351,8 +358,8 @@ def main():
         (WORK / "unviable.json").unlink(missing_ok=True)
     mutants = listed()
     say(f"{len(mutants)} mutants")
-    binaries, absent = build(mutants, options.kept)
-    traced = {test: traced for test, traced in trace(binaries).items() if traced[0] <= options.longest}
+    binaries, absent = build(mutants)
+    traced = {test: traced for test, traced in trace(binaries, options.kept).items() if traced[0] <= options.longest}
     results = {}
     if results_file.exists():
         for line in results_file.read_text().splitlines():
