@@ -72,6 +72,11 @@ compare *args:
     compare/run.py {{args}}
     compare/table.py
 
+# Changes the code in two thousand ways, one at a time, and lists the changes that no test fails for; needs cargo-mutants. Some hours
+# for all; a FILTER such as `src/pool` runs those whose name contains it.
+mutants *args:
+    nice python3 .ci/mutants/run.py {{args}}
+
 bench *args:
     cargo bench --manifest-path benches/Cargo.toml {{args}}
 

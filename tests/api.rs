@@ -18,6 +18,9 @@ mod client_numbers;
 mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
+#[cfg(all(feature = "on-behalf-of", feature = "sealing"))]
+#[path = "api/debug_output.rs"]
+mod debug_output;
 #[path = "api/early_rejections.rs"]
 mod early_rejections;
 #[cfg(feature = "sealing")]
