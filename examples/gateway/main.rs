@@ -30,6 +30,7 @@ mod config_secret;
 mod config_store;
 mod config_values;
 mod counters;
+mod download;
 mod headers;
 mod identity;
 mod kept_connection;
