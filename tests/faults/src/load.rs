@@ -24,9 +24,6 @@ use crate::upstream::ANSWER;
 /// A request without an answer for so long hangs: the gateway's own limits are far shorter.
 pub const HANG: Duration = Duration::from_secs(10);
 
-/// How many requests are in progress at most, so that a gateway that hangs does not fill the memory.
-const MOST: usize = 2_000;
-
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -68,43 +65,45 @@ pub struct Record {
 pub struct Callers {
     client: Client<HttpConnector, Full<Bytes>>,
     urls: Vec<String>,
+    /// How many requests are in progress at most. With fewer than the rate needs, the rate is lower.
+    at_once: u32,
 }
 
 impl Callers {
-    pub fn new(urls: Vec<String>) -> Self {
+    pub fn new(urls: Vec<String>, at_once: u32) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let mut client = Client::builder(TokioExecutor::new());
         // The gateway closes idle connections after 30 s.
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(10));
-        Self { client: client.build(connector), urls }
+        Self { client: client.build(connector), urls, at_once }
     }
 
     /// Sends requests until `end`, and waits for all of them. Each fourth is a POST. `tenant` chooses the tenant of each.
     pub async fn load(&self, rate: u32, end: Instant, tenant: impl Fn(u64) -> Option<String>) -> Vec<Record> {
         let records = Arc::new(Mutex::new(Vec::new()));
         let collect = Arc::clone(&records);
-        self.each(rate, end, tenant, move |record| {
+        self.each((rate, u64::MAX), end, tenant, move |record| {
             collect.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         })
         .await;
         std::mem::take(&mut records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The same, with a function that gets each record.
+    /// Sends this many requests, or until `end`. The function gets the record of each.
     pub async fn each(
         &self,
-        rate: u32,
+        (rate, most): (u32, u64),
         end: Instant,
         tenant: impl Fn(u64) -> Option<String>,
         note: impl Fn(Record) + Clone + Send + Sync + 'static,
     ) {
-        let places = Arc::new(Semaphore::new(MOST));
+        let places = Arc::new(Semaphore::new(self.at_once as usize));
         let mut ticks = interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0.. {
             let due = ticks.tick().await;
-            if due >= end {
+            if due >= end || number >= most {
                 break;
             }
             let place = Arc::clone(&places).acquire_owned().await;
@@ -114,8 +113,7 @@ impl Callers {
                 drop(place);
             });
         }
-        let all = places.acquire_many(u32::try_from(MOST).unwrap_or(u32::MAX)).await;
-        drop(all);
+        drop(places.acquire_many(self.at_once).await);
     }
 
     fn request(&self, number: u64, tenant: Option<String>) -> Request<Full<Bytes>> {

@@ -201,10 +201,8 @@ impl Case {
             slowest.as_millis()
         );
         let mut broken: Vec<_> = failures()
-            .filter_map(|record| {
-                (record.end < on || !rules::allows(record.outcome, &self.faults))
-                    .then(|| format!("{} is not allowed", record.outcome))
-            })
+            .filter(|record| record.end < on || !rules::allows(record.outcome, &self.faults))
+            .map(|record| format!("{} is not allowed", record.outcome))
             .collect();
         broken.sort();
         broken.dedup();

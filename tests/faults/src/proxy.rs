@@ -146,10 +146,13 @@ async fn finish<S: AsyncRead + Unpin>(mut client: S, end: End, tcp: impl Fn(&S) 
 async fn pass<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S, target: u16, mut fault: Now) -> End {
     let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { return End::Reset };
     let _ = server.set_nodelay(true);
-    let (mut from_client, mut from_server) = ([0; 16 * 1024], [0; 16 * 1024]);
+    let (mut from_client, mut from_server) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     loop {
-        if *fault.borrow_and_update() == Some(Fault::HalfOpen) {
-            return End::Silence;
+        let now = *fault.borrow_and_update();
+        match now {
+            Some(Fault::HalfOpen) => return End::Silence,
+            Some(now) if now.ends_open_connections() => return End::Reset,
+            _ => {}
         }
         tokio::select! {
             read = client.read(&mut from_client) => {
@@ -197,18 +200,13 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S, target: u16, mu
                     return End::Reset;
                 }
             }
-            () = begins(&mut fault) => {
-                let now = *fault.borrow();
-                if now.is_some_and(Fault::ends_open_connections) {
-                    return End::Reset;
-                }
-            }
+            () = changes(&mut fault) => {}
         }
     }
 }
 
 /// Waits until the fault changes.
-async fn begins(fault: &mut Now) {
+async fn changes(fault: &mut Now) {
     if fault.changed().await.is_err() {
         pending::<()>().await;
     }
@@ -224,7 +222,7 @@ async fn trickle<S: AsyncWrite + Unpin>(client: &mut S, bytes: &[u8], fault: &mu
         client.flush().await?;
         tokio::select! {
             () = sleep(Duration::from_secs(1)) => {}
-            () = begins(fault) => {}
+            () = changes(fault) => {}
         }
     }
     Ok(())

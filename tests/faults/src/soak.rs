@@ -31,6 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// What a busy machine may add to each time.
 const MARGIN: Duration = Duration::from_secs(3);
 
+/// How many requests are in progress at most.
+const AT_ONCE: u32 = 256;
+
 const TENANTS: u64 = 40;
 
 /// How many tenants are active at a time. They change all the time, and each is forgotten 15 s after its last request.
@@ -85,7 +88,7 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
     };
     let gateways = [Gateway::start(binary, &settings).await?, Gateway::start(binary, &settings).await?];
     let urls: Vec<_> = gateways.iter().map(|gateway| gateway.url.clone()).collect();
-    Callers::new(urls.clone())
+    Callers::new(urls.clone(), AT_ONCE)
         .load(rate, Instant::now() + Duration::from_secs(3), |number| Some(name(number % ACTIVE)))
         .await;
     sleep(Duration::from_secs(1)).await;
@@ -98,8 +101,8 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
         Some(name((shift + number * 7 % ACTIVE + number / 1000) % TENANTS))
     };
     let note = Arc::clone(&log);
-    let callers = Callers::new(urls);
-    let load = callers.each(rate, end, tenant, move |record| judge(&mut lock(&note), &record));
+    let callers = Callers::new(urls, AT_ONCE);
+    let load = callers.each((rate, u64::MAX), end, tenant, move |record| judge(&mut lock(&note), &record));
     let mut samples = Vec::new();
     tokio::select! {
         () = load => {}
@@ -181,9 +184,9 @@ async fn revoke(issuer: &Issuer, log: &Shared, begin: Instant, mut rng: Rng) {
         sleep(Duration::from_millis(rng.u64(5_000..15_000))).await;
         let all = rng.bool();
         if all {
-            issuer.revoke_all()
+            issuer.revoke_all();
         } else {
-            issuer.revoke_current()
+            issuer.revoke_current();
         }
         event(log, begin, if all { "all tokens revoked" } else { "a token revoked" });
         lock(log).revocations += 1;
@@ -238,18 +241,17 @@ async fn watch(gateways: &[Gateway; 2], log: &Shared, begin: Instant, samples: &
     loop {
         let sample = [gateways[0].usage().await?, gateways[1].usage().await?];
         samples.push(sample);
-        let mut log = lock(log);
-        let answered = log.counts.get(&Outcome::Answered).copied().unwrap_or_default();
-        let failed = log.counts.values().sum::<usize>() - answered;
-        for (number, Usage { kib, threads, descriptors, tasks }) in sample.into_iter().enumerate() {
-            let line = format!(
-                "sample,{:.1},{number},{kib},{threads},{descriptors},{tasks},{answered},{failed}\n",
-                begin.elapsed().as_secs_f64()
-            );
-            log.csv.push_str(&line);
-        }
-        drop(log);
+        write_sample(&mut lock(log), begin, sample);
         sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn write_sample(log: &mut Log, begin: Instant, sample: [Usage; 2]) {
+    let answered = log.counts.get(&Outcome::Answered).copied().unwrap_or_default();
+    let failed = log.counts.values().sum::<usize>() - answered;
+    let at = begin.elapsed().as_secs_f64();
+    for (number, Usage { kib, threads, descriptors, tasks }) in sample.into_iter().enumerate() {
+        let _ = writeln!(log.csv, "sample,{at:.1},{number},{kib},{threads},{descriptors},{tasks},{answered},{failed}");
     }
 }
 

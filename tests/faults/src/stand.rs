@@ -62,7 +62,7 @@ impl Stand {
     }
 
     pub fn callers(&self) -> Callers {
-        Callers::new(vec![self.gateway.url.clone()])
+        Callers::new(vec![self.gateway.url.clone()], 2_000)
     }
 
     /// Begins or ends faults. When one begins on the way to the issuer, the token is forgotten.
