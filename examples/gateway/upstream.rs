@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{TryFutureExt, future::MapOk};
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -64,18 +64,20 @@ impl Service<Request<ReplayBody<Upload>>> for Https {
     }
 }
 
-/// The connection that carries a request, once it has one.
-pub struct Connection(CaptureConnection);
+/// The connection that carries a request, once it has one. It is known only if it may be one of HTTP/2, which needs TLS here.
+pub struct Connection(Option<CaptureConnection>);
 
 impl Connection {
     pub fn of<B>(request: &mut Request<B>) -> Self {
-        Self(capture_connection(request))
+        Self((request.uri().scheme() == Some(&Scheme::HTTPS)).then(|| capture_connection(request)))
     }
 
     /// Makes sure that no other request uses the connection. Over HTTP/2, one whose server is gone without a word would stay in use,
     /// and each request would wait for the whole timeout.
     pub fn give_up(&self) {
-        if let Some(connection) = &*self.0.connection_metadata() {
+        if let Some(captured) = &self.0
+            && let Some(connection) = &*captured.connection_metadata()
+        {
             connection.poison();
         }
     }

@@ -31,6 +31,12 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// What a busy machine may add to each time.
 const MARGIN: Duration = Duration::from_secs(3);
 
+/// A timer of this program that fires so late shows that the machine does not run its processes in time.
+const LATE: Duration = Duration::from_millis(250);
+
+/// For so long before and during a request, a late timer excuses it. It is counted apart.
+const LATELY: Duration = Duration::from_secs(3);
+
 /// How many requests are in progress at most.
 const AT_ONCE: u32 = 256;
 
@@ -51,6 +57,10 @@ struct Log {
     windows: Vec<Window>,
     counts: BTreeMap<Outcome, usize>,
     broken: Vec<String>,
+    /// Requests that broke a rule while the machine was late, when it was late, and for how long at most.
+    starved: u64,
+    late: Vec<Instant>,
+    latest: Duration,
     /// The longest time after a fault in which a request failed, and the slowest request.
     recovery: Duration,
     slowest: Duration,
@@ -109,6 +119,7 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
         () = revoke(&issuer, &log, begin, rng.fork()) => {}
         () = fail(&proxies, &log, begin, end, rng.fork()) => {}
         () = fail_over(&mut redis, &log, begin, end, rng.fork()) => {}
+        () = clock(&log) => {}
         result = watch(&gateways, &log, begin, &mut samples) => result?,
     }
     drop(callers);
@@ -135,7 +146,13 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
         let (early, late) = (mean(&samples, number, 1), mean(&samples, number, 5));
         println!("gateway {number}: {early} in the second sixth, {late} in the last");
     }
-    println!("{} requests broke a rule", log.broken.len());
+    println!(
+        "{} requests broke a rule, and {} more while the machine was late ({} times by {LATE:?} or more, at most {:.1?})",
+        log.broken.len(),
+        log.starved,
+        log.late.len(),
+        log.latest
+    );
     for line in log.broken.iter().take(50) {
         println!("BROKEN: {line}");
     }
@@ -166,7 +183,10 @@ fn judge(log: &mut Log, record: &Record) {
                 log.recovery.max(window.off.map_or(Duration::ZERO, |off| record.end.saturating_duration_since(off)));
         }
     }
-    if !allowed {
+    let starts = record.start.checked_sub(LATELY).unwrap_or(record.start);
+    if !allowed && log.late.last().is_some_and(|late| *late >= starts) {
+        log.starved += 1;
+    } else if !allowed {
         let last = log.windows.last();
         let ago = last.and_then(|window| Some(record.end.saturating_duration_since(window.off?)));
         let faults = last.map(|window| format!("{:?}", window.faults));
@@ -175,6 +195,20 @@ fn judge(log: &mut Log, record: &Record) {
             record.outcome,
             record.end - record.start
         ));
+    }
+}
+
+/// Notes when a timer fires late.
+async fn clock(log: &Shared) {
+    loop {
+        let due = Instant::now() + Duration::from_millis(50);
+        sleep_until(due).await;
+        let late = due.elapsed();
+        if late > LATE {
+            let mut log = lock(log);
+            log.late.push(Instant::now());
+            log.latest = log.latest.max(late);
+        }
     }
 }
 
