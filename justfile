@@ -8,6 +8,7 @@ check:
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
     cargo clippy --package tower-bearer-reqwest --all-targets -- -D warnings
     cargo clippy --package tower-bearer-tonic --all-targets -- -D warnings
+    cargo clippy --package tower-bearer-faults -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -79,6 +80,24 @@ mutants *args:
 
 bench *args:
     cargo bench --manifest-path benches/Cargo.toml {{args}}
+
+# Puts each fault between the gateway and its servers; with minutes, random combinations after that. A seed repeats a run.
+faults seed=`shuf -i 0-999999 -n 1` minutes="0": (_faults "")
+    cargo run --package tower-bearer-faults -- matrix --seed {{seed}} --minutes {{minutes}}
+
+# A million requests through the gateway, while its token is renewed each second and revoked now and then. None may fail.
+million requests="1000000": (_faults "--release")
+    cargo run --release --package tower-bearer-faults -- million --requests {{requests}}
+
+# Two gateways under load, with faults, revocations, tenants that come and go, and a Redis that fails over.
+soak minutes="30" seed=`shuf -i 0-999999 -n 1` rate="500": (_faults "--release")
+    mkdir -p target
+    cargo run --release --package tower-bearer-faults -- soak --minutes {{minutes}} --seed {{seed}} --rate {{rate}} --csv target/soak.csv
+    python3 tests/faults/draw.py target/soak.csv docs/reliability-soak.svg
+
+_faults profile:
+    crates/tower-bearer-redis/tests/servers.sh
+    cargo build {{profile}} --example gateway
 
 doc:
     cargo doc --no-deps --all-features --open

@@ -29,6 +29,7 @@ mod config_identity;
 mod config_store;
 mod config_values;
 mod counters;
+mod download;
 mod headers;
 mod identity;
 mod kept_connection;
