@@ -348,4 +348,36 @@ mod tests {
             assert_eq!(map.len(), max.clamp(1, 100));
         }
     }
+
+    #[test]
+    fn any_returns_whether_it_is_so_for_one_entry() {
+        let map = BoundedMap::new(10, RULES);
+        add(&map, 0..3, true, false);
+        assert!(!map.any(|probe| probe.stays));
+        add(&map, 3..4, true, true);
+        assert!(map.any(|probe| probe.stays));
+        assert_eq!(map.len(), 4, "it removes none");
+    }
+
+    #[test]
+    fn above_its_growth_the_oldest_entry_leaves_though_it_must_stay() {
+        let map = BoundedMap::new(16, RULES);
+        add(&map, 0..32, true, true);
+        add(&map, 32..42, false, true);
+        assert_eq!(map.len(), 32);
+        // New entries have an eighth of the map.
+        assert_eq!((kept(&map, 0..32), kept(&map, 40..42)), (30, 2));
+    }
+
+    #[test]
+    fn above_its_growth_an_entry_that_succeeded_meanwhile_stays() {
+        let map =
+            BoundedMap::new(100, Rules { has_succeeded: |probe: &Arc<Probe>| probe.is_used.load(Relaxed), ..RULES });
+        add(&map, 0..300, false, true);
+        assert_eq!(map.len(), 200);
+        let before: Vec<_> = map.iter().collect();
+        before.iter().for_each(|(_, probe)| probe.is_used.store(true, Relaxed));
+        add(&map, 300..301, false, true);
+        assert!(before.iter().all(|(key, _)| map.get(key).is_some()));
+    }
 }

@@ -570,4 +570,11 @@ mod tests {
         }
         assert_eq!(renewals, 35, "in an hour, as if the API rejected everything");
     }
+
+    #[test]
+    fn the_time_of_silence_changes_nothing_else_of_a_budget() {
+        let budget = RejectionBudget::new(3, 2 * SECOND, 9 * SECOND);
+        let expected = RejectionBudget { free: 3, first: 2 * SECOND, max: 9 * SECOND, silence: 5 * SECOND };
+        assert_eq!(budget.detect_revocation_after(5 * SECOND), expected);
+    }
 }
