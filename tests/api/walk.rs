@@ -511,6 +511,8 @@ fn play(walk: &Walk) -> Played {
 
 #[test]
 fn in_a_random_walk_the_cache_keeps_every_rule_of_its_model() {
+    use Event::{BudgetSpent, Evicted, Failed, HeldBack, Issued, Proven, SentAgain, Struck, Void, Withheld};
+
     world::prepare();
     let wanted =
         std::env::var("TOWER_BEARER_MODEL_OPERATIONS").ok().map(|n| n.parse().expect("a number of operations"));
@@ -527,7 +529,6 @@ fn in_a_random_walk_the_cache_keeps_every_rule_of_its_model() {
     result.unwrap_or_else(|error| panic!("PROPTEST_RNG_SEED={seed}: {error}"));
     let (operations, happened) = (operations.get(), happened.into_inner());
     println!("{operations} operations: {happened:?}");
-    use Event::{BudgetSpent, Evicted, Failed, HeldBack, Issued, Proven, SentAgain, Struck, Void, Withheld};
     let all = [Issued, Void, Failed, HeldBack, SentAgain, Proven, Struck, BudgetSpent, Withheld, Evicted];
     assert!(all.iter().all(|event| happened.contains(event)), "only {happened:?}");
 }
