@@ -171,7 +171,7 @@ def build(mutants):
     absent |= {mutant["id"]: "unviable" for mutant in mutants if mutant["key"] in known}
     while True:
         placed = place(target / "release" / "tower-bearer-mutants", [m for m in mutants if m["id"] not in absent])
-        absent |= {int(number): f"unplaced: {why}" for number, why in placed["unplaced"].items()}
+        absent |= {int(number): why for number, why in placed["unplaced"].items()}
         done, messages = cargo("check", "--lib")
         failed = [m["message"] for m in messages if m["reason"] == "compiler-message" and m["message"]["level"] == "error" and m["message"]["spans"]]
         if done.returncode == 0:
