@@ -19,22 +19,17 @@
 use std::{
     borrow::Borrow,
     cell::Cell,
-    hash::{Hash, RandomState},
+    hash::Hash,
     sync::{
         PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use quick_cache::{
-    OptionsBuilder, UnitWeighter,
-    sync::{Cache, DefaultLifecycle},
-};
-
 use crate::{
     cache::eviction_order::{EvictionOrder, Queue},
     per_core::copies,
-    sync::{Mutex, MutexGuard},
+    sync::{Entries, Mutex, MutexGuard, entries},
 };
 
 /// How many entries the hand looks at for a new entry, in each queue.
@@ -49,8 +44,7 @@ const ENTRIES_A_PART: usize = 1024;
 
 /// A bounded map from `K` to `V`. It evicts an entry that was not used recently.
 pub(crate) struct BoundedMap<K, V> {
-    /// It evicts nothing by itself.
-    entries: Cache<K, V, UnitWeighter, RandomState, DefaultLifecycle<K, V>>,
+    entries: Entries<K, V>,
     /// Held while an entry is added or removed, so that each key is added once.
     order: Mutex<EvictionOrder<K>>,
     rules: Rules<V>,
@@ -94,13 +88,7 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
     pub(crate) fn new(max: usize, rules: Rules<V>) -> Self {
         let max = max.max(1);
         let parts = (max / ENTRIES_A_PART).min(4 * copies()).max(1);
-        let options = OptionsBuilder::new()
-            .shards(1 << parts.ilog2())
-            .estimated_items_capacity(max)
-            .weight_capacity(u64::MAX / 2)
-            .build()
-            .expect("all that it needs is set");
-        let entries = Cache::with_options(options, UnitWeighter, RandomState::new(), DefaultLifecycle::default());
+        let entries = entries(1 << parts.ilog2(), max);
         let order = Mutex::new(EvictionOrder::default());
         Self { entries, order, rules, max, count: AtomicUsize::new(0), evicted: AtomicU64::new(0) }
     }

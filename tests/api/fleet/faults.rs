@@ -246,6 +246,24 @@ async fn a_store_that_lost_its_data_costs_one_token_request() {
     assert_eq!(fleet.issuer.counts().token_requests, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_store_loses_is_counted_also_if_only_the_commit_finds_it_gone() {
+    let fleet = Fleet::new(issuer());
+    // The lease is five seconds long, and extended after a third of that.
+    for (request, token_requests) in [(SECOND, 1), (4 * SECOND, 2)] {
+        fleet.issuer.delay(request);
+        let process = fleet.process();
+        let cache = fleet.cache_of(&process);
+        fleet.store.clear();
+        let renewing = tokio::spawn(async move { cache.token().await });
+        sleep(SECOND / 2).await;
+        fleet.store.clear();
+        renewing.await.unwrap().unwrap();
+        assert_eq!((process.status().exchanges, process.status().lost_leases), (1, 1), "{request:?}");
+        assert_eq!(fleet.issuer.counts().token_requests, token_requests);
+    }
+}
+
 proptest! {
     #![proptest_config(Config { cases: 32, failure_persistence: None, ..Config::default() })]
 
