@@ -70,8 +70,8 @@ enum Operation {
     /// The API rejects every token, or only those that were revoked.
     RejectEverything(bool),
     Revoke,
-    /// So many revocations, one after each time, each found by a request.
-    Revocations(u32, Duration),
+    /// So many revocations, one after each time, each found by a request of the layer, or else by user code.
+    Revocations(u32, Duration, bool),
     Pass(Duration),
     /// Until a millisecond before or after the newest token is stale or expires.
     PassUntil {
@@ -149,7 +149,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let times = select(&[7, 90, 260, 1_100, 2_500, 11_100, 32_000, 61_000, 160_000, 310_000, 700_000, 3_700_000][..]);
     prop_oneof![
         20 => request.clone().prop_map(Operation::Request),
-        1 => (1..30_u32, gaps.clone()).prop_map(|(n, gap)| Operation::Revocations(n, gap)),
+        1 => (1..30_u32, gaps.clone(), any::<bool>()).prop_map(|(n, gap, by_layer)| Operation::Revocations(n, gap, by_layer)),
         2 => (1..60_u32, gaps, request).prop_map(|(n, gap, request)| Operation::Requests(n, gap, request)),
         6 => Just(Operation::Token),
         3 => which().prop_map(Operation::Accept),
@@ -363,14 +363,19 @@ impl Player {
                 let mut state = world.state();
                 state.revoked = state.issued;
             }
-            Operation::Revocations(n, gap) => {
+            Operation::Revocations(n, gap, by_layer) => {
                 self.played += n;
                 for _ in 0..n {
                     {
                         let mut state = world.state();
                         state.revoked = state.issued;
                     }
-                    self.send(Request { path: "/good", by_layer: true, is_retried: true });
+                    if by_layer {
+                        self.send(Request { path: "/good", by_layer, is_retried: true });
+                    } else {
+                        let token = self.choose(Which::Newest);
+                        self.spawn(self.caller.clone().reject(token, Then::Accept));
+                    }
                     sleep(gap).await;
                 }
             }
@@ -506,6 +511,8 @@ fn play(walk: &Walk) -> Played {
 
 #[test]
 fn in_a_random_walk_the_cache_keeps_every_rule_of_its_model() {
+    use Event::{BudgetSpent, Evicted, Failed, HeldBack, Issued, Proven, SentAgain, Struck, Void, Withheld};
+
     world::prepare();
     let wanted =
         std::env::var("TOWER_BEARER_MODEL_OPERATIONS").ok().map(|n| n.parse().expect("a number of operations"));
@@ -522,7 +529,6 @@ fn in_a_random_walk_the_cache_keeps_every_rule_of_its_model() {
     result.unwrap_or_else(|error| panic!("PROPTEST_RNG_SEED={seed}: {error}"));
     let (operations, happened) = (operations.get(), happened.into_inner());
     println!("{operations} operations: {happened:?}");
-    use Event::{BudgetSpent, Evicted, Failed, HeldBack, Issued, Proven, SentAgain, Struck, Void, Withheld};
     let all = [Issued, Void, Failed, HeldBack, SentAgain, Proven, Struck, BudgetSpent, Withheld, Evicted];
     assert!(all.iter().all(|event| happened.contains(event)), "only {happened:?}");
 }
