@@ -2,6 +2,7 @@
 check:
     cargo fmt --all --check
     cargo fmt --check --manifest-path benches/Cargo.toml
+    cargo fmt --check --manifest-path fuzz/Cargo.toml
     cargo fmt --check --manifest-path compare/rust/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings

@@ -182,6 +182,19 @@ async fn json_is_known_by_its_shape_whatever_the_content_type_says() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_of_a_mebibyte_is_read_and_a_larger_one_is_an_error() {
+    let padded = |size: usize| {
+        let json = r#"{"access_token":"t","x":""}"#;
+        let padding = "x".repeat(size - json.len());
+        reply(200, "application/json", json.replace("\"\"", &format!("\"{padding}\"")))
+    };
+    assert_eq!(padded(1 << 20).body.len(), 1 << 20);
+    asked(&padded(1 << 20)).await.unwrap();
+    let error = asked(&padded((1 << 20) + 1)).await.unwrap_err();
+    assert!(error.is_unusable() && error.to_string().contains("1 MiB"), "{error}");
+}
+
 /// A small compressed answer can be a very large one, so none is unpacked.
 #[tokio::test]
 async fn a_compressed_answer_is_an_error_and_is_not_unpacked() {

@@ -5,7 +5,7 @@ use proc_macro2::Span;
 use std::collections::BTreeMap;
 use syn::{
     Arm, BinOp, Block, Expr, ExprBinary, ExprMatch, ExprStruct, ImplItemFn, ItemConst, ItemFn, ItemStatic, Pat,
-    ReturnType, Signature, TraitItemFn, Type,
+    ReturnType, Signature, Stmt, TraitItemFn, Type,
     spanned::Spanned,
     visit::{self, Visit},
 };
@@ -38,11 +38,12 @@ pub(crate) struct Placer<'a> {
     constant: bool,
 }
 
-const IN_A_CONSTANT: &str = "in a constant";
-const IN_A_LET_CHAIN: &str = "`||` between a `let` and a condition does not compile";
-const NOT_EXHAUSTIVE: &str = "the other arms do not take all values";
-const OF_ANOTHER_TYPE: &str = "the function returns `impl`, and the mutant another type";
-const NOT_FOUND: &str = "its syntax was not found";
+const IN_A_CONSTANT: &str = "unplaced: in a constant";
+const IN_A_LET_CHAIN: &str = "unviable: `||` between a `let` and a condition does not compile";
+const NOT_EXHAUSTIVE: &str = "unviable: the other arms do not take all values";
+const EMPTY: &str = "::std::iter::empty()";
+const OF_ANOTHER_TYPE: &str = "unplaced: the function returns `impl`, and the mutant another type";
+const NOT_FOUND: &str = "unplaced: its syntax was not found";
 
 impl<'a> Placer<'a> {
     pub(crate) fn new(text: &'a str, mutants: BTreeMap<Position, Vec<Mutant>>) -> Self {
@@ -146,7 +147,10 @@ impl<'a> Placer<'a> {
                 let inside = block.brace_token.span.open().byte_range().end;
                 let mut mutants = self.take("FnValue", first.span());
                 if returns_impl(signature) {
-                    self.refuse(std::mem::take(&mut mutants), OF_ANOTHER_TYPE);
+                    let (empty, others) = mutants.into_iter().partition(|mutant| mutant.replacement == EMPTY);
+                    self.empty_iterator(block, empty);
+                    self.refuse(others, OF_ANOTHER_TYPE);
+                    mutants = Vec::new();
                 }
                 for mutant in mutants {
                     let text =
@@ -166,6 +170,17 @@ impl<'a> Placer<'a> {
             self.edits.push(Edit { at: range.start, removed: range.len(), kind, number, text, id: None });
         }
         self.constant = outer;
+    }
+
+    /// An iterator of another type cannot be returned, but one that takes nothing can.
+    fn empty_iterator(&mut self, block: &Block, mutants: Vec<Mutant>) {
+        let Some(Stmt::Expr(last, None)) = block.stmts.last() else { return self.refuse(mutants, OF_ANOTHER_TYPE) };
+        let range = last.span().byte_range();
+        for mutant in mutants {
+            self.edit(range.start, Kind::Open, "(".to_owned(), None);
+            let take = format!(").take(if ::tower_bearer_switch::on({}) {{ 0 }} else {{ usize::MAX }})", mutant.id);
+            self.edit(range.end, Kind::Close, take, Some(mutant.id));
+        }
     }
 
     fn inside_constant(&mut self, visit: impl FnOnce(&mut Self)) {

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    TokenCache,
+    Reason, TokenCache, TokenSource,
     store::{
         Lease, LeaseAnswer, LeaseOwner, Loaded, MemoryStore, NewsReceiver, SharedStore, StoreError, StoreKey,
         TokenStore,
@@ -309,4 +309,19 @@ async fn random_faults(seed: u64) {
             _ => sleep(Duration::from_millis(random.u64(0..2000))).await,
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_take_a_stored_token_that_is_older_than_the_own_one() {
+    let fleet = Fleet::new(issuer());
+    obtain(&fleet.stored(&fleet.process())).await.unwrap();
+    let store = Faulty::new(fleet.store.clone(), Fault::Fail);
+    let stored = fleet.stored(&SharedStore::builder(store.clone(), keys()).wall_clock(fleet.clock()).build());
+    sleep(SECOND).await;
+    let own = obtain(&stored).await.unwrap();
+    store.set(Fault::None);
+    sleep(MINUTE).await;
+    let renewed = stored.obtain(Reason::Ageing).await.unwrap();
+    assert_ne!(renewed.secret(), own.secret());
+    assert_eq!(fleet.issuer.counts().token_requests, 3);
 }
