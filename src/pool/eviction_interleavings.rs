@@ -25,7 +25,8 @@ impl TokenSource for Source {
     }
 }
 
-/// A pool with room for one identity, and the issuer that each has of its own.
+/// A pool with room for two identities, and the issuer that each has of its own. Three of them must stay while they are renewed:
+/// only with more than twice the bound, the oldest leaves in any case.
 #[derive(Clone)]
 struct Subject {
     pool: TokenPool<usize>,
@@ -38,7 +39,7 @@ impl Subject {
         let sources = Arc::clone(&issuers);
         let make =
             move |identity: &usize| Ok(TokenCache::builder(Source(Arc::clone(&sources[*identity]))).renewal_retries(0));
-        Self { pool: TokenPool::builder(make).max_identities(1).max_renewals(2).build(), issuers }
+        Self { pool: TokenPool::builder(make).max_identities(2).max_renewals(2).build(), issuers }
     }
 
     fn gets_token(&self, identity: usize) {
