@@ -6,6 +6,8 @@ mod support;
 #[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/axum_handlers.rs"]
+mod axum_handlers;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
 #[path = "api/call.rs"]
@@ -16,6 +18,9 @@ mod client_numbers;
 mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
+#[cfg(all(feature = "on-behalf-of", feature = "sealing"))]
+#[path = "api/debug_output.rs"]
+mod debug_output;
 #[path = "api/early_rejections.rs"]
 mod early_rejections;
 #[cfg(feature = "sealing")]
@@ -176,3 +181,5 @@ mod user_outages;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;
+#[path = "api/walk.rs"]
+mod walk;
