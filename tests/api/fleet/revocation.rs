@@ -12,8 +12,7 @@ use std::{
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    AccessToken, Judged, PasswordGrant, Reason, TokenCache, TokenSource,
-    grant::{AuthorizationServer, ClientAuth},
+    AccessToken, Judged, Reason, TokenCache, TokenSource,
     store::{
         Lease, LeaseAnswer, LeaseOwner, Loaded, MemoryStore, NewsChannel, NewsReceiver, SharedStore, StoreError,
         StoreKey, Stored, TokenStore,
@@ -68,32 +67,6 @@ async fn all_caches_over_one_source_lose_a_rejected_token_as_soon_as_the_store_t
     for cache in &caches {
         assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_revocation_ends_the_own_token_and_a_newer_stored_one() {
-    let fleet = Fleet::new(issuer());
-    let stored = || {
-        let grant = PasswordGrant::builder(AuthorizationServer::issuer("https://issuer.test"))
-            .client_auth(ClientAuth::basic("client1", "client-secret"))
-            .credentials("user1", "user-password");
-        Stored::new(grant.build_with(fleet.issuer.service()).unwrap(), &fleet.process())
-    };
-    let cache = TokenCache::new(stored());
-    let own = cache.token().await.unwrap();
-    let other = stored();
-    obtain(&other).await.unwrap();
-    sleep(SECOND).await;
-    let newer = other.obtain(Reason::Ageing).await.unwrap();
-    assert_ne!(newer.secret(), own.secret());
-    cache.revoke().await.unwrap();
-    assert!(!accepted(&fleet.issuer, &own) && !accepted(&fleet.issuer, &newer));
-    assert_eq!(fleet.issuer.counts().revocations, 2);
-    // If its own token is the stored one, it is revoked once.
-    let cache = TokenCache::new(stored());
-    cache.token().await.unwrap();
-    cache.revoke().await.unwrap();
-    assert_eq!(fleet.issuer.counts().revocations, 3);
 }
 
 #[tokio::test(start_paused = true)]
