@@ -27,8 +27,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// What a gateway may use in the end more than in the beginning. The allocator keeps some memory.
 const MORE: Usage = Usage { kib: 16 * 1024, threads: 4, descriptors: 8, tasks: 8 };
 
-/// How long a gateway without requests may take to give back what it used. It keeps idle connections for 30 s.
-const SETTLES: Duration = Duration::from_secs(45);
+/// How long a gateway without requests may take to give back what it used. Its client looks each 30 s for connections that were idle
+/// for 30 s, so the last one goes after up to 60 s.
+const SETTLES: Duration = Duration::from_secs(75);
 
 /// The longest wait between two renewals that fail. The first is [`FIRST_BACKOFF`].
 pub const BACKOFF: Duration = Duration::from_millis(500);
