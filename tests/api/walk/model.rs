@@ -457,7 +457,10 @@ impl Model {
                     self.check("a rejection is passed on only if the budget is spent", ticket.may_be_spent, &details);
                 }
                 NotRetried::SameToken => {
-                    let came_again = self.same_at.is_some_and(|at| at >= ticket.began);
+                    // Or came to a cache that was made again, and does not know the rejected one.
+                    let rejected = ticket.rejected.map(|(number, _)| number);
+                    let is_newest = rejected.is_some() && rejected == self.newest();
+                    let came_again = is_newest || self.same_at.is_some_and(|at| at >= ticket.began);
                     self.check("the same token came again", came_again, &details);
                 }
                 NotRetried::RenewalFailed { .. } => {
