@@ -376,7 +376,9 @@ mod tests {
         add(&map, 0..300, false, true);
         assert_eq!(map.len(), 200);
         let before: Vec<_> = map.iter().collect();
-        before.iter().for_each(|(_, probe)| probe.is_used.store(true, Relaxed));
+        for (_, probe) in &before {
+            probe.is_used.store(true, Relaxed);
+        }
         add(&map, 300..301, false, true);
         assert!(before.iter().all(|(key, _)| map.get(key).is_some()));
     }

@@ -173,7 +173,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn key(n: usize) -> StoreKey {
-        StoreKey::new(std::array::from_fn(|byte| u8::try_from(n >> (8 * byte.min(2)) & 0xff).unwrap()))
+        StoreKey::new([u8::try_from(n).unwrap(); 32])
     }
 
     #[tokio::test(start_paused = true)]

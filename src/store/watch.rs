@@ -142,7 +142,7 @@ mod tests {
         for _ in 0..3 {
             watch.start(NewsReceiver::none);
         }
-        sleep(INTERVAL - Duration::from_millis(1)).await;
+        sleep(INTERVAL.saturating_sub(Duration::from_millis(1))).await;
         assert_eq!(counting.0.load(Relaxed), 0);
         sleep(10 * INTERVAL).await;
         assert_eq!(counting.0.load(Relaxed), 10);

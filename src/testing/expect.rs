@@ -18,7 +18,7 @@ impl Issuer {
         let arrived = self.counts().token_requests;
         assert!(
             arrived == expected,
-            "expected {expected} token requests, but {arrived} arrived:{}",
+            "token requests: expected {expected}, but {arrived} arrived:{}",
             list(&self.requests())
         );
     }
@@ -39,7 +39,7 @@ impl Issuer {
     pub fn assert_grants<'a>(&self, expected: impl IntoIterator<Item = &'a str>) {
         let (requests, expected): (_, Vec<_>) = (self.requests(), expected.into_iter().collect());
         let grants: Vec<_> = requests.iter().map(grant).collect();
-        assert!(grants == expected, "expected the grants {expected:?}, but these arrived:{}", list(&requests));
+        assert!(grants == expected, "grants: expected {expected:?}, but these arrived:{}", list(&requests));
     }
 }
 
@@ -53,7 +53,7 @@ impl Upstream {
     pub fn assert_requests(&self, expected: usize) {
         let requests = self.requests();
         let arrived = requests.len();
-        assert!(arrived == expected, "expected {expected} requests, but {arrived} arrived:{}", list(&requests));
+        assert!(arrived == expected, "requests: expected {expected}, but {arrived} arrived:{}", list(&requests));
     }
 
     /// Asserts the statuses with which the requests were answered, in the order in which the requests arrived. A request without an
@@ -65,7 +65,7 @@ impl Upstream {
     pub fn assert_statuses(&self, expected: impl IntoIterator<Item = u16>) {
         let (requests, expected): (_, Vec<_>) = (self.requests(), expected.into_iter().collect());
         let statuses: Vec<_> = requests.iter().map(|request| request.status().unwrap_or_default()).collect();
-        assert!(statuses == expected, "expected the statuses {expected:?}, but it was:{}", list(&requests));
+        assert!(statuses == expected, "statuses: expected {expected:?}, but it was:{}", list(&requests));
     }
 
     /// Asserts the [names of the tokens](ReceivedRequest::token) of the requests, in the order in which the requests arrived.
@@ -76,7 +76,7 @@ impl Upstream {
     pub fn assert_tokens<'a>(&self, expected: impl IntoIterator<Item = &'a str>) {
         let (requests, expected): (_, Vec<_>) = (self.requests(), expected.into_iter().collect());
         let tokens: Vec<_> = requests.iter().map(ReceivedRequest::token).collect();
-        assert!(tokens == expected, "expected the tokens {expected:?}, but it was:{}", list(&requests));
+        assert!(tokens == expected, "tokens: expected {expected:?}, but it was:{}", list(&requests));
     }
 
     /// Asserts that each request came with exactly this body, whole. There must be a request.
@@ -89,9 +89,9 @@ impl Upstream {
         let is_sent = |request: &ReceivedRequest| request.is_whole() && request.body() == expected;
         if let Some(wrong) = requests.iter().position(|request| !is_sent(request)) {
             let length = expected.len();
-            panic!("the body of request {} is not the expected one of {length} bytes:{}", wrong + 1, list(&requests));
+            panic!("bodies: expected {length} bytes, but request {} has another body:{}", wrong + 1, list(&requests));
         }
-        assert!(!requests.is_empty(), "expected a body of {} bytes, but no request arrived", expected.len());
+        assert!(!requests.is_empty(), "bodies: expected {} bytes, but no request arrived", expected.len());
     }
 }
 

@@ -157,37 +157,37 @@ async fn a_delay_uses_tokio_time_a_gate_holds_and_a_hanging_request_has_no_answe
 async fn the_message_of_an_assertion_lists_what_came_without_secrets() {
     let (issuer, api) = (issuer(), Upstream::new());
     let source = grant(issuer.service());
-    assert_eq!(message(|| issuer.assert_token_requests(1)), "expected 1 token requests, but 0 arrived: none");
+    assert_eq!(message(|| issuer.assert_token_requests(1)), "token requests: expected 1, but 0 arrived: none");
     obtain(&source).await.unwrap();
     issuer.assert_token_requests(1);
     assert_eq!(
         message(|| issuer.assert_token_requests(2)),
-        "expected 2 token requests, but 1 arrived:\n  1. password with grant_type, username, password"
+        "token requests: expected 2, but 1 arrived:\n  1. password with grant_type, username, password"
     );
     let says = message(|| issuer.assert_grants(["refresh_token"]));
     assert_eq!(
         says,
-        "expected the grants [\"refresh_token\"], but these arrived:\n  1. password with grant_type, username, password"
+        "grants: expected [\"refresh_token\"], but these arrived:\n  1. password with grant_type, username, password"
     );
 
     api.assert_requests(0);
-    assert_eq!(message(|| api.assert_bodies("")), "expected a body of 0 bytes, but no request arrived");
+    assert_eq!(message(|| api.assert_bodies("")), "bodies: expected 0 bytes, but no request arrived");
     api.answer_next([Reply::unauthorized()]);
     for token in ["Bearer s3cret-a", "Bearer s3cret-b"] {
         api.service().oneshot(with_token(token)).await.unwrap();
     }
     let list = "\n  1. POST /a, token 1, 8 bytes, answered 401\n  2. POST /a, token 2, 8 bytes, answered 200";
-    assert_eq!(message(|| api.assert_requests(1)), format!("expected 1 requests, but 2 arrived:{list}"));
+    assert_eq!(message(|| api.assert_requests(1)), format!("requests: expected 1, but 2 arrived:{list}"));
     assert_eq!(
         message(|| api.assert_statuses([200, 200])),
-        format!("expected the statuses [200, 200], but it was:{list}")
+        format!("statuses: expected [200, 200], but it was:{list}")
     );
     assert_eq!(
         message(|| api.assert_tokens(["token 1", "token 1"])),
-        format!("expected the tokens [\"token 1\", \"token 1\"], but it was:{list}")
+        format!("tokens: expected [\"token 1\", \"token 1\"], but it was:{list}")
     );
     assert_eq!(
         message(|| api.assert_bodies("the bod")),
-        format!("the body of request 1 is not the expected one of 7 bytes:{list}")
+        format!("bodies: expected 7 bytes, but request 1 has another body:{list}")
     );
 }

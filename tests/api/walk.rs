@@ -14,6 +14,7 @@ mod world;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
@@ -113,11 +114,22 @@ enum Then {
 
 fn walks(operations: u32) -> impl Strategy<Value = Walk> {
     let operations = vec(operation(), 1..2 * operations as usize);
-    (select(&[0, 0, 3][..]), any::<bool>(), operations).prop_map(|(retries, is_pooled, operations)| Walk {
-        retries,
-        is_pooled,
-        operations,
+    // Before anything else has cost something of the budget.
+    let first = option::weighted(0.2, revocations(13..30));
+    (select(&[0, 0, 3][..]), any::<bool>(), first, operations).prop_map(|(retries, is_pooled, first, operations)| {
+        let operations = first.into_iter().chain(operations).collect();
+        Walk { retries, is_pooled, operations }
     })
+}
+
+fn revocations(times: Range<u32>) -> impl Strategy<Value = Operation> {
+    let parts = (times, gaps(), any::<bool>());
+    parts.prop_map(|(times, gap, by_layer)| Operation::Revocations(times, gap, by_layer))
+}
+
+/// Returns the times between requests.
+fn gaps() -> impl Strategy<Value = Duration> {
+    select(&[10, 300, 1_000, 7_000, 60_000][..]).prop_map(Duration::from_millis)
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -144,13 +156,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     ];
     let after = select(&[0, 0, 0, 50, 400, 3_000, 9_900, 12_000][..]).prop_map(Duration::from_millis);
     let script = (reply, after).prop_map(|(reply, after)| Script { reply, after });
-    let gaps = select(&[10, 300, 1_000, 7_000, 60_000][..]).prop_map(Duration::from_millis);
     // Up to just after a second attempt, a renewal, a backoff, the quiet time and a lifetime.
     let times = select(&[7, 90, 260, 1_100, 2_500, 11_100, 32_000, 61_000, 160_000, 310_000, 700_000, 3_700_000][..]);
     prop_oneof![
         20 => request.clone().prop_map(Operation::Request),
-        1 => (1..30_u32, gaps.clone(), any::<bool>()).prop_map(|(n, gap, by_layer)| Operation::Revocations(n, gap, by_layer)),
-        2 => (1..60_u32, gaps, request).prop_map(|(n, gap, request)| Operation::Requests(n, gap, request)),
+        1 => revocations(1..30),
+        2 => (1..60_u32, gaps(), request).prop_map(|(n, gap, request)| Operation::Requests(n, gap, request)),
         6 => Just(Operation::Token),
         3 => which().prop_map(Operation::Accept),
         4 => (which(), then).prop_map(|(which, then)| Operation::Reject(which, then)),

@@ -1,16 +1,16 @@
-//! Records log lines, to look for the token in them.
+//! Records log lines, to look for the token in them. It writes none.
 
 use std::{
     fmt::{Debug, Write as _},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-    subscriber::DefaultGuard,
-};
+use tracing::Event;
+use tracing::Metadata;
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
 
 /// Keeps the fields of all spans and events of this thread.
 #[derive(Clone, Default)]

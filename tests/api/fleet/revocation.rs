@@ -70,26 +70,6 @@ async fn all_caches_over_one_source_lose_a_rejected_token_as_soon_as_the_store_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_ends_the_own_token_and_a_newer_stored_one() {
-    let fleet = Fleet::new(issuer());
-    let cache = fleet.cache();
-    let own = cache.token().await.unwrap();
-    let newer = fleet.stored(&fleet.process());
-    obtain(&newer).await.unwrap();
-    sleep(SECOND).await;
-    let newer = newer.obtain(Reason::Ageing).await.unwrap();
-    assert_ne!(newer.secret(), own.secret());
-    cache.revoke().await.unwrap();
-    assert!(!accepted(&fleet.issuer, &own) && !accepted(&fleet.issuer, &newer));
-    assert_eq!(fleet.issuer.counts().revocations, 2);
-    // With one token, there is one revocation.
-    let cache = fleet.cache();
-    cache.token().await.unwrap();
-    cache.revoke().await.unwrap();
-    assert_eq!(fleet.issuer.counts().revocations, 3);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_call_that_is_rejected_in_one_process_withdraws_the_token_from_all() {
     let fleet = Fleet::new(issuer());
     let caches = warm(&fleet, 4).await;

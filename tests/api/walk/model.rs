@@ -75,11 +75,19 @@ struct Token {
     /// Whether its renewal was caused by a rejection, or one came meanwhile: for certain, and maybe.
     by_rejection: [bool; 2],
     was_predecessor_accepted: bool,
-    is_accepted: bool,
-    /// Whether a second attempt with it was accepted.
-    is_proven: bool,
+    proof: Proof,
     /// Whether its rejection was a strike for certain. `None` before the first one.
     is_struck: Option<bool>,
+}
+
+/// What shows that a token is good.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Proof {
+    Missing,
+    /// A request was accepted.
+    Accepted,
+    /// A second attempt was accepted.
+    Retried,
 }
 
 /// Failures in a row.
@@ -213,7 +221,7 @@ impl Model {
         let is_certain = asked.by_rejection || before.as_ref().is_some_and(|before| before.is_rejected_meanwhile);
         // Between two tries of a renewal, nothing is seen of it.
         let is_possible = is_certain || self.retries > 0 && before.as_ref().is_some_and(|before| before.is_rejected);
-        let was_predecessor_accepted = before.is_some_and(|before| before.is_accepted);
+        let was_predecessor_accepted = before.is_some_and(|before| before.is_accepted());
         self.generation += u64::from(!is_same);
         self.renewals += 1;
         self.failures = Failures::default();
@@ -232,8 +240,7 @@ impl Model {
             withheld_since: None,
             by_rejection: [is_certain, is_possible],
             was_predecessor_accepted,
-            is_accepted: false,
-            is_proven: false,
+            proof: Proof::Missing,
             is_struck: None,
         });
         if is_same {
@@ -332,10 +339,10 @@ impl Model {
     pub(crate) fn accepted(&mut self, number: u64, is_retry: bool) {
         let now = Instant::now();
         let Some(newest) = self.newest.as_mut().filter(|newest| newest.number == number) else { return };
-        newest.is_accepted = true;
+        newest.proof = newest.proof.max(Proof::Accepted);
         if is_retry && newest.by_rejection[1] {
             self.seen.insert(Event::Proven);
-            newest.is_proven = true;
+            newest.proof = Proof::Retried;
             self.budget.owed.retain(|(owed, _)| *owed != number);
             self.budget.proofs.push(now);
         }
@@ -356,7 +363,7 @@ impl Model {
         let Some(newest) = self.newest.as_mut().filter(|newest| newest.number == number) else { return false };
         let budget = &mut self.budget;
         let is_quiet = budget.recover_when_quiet();
-        let is_clean = budget.is_clean() || newest.is_accepted && budget.is_clean_with(11);
+        let is_clean = budget.is_clean() || newest.is_accepted() && budget.is_clean_with(11);
         let may_be_spent = !(is_clean || is_quiet && budget.owed.is_empty());
         budget.last_rejection = Some(now);
         if !is_renewing && newest.forgotten_at.is_none() {
@@ -368,7 +375,7 @@ impl Model {
             self.seen.insert(Event::Withheld);
             newest.withheld_since.get_or_insert(now);
         }
-        if newest.is_proven {
+        if newest.proof == Proof::Retried {
             let is_young = now - newest.issued_at < SECOND / 2;
             budget.young_deaths = if is_young { budget.young_deaths + 1 } else { 0 };
         }
@@ -382,7 +389,7 @@ impl Model {
         if newest.is_struck.is_some() {
             return;
         }
-        let is_certain = is_certain && newest.by_rejection[0] && !newest.is_accepted;
+        let is_certain = is_certain && newest.by_rejection[0] && !newest.is_accepted();
         newest.is_struck = Some(is_certain);
         let number = newest.number;
         self.budget.strikes[1] += 1;
@@ -482,7 +489,7 @@ impl Model {
         self.check("no identity is evicted that protects its issuer", !must_stay, &self.in_progress.clone());
         let Self { retries, credentials_version, resets, .. } = *self;
         let (broken, seen) = (std::mem::take(&mut self.broken), std::mem::take(&mut self.seen));
-        *self = Self { credentials_version, resets, broken, seen, ..Self::new(retries) };
+        *self = Self { resets, credentials_version, broken, seen, ..Self::new(retries) };
     }
 
     /// Checks what the cache says of itself while nothing happens.
@@ -546,6 +553,10 @@ impl Model {
 }
 
 impl Token {
+    fn is_accepted(&self) -> bool {
+        self.proof > Proof::Missing
+    }
+
     fn is_forgotten(&self) -> bool {
         self.forgotten_at.is_some()
     }
@@ -553,7 +564,7 @@ impl Token {
     /// Returns whether only the schedule of the budget allows its renewal: it replaced a rejected token, was rejected itself,
     /// and nothing was ever accepted.
     fn is_barred(&self) -> bool {
-        self.is_struck == Some(true) && self.is_rejected && !self.is_accepted && !self.was_predecessor_accepted
+        self.is_struck == Some(true) && self.is_rejected && !self.is_accepted() && !self.was_predecessor_accepted
     }
 
     fn may_be(&self, age: Age, now: Instant) -> bool {
