@@ -70,6 +70,7 @@ struct Log {
     revocations: u64,
     revoked: Option<Instant>,
     failovers: u64,
+    begin: Option<Instant>,
     csv: String,
 }
 
@@ -109,6 +110,7 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
     let start = [gateways[0].usage().await?, gateways[1].usage().await?];
 
     let (begin, log) = (Instant::now(), Shared::default());
+    lock(&log).begin = Some(begin);
     let end = begin + Duration::from_secs(60 * u64::from(minutes));
     let tenant = move |number: u64| {
         let shift = begin.elapsed().as_secs() / 10 * 3;
@@ -157,7 +159,7 @@ pub async fn run(binary: &Path, seed: u64, minutes: u32, rate: u32, csv: Option<
         log.late.len(),
         log.latest
     );
-    for line in log.broken.iter().take(50) {
+    for line in log.broken.iter().take(500) {
         println!("BROKEN: {line}");
     }
     Ok(held && log.broken.is_empty())
@@ -196,8 +198,9 @@ fn judge(log: &mut Log, record: &Record) {
         let last = log.windows.last();
         let ago = last.and_then(|window| Some(record.end.saturating_duration_since(window.off?)));
         let faults = last.map(|window| format!("{:?}", window.faults));
+        let at = log.begin.map_or(0.0, |begin| record.end.saturating_duration_since(begin).as_secs_f64());
         log.broken.push(format!(
-            "{} after {:?}; the last fault was {faults:?}, which ended {ago:?} before",
+            "at {at:.1} s, {} after {:?}; the last fault was {faults:?}, which ended {ago:?} before",
             record.outcome,
             record.end - record.start
         ));
