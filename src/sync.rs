@@ -5,11 +5,14 @@
 //! Tokio.
 
 #[cfg(all(test, shuttle))]
-pub(crate) use scheduled::{ArcSwapOption, AtomicBool, Mutex, MutexGuard, spawn};
+pub(crate) use scheduled::{ArcSwapOption, AtomicBool, AtomicU8, Mutex, MutexGuard, spawn};
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use {
     arc_swap::ArcSwapOption,
-    std::sync::{Mutex, MutexGuard, atomic::AtomicBool},
+    std::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8},
+    },
 };
 
 /// Spawns `task` in `runtime`.
@@ -24,7 +27,10 @@ mod scheduled {
 
     use arc_swap::Guard;
     use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+    pub(crate) use shuttle::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8},
+    };
     use tokio::runtime::Handle;
 
     /// An [`arc_swap::ArcSwapOption`] that lets another thread run before each operation.

@@ -1,0 +1,52 @@
+//! Whose turn it is to read a body. Everybody reads and changes it without waiting. `keeper.rs` has the rules.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use futures_util::task::AtomicWaker;
+
+use crate::sync::AtomicU8;
+
+/// The attempt that may read the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    First,
+    /// Neither, until it is decided whether there is a second attempt.
+    Undecided,
+    Second,
+    /// The first for good, because there will be no second: the answer is there, or the body cannot be sent again.
+    FirstAlone,
+}
+
+pub(crate) struct SharedTurn {
+    turn: AtomicU8,
+    /// Wakes the first attempt, which waits for the decision or for more of the body.
+    pub(crate) first: AtomicWaker,
+}
+
+impl SharedTurn {
+    /// Returns a turn of the first attempt.
+    pub(crate) fn new() -> Self {
+        Self { turn: AtomicU8::new(Turn::First as u8), first: AtomicWaker::new() }
+    }
+
+    pub(crate) fn get(&self) -> Turn {
+        Turn::from(self.turn.load(Acquire))
+    }
+
+    /// Returns whether there may be a second attempt, which does not have its turn yet.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.get(), Turn::First | Turn::Undecided)
+    }
+
+    /// Changes the turn, unless it is `last`, which is then final. Returns the turn before, as an error if it was that.
+    pub(crate) fn change(&self, to: Turn, last: Turn) -> Result<Turn, Turn> {
+        let is_open = |turn| (turn != last as u8).then_some(to as u8);
+        self.turn.fetch_update(AcqRel, Acquire, is_open).map(Turn::from).map_err(Turn::from)
+    }
+}
+
+impl From<u8> for Turn {
+    fn from(turn: u8) -> Self {
+        [Self::First, Self::Undecided, Self::Second][..].get(usize::from(turn)).copied().unwrap_or(Self::FirstAlone)
+    }
+}
