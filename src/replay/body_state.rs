@@ -6,7 +6,7 @@
 //! large part of what a chunk costs. So nobody ever waits for the lock in a blocking way:
 //!
 //! - The first attempt finds the state locked only by the second, and then needs nothing of it.
-//! - The second attempt, if it finds the state locked, is polled again.
+//! - The second attempt waits for it as a task does. The first wakes it after it has unlocked the state.
 //! - The keeper does not need it: the turn is beside the lock.
 
 use std::{

@@ -61,7 +61,7 @@ mod tests {
 
     fn chunks(chunks: &[&Bytes]) -> Chunks {
         let mut all = Chunks::default();
-        for chunk in chunks {
+        for &chunk in chunks {
             all.push(chunk.clone());
         }
         all

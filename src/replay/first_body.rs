@@ -53,10 +53,15 @@ where
     #[inline]
     pub(crate) fn poll(&mut self, task: &mut Context<'_>) -> PolledFrame {
         let Some(shared) = &self.shared else { return Poll::Ready(None) };
-        // Without a second attempt, nobody else locks it.
-        let Some(mut state) = shared.try_lock() else { return self.end(IncompleteBody::Superseded) };
+        let wakes_second = shared.turn.wakes_second();
+        let Some(mut state) = shared.try_lock() else {
+            // Only a second attempt locks it too.
+            drop(wakes_second);
+            return self.end(IncompleteBody::Superseded);
+        };
         let Unread::Here(body) = &mut state.unread else {
             drop(state);
+            drop(wakes_second);
             return self.end(IncompleteBody::Lost);
         };
         let on_panic = AloneOnPanic(&shared.turn);
@@ -79,6 +84,7 @@ where
             return Poll::Ready(Some(Ok(Frame::data(sent))));
         }
         let (polled, is_over) = note(shared, state, &mut self.limit, polled, is_at_end, task);
+        drop(wakes_second);
         if is_over {
             self.shared = None;
         }
@@ -135,6 +141,7 @@ impl<B: Body> FirstBody<B> {
 
     fn ask<A: Default>(&self, at_end: A, question: impl FnOnce(&B) -> A) -> A {
         let Some(shared) = &self.shared else { return at_end };
+        let _wakes_second = shared.turn.wakes_second();
         let Some(state) = shared.try_lock() else { return A::default() };
         if shared.turn.get() == Turn::Second {
             return A::default();

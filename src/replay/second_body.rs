@@ -27,9 +27,11 @@ where
 {
     /// Polls once. Sets `next` if the second attempt reads from something else after this.
     pub(crate) fn poll(&self, task: &mut Context<'_>, next: &mut Next<B>) -> PolledFrame {
-        let Some(mut state) = self.0.try_lock() else {
-            // The first attempt is in the middle of a poll, which does not block.
-            task.waker().wake_by_ref();
+        let Some(mut state) = self.0.try_lock().or_else(|| {
+            self.0.turn.second.register(task.waker());
+            // It may have been unlocked before the waker was registered.
+            self.0.try_lock()
+        }) else {
             return Poll::Pending;
         };
         if let Some(chunk) = state.chunks.pop() {

@@ -21,16 +21,26 @@ pub(crate) struct SharedTurn {
     turn: AtomicU8,
     /// Wakes the first attempt, which waits for the decision or for more of the body.
     pub(crate) first: AtomicWaker,
+    /// Wakes the second attempt, which waits until the first has unlocked the body.
+    pub(crate) second: AtomicWaker,
 }
+
+/// Wakes the second attempt when it is dropped, if that has its turn then. The first attempt makes it before it locks the body, so
+/// that it is dropped after the lock is released.
+pub(crate) struct WakesSecond<'a>(&'a SharedTurn);
 
 impl SharedTurn {
     /// Returns a turn of the first attempt.
     pub(crate) fn new() -> Self {
-        Self { turn: AtomicU8::new(Turn::First as u8), first: AtomicWaker::new() }
+        Self { turn: AtomicU8::new(Turn::First as u8), first: AtomicWaker::new(), second: AtomicWaker::new() }
     }
 
     pub(crate) fn get(&self) -> Turn {
         Turn::from(self.turn.load(Acquire))
+    }
+
+    pub(crate) fn wakes_second(&self) -> WakesSecond<'_> {
+        WakesSecond(self)
     }
 
     /// Returns whether there may be a second attempt, which does not have its turn yet.
@@ -42,6 +52,15 @@ impl SharedTurn {
     pub(crate) fn change(&self, to: Turn, last: Turn) -> Result<Turn, Turn> {
         let is_open = |turn| (turn != last as u8).then_some(to as u8);
         self.turn.fetch_update(AcqRel, Acquire, is_open).map(Turn::from).map_err(Turn::from)
+    }
+}
+
+impl Drop for WakesSecond<'_> {
+    fn drop(&mut self) {
+        // This writes, because a mere read could miss a turn that was given before the lock was found locked.
+        if Turn::from(self.0.turn.fetch_or(0, AcqRel)) == Turn::Second {
+            self.0.second.wake();
+        }
     }
 }
 
