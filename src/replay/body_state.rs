@@ -14,7 +14,7 @@ use std::{
     collections::VecDeque,
     fmt, mem,
     pin::Pin,
-    sync::{Arc, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     task::{Context, Poll},
 };
 
@@ -25,7 +25,6 @@ use http_body::{Body, Frame};
 use crate::{
     error::BoxError,
     replay::{chunks::Chunks, turn::SharedTurn},
-    sync::{Mutex, MutexGuard},
 };
 
 pub(crate) type SharedBody<B> = Arc<Shared<B>>;

@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    sync::MutexGuard,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,6 @@ use crate::{
         body_state::{BodyState, IncompleteBody, Next, PolledFrame, Shared, SharedBody, Unread, poll_frame},
         turn::{SharedTurn, Turn},
     },
-    sync::MutexGuard,
 };
 
 /// Passes each frame on, and keeps a share of it while a second attempt may need it.

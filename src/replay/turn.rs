@@ -1,10 +1,11 @@
 //! Whose turn it is to read a body. Everybody reads and changes it without waiting. `keeper.rs` has the rules.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::{
+    AtomicU8,
+    Ordering::{AcqRel, Acquire},
+};
 
 use futures_util::task::AtomicWaker;
-
-use crate::sync::AtomicU8;
 
 /// The attempt that may read the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
