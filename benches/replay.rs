@@ -139,12 +139,15 @@ fn nanoseconds(chunk: usize) -> [f64; CASES.len()] {
 
 fn print_chunks() {
     for chunk in CHUNKS {
-        println!("\n{:<36} {:>10} {:>14} {:>8} {:>8}", "a chunk", "ns", "instructions", "locked", "ratio");
+        println!(
+            "\n{:<36} {:>8} {:>6} {:>14} {:>8} {:>12}",
+            "a chunk", "ns", "ratio", "instructions", "locked", "allocations"
+        );
         let nanoseconds = nanoseconds(chunk);
         for (case, ns) in CASES.iter().zip(nanoseconds) {
-            let Counts { instructions, locked, .. } = count(case, TIMES, chunk);
+            let Counts { instructions, locked, allocations } = count(case, TIMES, chunk);
             let (name, ratio) = (format!("of {} KiB, {case}", chunk / KIB), ns / nanoseconds[0]);
-            println!("{name:<36} {ns:>10.1} {instructions:>14.0} {locked:>8.1} {ratio:>8.2}");
+            println!("{name:<36} {ns:>8.1} {ratio:>6.2} {instructions:>14.0} {locked:>8.1} {allocations:>12.1}");
         }
     }
 }
