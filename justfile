@@ -2,11 +2,14 @@
 check:
     cargo fmt --all --check
     cargo fmt --check --manifest-path benches/Cargo.toml
+    cargo fmt --check --manifest-path fuzz/Cargo.toml
+    cargo fmt --check --manifest-path compare/rust/Cargo.toml
     cargo clippy --all-targets --all-features -- -D warnings
     cargo clippy --all-targets --no-default-features -- -D warnings
     cargo clippy --package tower-bearer-redis --all-targets --all-features -- -D warnings
     cargo clippy --package tower-bearer-reqwest --all-targets -- -D warnings
     cargo clippy --package tower-bearer-tonic --all-targets -- -D warnings
+    cargo clippy --package tower-bearer-faults -- -D warnings
     cargo clippy --manifest-path benches/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
@@ -40,21 +43,62 @@ reqwest *args:
 tonic *args:
     cargo nextest run --package tower-bearer-tonic {{args}}
 
+# The recipes of docs/cookbook.md.
+cookbook:
+    cargo test --package tower-bearer-cookbook --doc
+
+# Draws docs/grafana.json as docs/grafana.png, from what a real Prometheus answers; needs prometheus and chromium.
+dashboard seconds="240":
+    .ci/dashboard {{seconds}}
+
 # Thousands of interleavings of the cache's threads.
 shuttle:
     RUSTFLAGS="--cfg shuttle" cargo test --lib --no-default-features --target-dir target/shuttle interleavings
+
+# A random walk of the cache beside a model of its rules: so many operations. `PROPTEST_RNG_SEED` repeats one.
+model operations="100000":
+    TOWER_BEARER_MODEL_OPERATIONS={{operations}} cargo test --all-features --test api walk:: -- --nocapture
 
 # Renews .ci/public-api.txt after a change of the public API, and checks that no type of another crate came in.
 api:
     .ci/public_api renew
     .ci/public_api external
 
-# Random inputs for the parser and the replay; needs cargo-fuzz and a C++ compiler.
-fuzz runs="2000000":
-    .ci/fuzz {{runs}}
+# So many seconds of random inputs for each target, or for these; needs cargo-fuzz and a C++ compiler. `fuzz/README.md` lists them.
+fuzz seconds="60" *targets:
+    .ci/fuzz {{seconds}} {{targets}}
+
+# Other OAuth clients under the same servers: installs them, runs all of them for 25 minutes, and writes COMPARE.md.
+compare *args:
+    compare/install.sh
+    compare/run.py {{args}}
+    compare/table.py
+
+# Changes the code in two thousand ways, one at a time, and lists the changes that no test fails for; needs cargo-mutants. Some hours
+# for all; a FILTER such as `src/pool` runs those whose name contains it.
+mutants *args:
+    nice python3 .ci/mutants/run.py {{args}}
 
 bench *args:
     cargo bench --manifest-path benches/Cargo.toml {{args}}
+
+# Puts each fault between the gateway and its servers; with minutes, random combinations after that. A seed repeats a run.
+faults seed=`shuf -i 0-999999 -n 1` minutes="0": (_faults "")
+    cargo run --package tower-bearer-faults -- matrix --seed {{seed}} --minutes {{minutes}}
+
+# A million requests through the gateway, while its token is renewed each second and revoked now and then. None may fail.
+million requests="1000000": (_faults "--release")
+    cargo run --release --package tower-bearer-faults -- million --requests {{requests}}
+
+# Two gateways under load, with faults, revocations, tenants that come and go, and a Redis that fails over.
+soak minutes="30" seed=`shuf -i 0-999999 -n 1` rate="500": (_faults "--release")
+    mkdir -p target
+    cargo run --release --package tower-bearer-faults -- soak --minutes {{minutes}} --seed {{seed}} --rate {{rate}} --csv target/soak.csv
+    python3 tests/faults/draw.py target/soak.csv docs/reliability-soak.svg
+
+_faults profile:
+    crates/tower-bearer-redis/tests/servers.sh
+    cargo build {{profile}} --example gateway
 
 doc:
     cargo doc --no-deps --all-features --open

@@ -6,7 +6,7 @@
 //!
 //! It needs no network and takes about three seconds. The authorization server and the API are
 //! [`tower_bearer::testing::Issuer`], which counts what it receives. The example compares these counts with what it expects,
-//! and fails if one is wrong. `cargo run --example try_server` does the same with your own servers.
+//! and fails or panics if one is wrong. `cargo run --example try_server` does the same with your own servers.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -66,7 +66,7 @@ async fn main() -> Result<(), BoxError> {
     println!("   All were answered. {} waited for the token.", waited(&outcomes));
     println!("   Token requests: {}", issuer.counts().token_requests);
     expect("requests that waited", waited(&outcomes), 100)?;
-    expect("token requests", issuer.counts().token_requests, 1)?;
+    issuer.assert_token_requests(1);
 
     println!("2. Requests go on until the token has been renewed.");
     let mut outcomes = Vec::new();
@@ -77,7 +77,7 @@ async fn main() -> Result<(), BoxError> {
     println!("   {} requests were answered. {} waited for the renewal.", outcomes.len(), waited(&outcomes));
     println!("   Token requests: {}", issuer.counts().token_requests);
     expect("requests that waited", waited(&outcomes), 0)?;
-    expect("token requests", issuer.counts().token_requests, 2)?;
+    issuer.assert_token_requests(2);
 
     println!("3. The issuer revokes the token, and the client does not know.");
     issuer.revoke_current();
@@ -88,7 +88,7 @@ async fn main() -> Result<(), BoxError> {
     println!("   Token requests: {}", issuer.counts().token_requests);
     expect("a retry", retried, true)?;
     expect("responses with 401", issuer.counts().api_rejected, 1)?;
-    expect("token requests", issuer.counts().token_requests, 3)?;
+    issuer.assert_token_requests(3);
 
     let counts = issuer.counts();
     expect("requests to the API", counts.api_requests, 100 + outcomes.len() as u64 + 2)?;

@@ -74,6 +74,15 @@ mod tests {
         assert_eq!(Drain::new(StreamBody::new(empty)).unwrap().now_or_never(), Some(()));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_read_for_100_ms() {
+        let began = tokio::time::Instant::now();
+        let stalled = stream::pending::<Result<Frame<Bytes>, Infallible>>();
+        Drain::new(StreamBody::new(stalled)).unwrap().await;
+        assert_eq!(began.elapsed(), MAX_WAIT);
+        assert!(MAX_WAIT.as_millis() <= 100 && MAX_BYTES <= 32 << 10, "docs/security.md promises it");
+    }
+
     #[test]
     fn outside_a_runtime_the_wait_ends_too() {
         let stalled = stream::pending::<Result<Frame<Bytes>, Infallible>>();

@@ -12,7 +12,7 @@ mod clock; // the wall clock
 #[cfg(feature = "config")]
 pub mod config; // settings from files and the environment
 #[cfg(feature = "testing")]
-pub mod conformance; // checks of sources and stores that users bring
+pub mod conformance; // checks of sources, stores and HTTP stacks that users bring
 mod destination; // where the token may be sent: the allowed origins, over a secure transport
 mod drain; // reads the rest of a rejected response
 mod error; // why no token could be had: classes, predicates, messages
@@ -43,7 +43,7 @@ pub mod source; // the `TokenSource` trait, and sources without an authorization
 pub mod store; // shares tokens between processes
 mod sync; // locks and cells, replaced in tests of interleavings
 #[cfg(feature = "testing")]
-pub mod testing; // a scripted authorization server
+pub mod testing; // a scripted authorization server and API
 mod timer; // deadlines, and sleeping where no Tokio timer runs
 mod token; // an issued token, its claims and its lifetime
 mod token_header; // the header and scheme of a token, if they are a user's own

@@ -6,6 +6,8 @@ mod support;
 #[cfg(feature = "jwt")]
 #[path = "api/assertions.rs"]
 mod assertions;
+#[path = "api/axum_handlers.rs"]
+mod axum_handlers;
 #[path = "api/blocking_programs.rs"]
 mod blocking_programs;
 #[path = "api/call.rs"]
@@ -16,6 +18,9 @@ mod client_numbers;
 mod conformance;
 #[path = "api/connection.rs"]
 mod connection;
+#[cfg(all(feature = "on-behalf-of", feature = "sealing"))]
+#[path = "api/debug_output.rs"]
+mod debug_output;
 #[path = "api/early_rejections.rs"]
 mod early_rejections;
 #[cfg(feature = "sealing")]
@@ -150,6 +155,8 @@ mod settings_users;
 mod sizes;
 #[path = "api/stack.rs"]
 mod stack;
+#[path = "api/stack_checks.rs"]
+mod stack_checks;
 #[path = "api/stopped_runtimes.rs"]
 mod stopped_runtimes;
 #[path = "api/stores.rs"]
@@ -162,6 +169,8 @@ mod token_header;
 mod token_server;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/upstream.rs"]
+mod upstream;
 #[path = "api/user_code_and_bodies.rs"]
 mod user_code_and_bodies;
 #[path = "api/user_code_and_locks.rs"]
@@ -172,3 +181,5 @@ mod user_outages;
 #[cfg(feature = "jwt")]
 #[path = "api/verify.rs"]
 mod verify;
+#[path = "api/walk.rs"]
+mod walk;

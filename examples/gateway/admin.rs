@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tower_bearer::{CacheStatus, cache::Age, pool::PoolStatus};
 
 use crate::{counters::Ending, proxy::Proxy, serve, store::Store, token::Tokens};
@@ -139,6 +139,9 @@ fn metrics(proxy: &Proxy, store: Option<&Store>) -> String {
     family("gateway_requests_total", "counter", "Requests by outcome.", &samples);
     let retries = number(proxy.counters.count(Ending::Retried));
     family("gateway_retries_total", "counter", "Requests answered at the second attempt.", &[("", retries)]);
+
+    let tasks = number(Handle::current().metrics().num_alive_tasks() as u64);
+    family("gateway_tasks", "gauge", "Tasks of the runtime: connections and what serves them.", &[("", tasks)]);
 
     let many = match &proxy.tokens {
         Tokens::None | Tokens::One(_) => None,

@@ -31,7 +31,8 @@ A reverse proxy that adds a bearer token to every request.
 ";
 
 const MORE_OPTIONS: &str = "  --revoke-on-exit URL       revoke the token at this URL (RFC 7009) when the gateway ends
-  --timeout SECONDS          how long to wait for a response after the last progress of the request's body [30]
+  --timeout SECONDS          how long to wait for a response after the last progress of the request's body, and then for each
+                             further part of the response [30]
   --drain SECONDS            how long requests may continue after SIGINT or SIGTERM [30]
   --ca-file PEM              trust these certificates in addition to the system's
   --allow-plain-http         allow an upstream with plain http on a host that is not loopback

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use tower_bearer::{
     Error, TokenSource,
-    config::{self, CacheConfig, LayerConfig, TokenConfig},
+    config::{self, CacheConfig, LayerConfig, Span, TokenConfig},
     grant::HttpClient,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     cli::CliError,
     config_identity::{Common, IdentitySection},
     config_store::{self, StoreSection},
-    config_values::{Span, certificates, in_file, wrong},
+    config_values::{certificates, in_file, wrong},
     token::Tokens,
     token_rules::LayerRules,
 };
@@ -51,6 +51,7 @@ A --config file. Only `upstream` and `token` are required. Paths are relative to
   password = { file = "password" }
   scope = "patient/*.rs"
   [cache]                            # the documentation of CacheConfig has all keys
+  name = "fhir"                      # of the token in log lines
   renewal_deadline = "10s"
   [layer]                            # the documentation of LayerConfig has all keys
   reject_on = [403, "/login"]

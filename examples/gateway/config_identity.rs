@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use http::HeaderName;
 use serde::Deserialize;
 use tower_bearer::{
-    config::{CacheConfig, TokenConfig},
+    config::{CacheConfig, Span, TokenConfig},
     grant::HttpClient,
     pool::{TokenPoolBuilder, UserPool},
 };
 
 use crate::{
     cli::CliError,
-    config_values::{Span, in_file, wrong},
+    config_values::{in_file, wrong},
     headers,
     store::Store,
     tenants::Tenants,
@@ -26,6 +26,7 @@ is 403, and nothing is sent. Set the header in a proxy that knows its users: the
 
   [identity]
   header = "x-tenant"
+  name = "tenants"                   # of the tokens in log lines
   max = 100000                       # how many tenants have a token at once
   idle = "1h"                        # how long an unused token is kept
   renewals_at_once = 64              # how many token requests are in progress at once
@@ -58,6 +59,7 @@ Without it, or when it has expired or is refused, the answer is 401, and nothing
 pub struct IdentitySection {
     header: Option<String>,
     subject_token: Option<String>,
+    name: Option<String>,
     max: Option<usize>,
     idle: Option<Span>,
     renewals_at_once: Option<usize>,
@@ -80,8 +82,9 @@ pub struct Common {
     pub store: Option<Store>,
 }
 
-/// How many identities have a token, for how long, and how many tokens are requested at once.
+/// How the pool is called, how many identities have a token, for how long, and how many tokens are requested at once.
 struct Bounds {
+    name: Option<String>,
     max: Option<usize>,
     idle: Option<Duration>,
     renewals_at_once: Option<usize>,
@@ -183,13 +186,19 @@ impl IdentitySection {
             let problem = "this is 0, so no token could be requested; give a larger number";
             return Err(wrong("identity.renewals_at_once", problem));
         }
-        let idle = self.idle.map(|Span(idle)| idle);
-        Ok(Bounds { max: self.max, idle, renewals_at_once: self.renewals_at_once })
+        if self.name.as_ref().is_some_and(String::is_empty) {
+            return Err(wrong("identity.name", "this is empty; give a name, or remove the key"));
+        }
+        let (name, idle) = (self.name.clone(), self.idle.map(|Span(idle)| idle));
+        Ok(Bounds { name, max: self.max, idle, renewals_at_once: self.renewals_at_once })
     }
 }
 
 impl Bounds {
     fn apply<K>(&self, mut pool: TokenPoolBuilder<K>) -> TokenPoolBuilder<K> {
+        if let Some(name) = &self.name {
+            pool = pool.name(name.as_str());
+        }
         if let Some(max) = self.max {
             pool = pool.max_identities(max);
         }

@@ -8,13 +8,15 @@ use std::{
 
 use serde::Deserialize;
 use toml::de::DeTable;
-use tower_bearer::store::{SealingKey, SealingKeys, SharedStore};
+use tower_bearer::{
+    config::{SecretPlace, Span, TextOrPlace},
+    store::{SealingKey, SealingKeys, SharedStore},
+};
 use tower_bearer_redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 
 use crate::{
     cli::CliError,
-    config_secret::{SecretPlace, TextOrPlace},
-    config_values::{Span, certificates, wrong},
+    config_values::{certificates, wrong},
     store::Store,
 };
 
@@ -98,7 +100,7 @@ impl StoreSection {
 
     fn sealing_keys(&self, folder: &Path) -> Result<SealingKeys, CliError> {
         let read = |key: &str, place: &SecretPlace| {
-            let text = place.clone().in_folder(folder).read().map_err(|problem| wrong(key, &problem))?;
+            let text = place.clone().with_file_in(folder).read().map_err(|error| wrong(key, &error.to_string()))?;
             SealingKey::parse(text).map_err(|error| wrong(key, &error.to_string()))
         };
         let keys = self.keys.iter().enumerate().map(|(index, place)| read(&format!("store.keys[{index}]"), place));
@@ -141,8 +143,8 @@ impl StoreSection {
             store = store.user(user);
         }
         if let Some(password) = &self.password {
-            let password = password.clone().in_folder(folder);
-            password.read().map_err(|problem| wrong("store.password", &problem))?;
+            let password = password.clone().with_file_in(folder);
+            password.read().map_err(|error| wrong("store.password", &error.to_string()))?;
             store = store.password_from(move || {
                 let password = password.clone();
                 async move { Ok(tokio::task::spawn_blocking(move || password.read()).await??) }
@@ -159,7 +161,11 @@ impl StoreSection {
             )),
             Some(TextOrPlace::Text(url)) => Ok(url.clone()),
             Some(TextOrPlace::Place(place)) => {
-                let url = place.clone().in_folder(folder).read().map_err(|problem| wrong("store.url", &problem))?;
+                let url = place
+                    .clone()
+                    .with_file_in(folder)
+                    .read()
+                    .map_err(|error| wrong("store.url", &error.to_string()))?;
                 Ok(url.expose().to_owned())
             }
             None => Err(wrong(

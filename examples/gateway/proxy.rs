@@ -18,16 +18,17 @@ use crate::{
     addresses::{Addresses, Asked},
     base::Base,
     counters::{Counters, Ending},
+    download::Download,
     headers,
     identity::Identity,
     problem::Problem,
     token::Tokens,
     upload::Upload,
-    upstream::Upstream,
+    upstream::{Connection, Upstream},
     users,
 };
 
-pub type Body = Either<Incoming, Full<Bytes>>;
+pub type Body = Either<Download, Full<Bytes>>;
 
 /// The state that all requests share.
 pub struct Proxy {
@@ -102,8 +103,8 @@ impl Proxy {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>, asked: &Asked) -> Result<Response<Incoming>, Problem> {
-        let (request, original, identity) = {
+    async fn forward(&self, request: Request<Incoming>, asked: &Asked) -> Result<Response<Download>, Problem> {
+        let (mut request, original, identity) = {
             let (mut head, body) = request.into_parts();
             match head.method {
                 Method::CONNECT => return Err(Problem::Tunnel),
@@ -130,14 +131,16 @@ impl Proxy {
             }
             (request, original, identity)
         };
+        let connection = Connection::of(&mut request);
         let progress = &original.progress;
         match progress.timeout(self.timeout, self.upstream.send(request, &original)).await {
             // The gateway never asks for an upgrade.
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Problem::Unreachable),
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => Ok(response.map(|body| Download::new(body, self.timeout, connection))),
             Ok(Err(_)) if progress.is_incomplete() => Err(Problem::Incomplete),
             Ok(Err(error)) => Err(self.explain(&error, identity.as_ref())),
             Err(_) => {
+                connection.give_up();
                 tracing::warn!(timeout = ?self.timeout, "the upstream did not respond in time");
                 Err(Problem::Timeout)
             }

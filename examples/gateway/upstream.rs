@@ -7,11 +7,14 @@ use std::{
 };
 
 use futures_util::{TryFutureExt, future::MapOk};
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error, ResponseFuture, connect::HttpConnector},
+    client::legacy::{
+        Client, Error, ResponseFuture,
+        connect::{CaptureConnection, HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -28,7 +31,6 @@ use tower_bearer::{
 use crate::{
     base::Base,
     cli::CliError,
-    identity::Identity,
     kept_connection::{Connector, Used},
     resend,
     serve::{MAX_FIELDS, MAX_HEAD},
@@ -59,6 +61,25 @@ impl Service<Request<ReplayBody<Upload>>> for Https {
             }
             response
         })
+    }
+}
+
+/// The connection that carries a request, once it has one. It is known only if it may be one of HTTP/2, which needs TLS here.
+pub struct Connection(Option<CaptureConnection>);
+
+impl Connection {
+    pub fn of<B>(request: &mut Request<B>) -> Self {
+        Self((request.uri().scheme() == Some(&Scheme::HTTPS)).then(|| capture_connection(request)))
+    }
+
+    /// Makes sure that no other request uses the connection. Over HTTP/2, one whose server is gone without a word would stay in use,
+    /// and each request would wait for the whole timeout.
+    pub fn give_up(&self) {
+        if let Some(captured) = &self.0
+            && let Some(connection) = &*captured.connection_metadata()
+        {
+            connection.poison();
+        }
     }
 }
 
@@ -100,9 +121,7 @@ impl Upstream {
         request.method().clone_into(copy.method_mut());
         request.uri().clone_into(copy.uri_mut());
         request.headers().clone_into(copy.headers_mut());
-        if let Some(identity) = request.extensions().get::<Identity>() {
-            copy.extensions_mut().insert(identity.clone());
-        }
+        request.extensions().clone_into(copy.extensions_mut());
         let error = match self.send_once(request).await {
             Ok(response) => {
                 original.forget();

@@ -19,22 +19,17 @@
 use std::{
     borrow::Borrow,
     cell::Cell,
-    hash::{Hash, RandomState},
+    hash::Hash,
     sync::{
         PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use quick_cache::{
-    OptionsBuilder, UnitWeighter,
-    sync::{Cache, DefaultLifecycle},
-};
-
 use crate::{
     cache::eviction_order::{EvictionOrder, Queue},
     per_core::copies,
-    sync::{Mutex, MutexGuard},
+    sync::{Entries, Mutex, MutexGuard, entries},
 };
 
 /// How many entries the hand looks at for a new entry, in each queue.
@@ -49,8 +44,7 @@ const ENTRIES_A_PART: usize = 1024;
 
 /// A bounded map from `K` to `V`. It evicts an entry that was not used recently.
 pub(crate) struct BoundedMap<K, V> {
-    /// It evicts nothing by itself.
-    entries: Cache<K, V, UnitWeighter, RandomState, DefaultLifecycle<K, V>>,
+    entries: Entries<K, V>,
     /// Held while an entry is added or removed, so that each key is added once.
     order: Mutex<EvictionOrder<K>>,
     rules: Rules<V>,
@@ -94,13 +88,7 @@ impl<K: Clone + Eq + Hash, V: Clone> BoundedMap<K, V> {
     pub(crate) fn new(max: usize, rules: Rules<V>) -> Self {
         let max = max.max(1);
         let parts = (max / ENTRIES_A_PART).min(4 * copies()).max(1);
-        let options = OptionsBuilder::new()
-            .shards(1 << parts.ilog2())
-            .estimated_items_capacity(max)
-            .weight_capacity(u64::MAX / 2)
-            .build()
-            .expect("all that it needs is set");
-        let entries = Cache::with_options(options, UnitWeighter, RandomState::new(), DefaultLifecycle::default());
+        let entries = entries(1 << parts.ilog2(), max);
         let order = Mutex::new(EvictionOrder::default());
         Self { entries, order, rules, max, count: AtomicUsize::new(0), evicted: AtomicU64::new(0) }
     }
@@ -359,5 +347,37 @@ mod tests {
             add(&map, 0..100, true, false);
             assert_eq!(map.len(), max.clamp(1, 100));
         }
+    }
+
+    #[test]
+    fn any_returns_whether_it_is_so_for_one_entry() {
+        let map = BoundedMap::new(10, RULES);
+        add(&map, 0..3, true, false);
+        assert!(!map.any(|probe| probe.stays));
+        add(&map, 3..4, true, true);
+        assert!(map.any(|probe| probe.stays));
+        assert_eq!(map.len(), 4, "it removes none");
+    }
+
+    #[test]
+    fn above_its_growth_the_oldest_entry_leaves_though_it_must_stay() {
+        let map = BoundedMap::new(16, RULES);
+        add(&map, 0..32, true, true);
+        add(&map, 32..42, false, true);
+        assert_eq!(map.len(), 32);
+        // New entries have an eighth of the map.
+        assert_eq!((kept(&map, 0..32), kept(&map, 40..42)), (30, 2));
+    }
+
+    #[test]
+    fn above_its_growth_an_entry_that_succeeded_meanwhile_stays() {
+        let map =
+            BoundedMap::new(100, Rules { has_succeeded: |probe: &Arc<Probe>| probe.is_used.load(Relaxed), ..RULES });
+        add(&map, 0..300, false, true);
+        assert_eq!(map.len(), 200);
+        let before: Vec<_> = map.iter().collect();
+        before.iter().for_each(|(_, probe)| probe.is_used.store(true, Relaxed));
+        add(&map, 300..301, false, true);
+        assert!(before.iter().all(|(key, _)| map.get(key).is_some()));
     }
 }

@@ -242,6 +242,7 @@ impl BudgetState {
             // An early renewal that helped delays nothing.
             self.not_before = self.not_before.map(|at| at.min(now + self.interval()));
         } else {
+            self.recover_when_quiet(now);
             self.last_rejection = Some(now);
             self.strike(now);
         }
@@ -290,7 +291,8 @@ impl BudgetState {
     /// Holds renewals back for an interval from the issue of the newest token, and until what is owed allows one more. Then all
     /// that is owed becomes strikes.
     fn limit(&mut self, now: Instant) {
-        let repaid = now + self.too_much_owed(OWED - 1.0, now);
+        // Tokens that are rejected during a renewal by age are owed too, however many.
+        let repaid = now + self.too_much_owed(OWED - 1.0, now).min(2 * self.budget.max);
         let owed = self.owed(now).as_nanos().div_ceil(self.budget.max.as_nanos().max(1));
         self.strikes = self.strikes.saturating_add(u32::try_from(owed).unwrap_or(u32::MAX));
         (self.owed_until, self.newest.owed) = (None, false);
@@ -498,6 +500,29 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_time_counts_also_if_a_retry_is_rejected_after_it() {
+        let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        state.issued(false, start);
+        reject_everything(&mut state, start, 400, 10);
+        let now = start + 4000 * SECOND;
+        state.retried(false, now);
+        assert!(state.may_renew(None, now));
+        state.issued(true, now);
+        state.retried(false, now);
+        assert_eq!(state.next_renewal(now), Some(SECOND), "the strikes are forgotten");
+    }
+
+    #[test]
+    fn however_much_is_owed_the_next_renewal_waits_at_most_two_intervals() {
+        let (mut state, now) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        // Each is rejected while the next one is requested because of its age, so the budget does not see that.
+        (0..50).for_each(|_| state.issued(true, now));
+        state.accepted();
+        assert!(!state.may_renew(None, now));
+        assert_eq!(state.next_renewal(now), Some(300 * SECOND));
+    }
+
+    #[test]
     fn silence_after_acceptance_is_a_revocation_even_while_limited() {
         let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
         state.issued(false, start);
@@ -544,5 +569,12 @@ mod tests {
             }
         }
         assert_eq!(renewals, 35, "in an hour, as if the API rejected everything");
+    }
+
+    #[test]
+    fn the_time_of_silence_changes_nothing_else_of_a_budget() {
+        let budget = RejectionBudget::new(3, 2 * SECOND, 9 * SECOND);
+        let expected = RejectionBudget { free: 3, first: 2 * SECOND, max: 9 * SECOND, silence: 5 * SECOND };
+        assert_eq!(budget.detect_revocation_after(5 * SECOND), expected);
     }
 }

@@ -243,7 +243,12 @@ impl TokenCache {
             NextToken::Here(token) => Ok(token),
             NextToken::Awaited(renewal) => renewal.await,
         };
-        after_renewal(renewed, generation).map(AccessToken::for_retry)
+        let next = after_renewal(renewed, generation)?;
+        // A cache that does not know the token, because it was made again, cannot tell by the generation.
+        if next.secret() == token.secret() {
+            return Err(NotRetried::SameToken);
+        }
+        Ok(next.for_retry())
     }
 }
 

@@ -136,4 +136,24 @@ mod tests {
         played.now += 61 * SECOND;
         assert_eq!(played.admit(false), "refuse", "the next wait is twice as long");
     }
+
+    #[test]
+    fn a_refusal_of_what_was_sent_before_the_last_one_came_changes_nothing() {
+        let mut played = Played::new();
+        played.state.succeeded();
+        played.fail(&refused("invalid_client"), false);
+        played.fail_asked(played.now, &refused("invalid_client"), false);
+        played.now += 61 * SECOND;
+        assert_eq!(played.admit(false), "try", "the wait is that after one refusal");
+    }
+
+    #[test]
+    fn neither_an_outage_nor_a_request_that_is_not_a_try_makes_a_try_needless() {
+        let mut played = Played::new();
+        for _ in 0..MAX_INCONCLUSIVE {
+            played.fail(&Error::connect("closed"), true);
+            played.fail(&refused("invalid_request"), false);
+        }
+        assert_eq!(played.admit(false), "try");
+    }
 }

@@ -161,4 +161,22 @@ mod tests {
     fn an_outage_without_an_answer_keeps_its_longest_wait() {
         assert_eq!(waits(&Error::connect("refused"), 60)[5..], [30; 55]);
     }
+
+    #[test]
+    fn a_long_series_of_transient_answers_does_not_lengthen_the_wait_after_another_failure() {
+        let (settings, now) = (Settings::default(), Instant::now());
+        let after = |before, error: &Error| FailureStreak::after(before, error, 0, now, &settings);
+        let busy = Error::unexplained_status(StatusCode::SERVICE_UNAVAILABLE);
+        let long = (0..LONG_SERIES + 5).fold(None, |before, _| Some(after(before, &busy)));
+        let refused = Error::refused(StatusCode::BAD_REQUEST, "invalid_grant".into(), None);
+        assert_eq!(after(long, &refused).wait(now), after(None, &refused).wait(now));
+    }
+
+    #[test]
+    fn a_streak_is_recent_for_ten_minutes_after_its_wait() {
+        let now = Instant::now();
+        let streak = FailureStreak::after(None, &Error::connect("refused"), 0, now, &Settings::default());
+        let end = now + streak.wait(now).unwrap() + RECENT;
+        assert!(streak.is_recent(end - Duration::from_millis(1)) && !streak.is_recent(end));
+    }
 }

@@ -33,6 +33,7 @@ use crate::{
     },
     error::Error,
     source::{Reason, TokenSource},
+    sync::finish_tasks,
     token::AccessToken,
     verdict::{Judgement, Verdict},
 };
@@ -155,12 +156,15 @@ impl Subject {
     }
 }
 
-/// Runs `scenario` in random schedules, and in random schedules that switch between threads at a few points only.
-fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+/// Runs `scenario` in so many random schedules, and in as many that switch between threads at a few points only.
+pub(crate) fn explore(schedules: usize, scenario: impl Fn() + Send + Sync + 'static) {
     // For its clock, which stands still unless a test advances it. Shuttle runs what the cache spawns.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _entered = runtime.enter();
-    let scenario = Arc::new(scenario);
+    let scenario = Arc::new(move || {
+        scenario();
+        finish_tasks();
+    });
     let config = || {
         let mut config = Config::new();
         config.stack_size = 1 << 18;
@@ -168,8 +172,8 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
         config
     };
     let random = Arc::clone(&scenario);
-    Runner::new(RandomScheduler::new(SCHEDULES), config()).run(move || random());
-    Runner::new(PctScheduler::new(3, SCHEDULES), config()).run(move || scenario());
+    Runner::new(RandomScheduler::new(schedules), config()).run(move || random());
+    Runner::new(PctScheduler::new(3, schedules), config()).run(move || scenario());
 }
 
 /// Runs these acts at the same time, each in a thread, and checks the cache at the end.
@@ -208,7 +212,7 @@ fn dropped(subject: &Subject) {
 
 #[test]
 fn no_rejected_or_forgotten_token_is_served_and_one_renewal_runs_at_a_time() {
-    explore(|| {
+    explore(SCHEDULES, || {
         let subject = Subject::new(NEVER_LIMITED, u64::MAX);
         run(&subject, &[accepted, accepted, rejected, rejected, Subject::reset]);
         let Log { requests, rejected, resets, .. } = &*subject.log;
@@ -219,7 +223,7 @@ fn no_rejected_or_forgotten_token_is_served_and_one_renewal_runs_at_a_time() {
 
 #[test]
 fn what_is_published_agrees_with_the_state_while_the_budget_is_limited() {
-    explore(|| {
+    explore(SCHEDULES, || {
         let subject = Subject { is_retry_accepted: false, ..Subject::new(RejectionBudget::default(), u64::MAX) };
         run(&subject, &[accepted, accepted, rejected, rejected, Subject::reset]);
     });
@@ -227,7 +231,9 @@ fn what_is_published_agrees_with_the_state_while_the_budget_is_limited() {
 
 #[test]
 fn nobody_waits_for_a_renewal_that_failed_or_was_dropped() {
-    explore(|| run(&Subject::new(NEVER_LIMITED, 2), &[accepted, rejected, dropped, dropped, Subject::reset]));
+    explore(SCHEDULES, || {
+        run(&Subject::new(NEVER_LIMITED, 2), &[accepted, rejected, dropped, dropped, Subject::reset])
+    });
 }
 
 /// Waits for a place, has it for a moment, and gives it back.
@@ -244,7 +250,7 @@ fn has_place(places: &Arc<Places>, in_use: &AtomicU64, is_foreground: bool, move
 
 #[test]
 fn each_place_is_given_to_the_next_who_waits_and_no_more_are_in_use_than_there_are() {
-    explore(|| {
+    explore(SCHEDULES, || {
         let (places, in_use) = (Arc::new(Places::new(2)), Arc::new(AtomicU64::new(0)));
         let acts: [fn(&Arc<Places>, &AtomicU64); 6] = [
             |places, in_use| has_place(places, in_use, true, false),

@@ -31,6 +31,8 @@ mod readiness; // a token before the first request, and while there are none
 mod refusals; // what narrowed caches share: refusals of the client and its credentials
 mod rejection; // what an answer does to the token that its request carried
 mod renewal; // the task that gets a new token
+#[cfg(all(test, shuttle))]
+mod renewal_interleavings; // tests of what may come during a renewal
 mod seen; // the names, totals and gauges of a cache
 mod served_token; // the token that requests are sent with, its lease and its ages
 mod settings; // the settings as plain data; lifetimes to ages
@@ -56,4 +58,9 @@ pub(crate) use {
     next_token::{NextToken, Renewal, after_renewal, why_same_token},
     renewal::PendingRenewal,
     totals::Totals,
+};
+#[cfg(all(test, shuttle))]
+pub(crate) use {
+    interleavings::explore,
+    renewal_interleavings::{Issuer, at_once},
 };

@@ -531,4 +531,35 @@ mod tests {
         let mut all: Vec<_> = (0..100).map(|_| places.line_up(true, Some(Arc::clone(&one)))).collect();
         assert_eq!(count(&mut all), 48);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_moves_the_queue_for_those_who_came_before_it() {
+        let places = places(1);
+        let before = Instant::now();
+        assert!(!places.has_moved_since(before));
+        advance(LOOK).await;
+        places.note(None, true);
+        let at_the_answer = Instant::now();
+        advance(LOOK).await;
+        assert!(places.has_moved_since(before) && places.has_moved_since(at_the_answer));
+        assert!(!places.has_moved_since(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_its_place_keeps_it_when_somebody_begins_to_wait() {
+        let places = places(1);
+        let mut called = places.line_up(false, None);
+        assert!(!called.move_to(true), "it was called, and does not know it yet");
+        assert!(has_place(&mut called) && !called.move_to(true));
+        let mut next = places.line_up(false, None);
+        assert!(next.move_to(true), "it has no place");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_issuer_of_several_leaves_a_place_of_two() {
+        let places = places(2);
+        let hung = Arc::<Share>::default();
+        let mut all: Vec<_> = (0..3).map(|_| places.line_up(true, Some(Arc::clone(&hung)))).collect();
+        assert_eq!(all.iter_mut().filter_map(|place| has_place(place).then_some(())).count(), 1);
+    }
 }

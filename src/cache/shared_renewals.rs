@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     cache::{
         family::{AfterRenewal, Shared},
+        settings::Settings,
         token_cache::TokenCache,
     },
     error::Error,
@@ -528,4 +529,23 @@ async fn only_the_token_of_an_identity_that_is_used_often_is_leased() {
     assert!(is_leased_by_a_use_after(99 * MILLI).await);
     assert!(!is_leased_by_a_use_after(SECOND).await);
     assert!(pool.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_is_noted_once_and_a_success_for_good() {
+    let pool = Pool::new(2);
+    let core = &pool.caches[0].core;
+    assert!(!core.take_use() && !core.family.take_use() && !core.family.has_succeeded());
+    pool.warm_up().await;
+    assert!(core.take_use() && core.family.take_use() && core.family.has_succeeded());
+    assert!(!core.take_use() && !core.family.take_use() && core.family.has_succeeded());
+}
+
+#[test]
+fn equal_settings_are_kept_once_and_a_few_different_ones() {
+    let pool = Pool::new(0);
+    let named = |n: usize| Settings { name: Some(n.to_string().into()), ..Settings::default() };
+    let same = |n| Arc::ptr_eq(&pool.shared.settings(named(n)), &pool.shared.settings(named(n)));
+    assert!((0..8).all(same) && !same(8));
+    assert!(pool.shared.settings(named(3)).name.as_deref() == Some("3"));
 }

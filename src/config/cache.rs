@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     cache::TokenCache,
     cache::{Backoff, RejectionBudget, TokenCacheBuilder},
-    config::units::{Share, Span, TimeLimit},
+    config::units::{Name, Share, Span, TimeLimit},
     source::TokenSource,
 };
 
@@ -26,10 +26,12 @@ use crate::{
 /// max_narrowed = 64
 /// ```
 ///
-/// These are the defaults. Each key has the name of the method. A backoff has no `jitter` unless it is set.
+/// These are the defaults. `name = "billing"` is the name of the cache in log lines and metrics. Without it, there is none; the identities
+/// of a pool have [that of the pool](crate::config::PoolConfig). Each key has the name of the method. A backoff has no `jitter` unless it is set.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
+    name: Option<Name>,
     stale_before_expiry: Option<MarginConfig>,
     stale_jitter: Option<Share>,
     expired_before_expiry: Option<MarginConfig>,
@@ -78,6 +80,9 @@ impl CacheConfig {
     /// Returns the builder with these settings, such as that of each user's cache in a
     /// [`UserPool`](crate::pool::UserPoolBuilder::cache).
     pub fn apply(&self, mut builder: TokenCacheBuilder) -> TokenCacheBuilder {
+        if let Some(Name(name)) = &self.name {
+            builder = builder.name(name);
+        }
         if let Some(MarginConfig { max, share }) = self.stale_before_expiry {
             builder = builder.stale_before_expiry(max.0, share.0);
         }

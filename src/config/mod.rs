@@ -9,6 +9,7 @@
 //! | [`CacheConfig`] | a [`TokenCache`](crate::TokenCache) |
 //! | [`LayerConfig`] | a [`BearerAuthLayer`](crate::BearerAuthLayer) |
 //! | [`PoolConfig`] | many identities |
+//! | [`SecretPlace`], [`TextOrPlace`], [`Span`] | your own secrets and durations |
 //!
 //! # From TOML
 //!
@@ -102,7 +103,7 @@ mod reader; // reads settings from a tree, with errors that name their place
 mod secret_place; // where a secret is: a file or a variable
 mod token; // a grant
 mod tree; // settings of any format, before their keys are known
-mod units; // durations, shares and lists
+mod units; // durations, shares, names and lists
 #[cfg(feature = "on-behalf-of")]
 mod users; // builds a grant for many users from its settings
 
@@ -111,4 +112,6 @@ pub use environment::{from_env, from_vars};
 pub use layer::LayerConfig;
 pub use pool::PoolConfig;
 pub use read::read;
+pub use secret_place::{SecretPlace, TextOrPlace};
 pub use token::TokenConfig;
+pub use units::Span;

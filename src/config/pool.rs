@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::{config::units::Span, pool::TokenPoolBuilder};
+use crate::{
+    config::units::{Name, Span},
+    pool::TokenPoolBuilder,
+};
 
 /// The settings of a [`TokenPool`](crate::TokenPool). What is not set has the default of its method.
 ///
@@ -12,10 +15,11 @@ use crate::{config::units::Span, pool::TokenPoolBuilder};
 /// renewals_at_once = 64   # `max_renewals`
 /// ```
 ///
-/// These are the defaults.
+/// These are the defaults. `name = "tenants"` is the name of the pool in log lines and metrics; without it, there is none.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
+    name: Option<Name>,
     max: Option<usize>,
     idle: Option<Span>,
     renewals_at_once: Option<usize>,
@@ -24,6 +28,9 @@ pub struct PoolConfig {
 impl PoolConfig {
     /// Returns the builder with these settings.
     pub fn apply<K>(&self, mut pool: TokenPoolBuilder<K>) -> TokenPoolBuilder<K> {
+        if let Some(Name(name)) = &self.name {
+            pool = pool.name(name.as_str());
+        }
         if let Some(max) = self.max {
             pool = pool.max_identities(max);
         }

@@ -1,4 +1,4 @@
-//! Where a secret is.
+//! Where a secret is: the secrets of grants, and those of a program's own settings.
 
 use std::{
     env,
@@ -9,22 +9,51 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::grant::Secret;
+use crate::{
+    error::Error,
+    grant::{Secret, read_file, read_variable},
+    secret_string::SecretString,
+};
 
-/// Where a secret is: in a file or in an environment variable.
+/// The place of a secret: `{ file = "…" }` or `{ env = "…" }`. It is for the secrets of your own settings.
+///
+/// A secret that is written into the settings is an error. `Debug` shows the place.
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_bearer::config::{self, SecretPlace};
+///
+/// #[derive(Debug, Deserialize)]
+/// struct Database {
+///     password: SecretPlace,
+/// }
+///
+/// let database: Database = config::read(toml::Deserializer::parse(r#"password = { file = "db-password" }"#)?)?;
+/// let password = database.password.with_file_in("/run/secrets");
+/// assert!(password.read().unwrap_err().to_string().starts_with("the file /run/secrets/db-password cannot be read"));
+///
+/// let written: Result<Database, _> = config::read(toml::Deserializer::parse(r#"password = "s3cret""#)?);
+/// assert!(written.unwrap_err().to_string().starts_with("password: the secret itself must not be in the settings"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
-pub(super) enum SecretPlace {
+#[non_exhaustive]
+pub enum SecretPlace {
+    /// A file with this path.
     File(PathBuf),
+    /// An environment variable with this name.
     Env(String),
 }
 
-/// Text in the settings, or the place where it is.
+/// Text in the settings, or the [place](SecretPlace) where it is: for what may be secret, such as a user name or a URL.
 #[derive(Clone)]
-pub(super) enum TextOrPlace {
+pub enum TextOrPlace {
+    /// The text, which is not empty.
     Text(String),
+    /// The place of the text.
     Place(SecretPlace),
 }
 
@@ -40,8 +69,9 @@ const FORM: &str =
     r#"{ file = "…" } with the path of a file, or { env = "…" } with the name of an environment variable"#;
 
 impl SecretPlace {
-    /// Returns the secret, which is read when it is needed.
-    pub(super) fn secret(&self) -> Secret {
+    /// Returns the secret, which is read when it is needed: for a [grant](crate::grant).
+    #[must_use]
+    pub fn secret(&self) -> Secret {
         match self {
             Self::File(path) => Secret::file(path),
             Self::Env(name) => Secret::env(name),
@@ -52,6 +82,24 @@ impl SecretPlace {
     pub(super) fn move_to(&mut self, folder: &Path) {
         if let Self::File(path) = self {
             *path = folder.join(&*path);
+        }
+    }
+
+    /// Makes a relative path one in this folder. Without it, it is relative to the working folder of the process.
+    #[must_use]
+    pub fn with_file_in(mut self, folder: impl AsRef<Path>) -> Self {
+        self.move_to(folder.as_ref());
+        self
+    }
+
+    /// Reads the secret now, by the rules of [`Secret`]. It blocks the thread while a file is read. A pipe can be read only once.
+    ///
+    /// # Errors
+    /// When the secret is missing or is not text. The error names the place and says what to do.
+    pub fn read(&self) -> Result<SecretString, Error> {
+        match self {
+            Self::File(path) => read_file(path),
+            Self::Env(name) => read_variable(name),
         }
     }
 
@@ -79,7 +127,9 @@ impl SecretPlace {
 }
 
 impl TextOrPlace {
-    pub(super) fn secret(&self) -> Secret {
+    /// Returns the text, or what is at its place.
+    #[must_use]
+    pub fn secret(&self) -> Secret {
         match self {
             Self::Text(text) => Secret::from(text),
             Self::Place(place) => place.secret(),
@@ -104,7 +154,7 @@ struct SecretPlaceVisitor;
 /// Numbers are secrets too: `password = 12345678`.
 macro_rules! refused {
     ($($method:ident $type:ty),*) => {$(
-        fn $method<E: Error>(self, _: $type) -> Result<SecretPlace, E> {
+        fn $method<E: de::Error>(self, _: $type) -> Result<SecretPlace, E> {
             Err(E::custom(format_args!("the secret itself must not be in the settings; give {FORM}")))
         }
     )*};
@@ -124,10 +174,12 @@ impl<'de> Visitor<'de> for SecretPlaceVisitor {
             Table { file: Some(path), env: None } if !path.as_os_str().is_empty() => Ok(SecretPlace::File(path)),
             Table { file: None, env: Some(name) } if !name.is_empty() => Ok(SecretPlace::Env(name)),
             Table { file: Some(_), env: Some(_) } => {
-                Err(A::Error::custom("this has `file` and `env`; remove one of them"))
+                Err(<A::Error as de::Error>::custom("this has `file` and `env`; remove one of them"))
             }
-            Table { file: None, env: None } => Err(A::Error::custom(format_args!("this is empty; give {FORM}"))),
-            _ => Err(A::Error::custom(format_args!("the name in this is empty; give {FORM}"))),
+            Table { file: None, env: None } => {
+                Err(<A::Error as de::Error>::custom(format_args!("this is empty; give {FORM}")))
+            }
+            _ => Err(<A::Error as de::Error>::custom(format_args!("the name in this is empty; give {FORM}"))),
         }
     }
 }
@@ -141,7 +193,7 @@ impl<'de> Visitor<'de> for TextOrPlaceVisitor {
         write!(f, "text, {FORM}")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<TextOrPlace, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOrPlace, E> {
         if text.is_empty() {
             return Err(E::custom(format_args!("this is empty; give text, {FORM}")));
         }

@@ -1,4 +1,4 @@
-//! Durations, shares and lists.
+//! Durations, shares, names and lists.
 
 use std::{fmt, time::Duration};
 
@@ -7,9 +7,24 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// A duration with its unit, such as `90s` or `1h 30m`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span(pub(super) Duration);
+/// A duration with its unit, such as `90s` or `1h 30m`. It is for the durations of your own settings.
+///
+/// ```
+/// # use std::time::Duration;
+/// use serde::Deserialize;
+/// use tower_bearer::config::{self, Span};
+///
+/// #[derive(Deserialize)]
+/// struct Settings {
+///     timeout: Span,
+/// }
+///
+/// let settings: Settings = config::read(toml::Deserializer::parse("timeout = \"1m 30s\"")?)?;
+/// assert_eq!(settings.timeout.0, Duration::from_secs(90));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,6 +75,19 @@ impl TryFrom<f64> for Share {
         } else {
             Err("this is not a share; give a number from 0 to 1, such as 0.25")
         }
+    }
+}
+
+/// A name that is shown in log lines and metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Name(pub(super) String);
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        if name.is_empty() { Err("this is empty; give a name, or remove the key") } else { Ok(Self(name)) }
     }
 }
 

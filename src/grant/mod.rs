@@ -84,6 +84,8 @@ pub use secrets::{
     credentials::{Credentials, CredentialsProvider},
     secret::Secret,
 };
+#[cfg(feature = "config")]
+pub(crate) use secrets::{secret::read_variable, secret_file::read_file};
 pub use server::{authorization_server::AuthorizationServer, metadata::Metadata};
 pub use token_grant::Grant;
 

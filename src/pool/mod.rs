@@ -6,6 +6,8 @@
 #![doc = include_str!("../../docs/identities.md")]
 
 mod builder; // what users set
+#[cfg(all(test, shuttle))]
+mod eviction_interleavings; // tests of what may come during a renewal of a pool
 mod request_head; // what chooses the identity of a request sees of it
 mod select; // a request's way to the cache of its identity
 mod shown; // a key that may be shown

@@ -111,11 +111,15 @@ impl Sharing {
         match select(asking, losing).await {
             Either::Left((result, _)) => (result, false),
             Either::Right(((), asking)) => {
-                self.shared().link.counters.lost_leases.add();
-                events::lease_lost(self.shared().link.name());
+                self.note_lease_lost();
                 (asking.await, true)
             }
         }
+    }
+
+    fn note_lease_lost(&self) {
+        self.shared().link.counters.lost_leases.add();
+        events::lease_lost(self.shared().link.name());
     }
 
     /// Extends the lease each third of its time. Ends when it is lost.
@@ -164,7 +168,8 @@ impl Sharing {
                 self.commit_later(lease, base, record, names);
                 return brought.result.clone();
             }
-            Committed::Refused => {}
+            Committed::Refused if is_lost => {}
+            Committed::Refused => self.note_lease_lost(),
         }
         // It may still be held if the store is at fault.
         shared.link.release(names.key, lease).await;

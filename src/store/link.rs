@@ -228,4 +228,27 @@ mod tests {
         assert!(link.commit(key, lease, vec![], FIRST_PAUSE).await.unwrap());
         assert!(link.is_available());
     }
+
+    #[test]
+    fn a_pause_is_between_half_of_its_length_and_all_of_it() {
+        let now = Instant::now();
+        let mut pauses: Vec<_> = (0..1000)
+            .map(|_| {
+                let mut breaker = Breaker::default();
+                assert!(breaker.failed(now));
+                breaker.closed_until.unwrap() - now
+            })
+            .collect();
+        pauses.sort();
+        assert!(pauses[0] >= FIRST_PAUSE / 2 && pauses[999] <= FIRST_PAUSE, "{:?} {:?}", pauses[0], pauses[999]);
+        assert!(pauses[0] < FIRST_PAUSE * 6 / 10 && pauses[999] > FIRST_PAUSE * 9 / 10, "it is random");
+    }
+
+    #[test]
+    fn only_an_answer_after_a_failure_ends_an_outage() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.succeeded());
+        assert!(breaker.failed(Instant::now()) && !breaker.failed(Instant::now()), "the first one begins it");
+        assert!(breaker.succeeded() && !breaker.succeeded());
+    }
 }

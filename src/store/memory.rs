@@ -163,3 +163,46 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore").field("keys", &self.contents().entries.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key(n: usize) -> StoreKey {
+        StoreKey::new([u8::try_from(n).unwrap(); 32])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_dropped_and_what_is_held_is_kept() {
+        let (store, owner) = (MemoryStore::new(), LeaseOwner(1));
+        let held = async |n, lease, keep| {
+            let LeaseAnswer::Given(given) = store.lease(key(n), owner, lease).await.unwrap() else {
+                panic!("it is free")
+            };
+            assert!(store.commit(key(n), given, vec![1], keep).await.unwrap());
+        };
+        held(0, SECOND, 9 * SECOND).await;
+        held(1, 9 * SECOND, SECOND).await;
+        for n in 2..FIRST_SWEEP - 1 {
+            held(n, SECOND, SECOND).await;
+        }
+        advance(2 * SECOND).await;
+        held(FIRST_SWEEP, SECOND, SECOND).await;
+        assert_eq!(store.contents().entries.len(), 3);
+        assert_eq!(store.load(key(0)).await.unwrap().record, Some(vec![1]));
+        assert_eq!(store.load(key(1)).await.unwrap().leased_for, Some(7 * SECOND));
+        assert_eq!(store.contents().next_sweep, 6, "twice what was left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_listen_are_told_that_all_was_lost() {
+        let store = MemoryStore::new();
+        let mut news = store.news();
+        store.clear();
+        assert_eq!(news.next().await, crate::store::News::Missed);
+    }
+}

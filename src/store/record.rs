@@ -228,4 +228,35 @@ mod tests {
         }
         assert_eq!((slot.ended.len(), slot.is_ended("h")), (MAX_ENDED, false));
     }
+
+    #[test]
+    fn an_ended_token_is_forgotten_after_a_day() {
+        let (mut slot, day) = (Slot::default(), millis(ENDED_FOR));
+        slot.end(&"h".into(), 0);
+        slot.end(&"i".into(), day - 1);
+        assert!(slot.is_ended("h"));
+        slot.end(&"j".into(), day);
+        assert!(!slot.is_ended("h") && slot.is_ended("i") && slot.is_ended("j"));
+    }
+
+    #[test]
+    fn the_token_that_ends_first_makes_room_for_another() {
+        let mut record = Record::default();
+        for n in 0..MAX_TOKENS {
+            record.slot_mut(&format!("n{n}"));
+        }
+        record.slot_mut("n5").end(&"h".into(), 0);
+        assert!(record.slot("n5").is_some_and(|slot| slot.is_ended("h")), "one that is known needs no room");
+        assert_eq!(record.tokens.len(), MAX_TOKENS);
+        record.slot_mut("another");
+        assert_eq!(record.tokens.len(), MAX_TOKENS);
+        assert!(record.slot("another").is_some());
+    }
+
+    #[test]
+    fn a_refresh_token_may_have_no_history() {
+        let mut record = Record::default();
+        record.continue_with(Some(&"r".into()), &"tag".into(), vec![]);
+        assert!(record.refresh.is_some_and(|refresh| refresh.used.is_empty()));
+    }
 }

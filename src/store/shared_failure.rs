@@ -149,4 +149,11 @@ mod tests {
         let elsewhere = after(None, &refused()).unwrap().error(&"tag".into()).unwrap();
         assert_eq!(after(None, &elsewhere), None);
     }
+
+    #[test]
+    fn a_failure_is_forgotten_and_the_next_one_is_the_first_again() {
+        let first = after(None, &refused()).unwrap();
+        let at = |now| SharedFailure::after(Some(&first), &refused(), 2, &"tag".into(), now).unwrap().count;
+        assert_eq!((at(first.forgotten - 1), at(first.forgotten)), (2, 1));
+    }
 }

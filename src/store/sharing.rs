@@ -450,3 +450,21 @@ async fn wait(news: &mut NewsReceiver, key: StoreKey, ends: Instant) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::news::NewsChannel;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_goes_on_at_news_of_its_own_key_alone() {
+        let (channel, key, began) = (NewsChannel::new(), StoreKey::new([1; 32]), Instant::now());
+        let mut news = channel.receiver();
+        channel.changed(key);
+        wait(&mut news, key, began + SAME_EVENT).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        channel.changed(StoreKey::new([2; 32]));
+        wait(&mut news, key, began + SAME_EVENT).await;
+        assert!((SHORTEST_WAIT..=LONGEST_WAIT).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}

@@ -59,4 +59,9 @@ mod tests {
             assert_eq!(StoreKey::parse(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn a_key_gives_its_bytes() {
+        assert_eq!(StoreKey::new([7; 32]).as_bytes(), &[7; 32]);
+    }
 }

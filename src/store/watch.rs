@@ -105,3 +105,72 @@ async fn run(watch: Weak<Watch>, mut news: NewsReceiver) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::store::news::NewsChannel;
+
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl Watched for Counting {
+        fn key(&self) -> Option<StoreKey> {
+            Some(StoreKey::new([7; 32]))
+        }
+
+        fn check(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            self.0.fetch_add(1, Relaxed);
+            Box::pin(async {})
+        }
+    }
+
+    fn watching() -> (Arc<Watch>, Arc<Counting>) {
+        let (watch, counting) = (Arc::<Watch>::default(), Arc::<Counting>::default());
+        let watched: Arc<dyn Watched> = Arc::<Counting>::clone(&counting);
+        watch.add(Arc::downgrade(&watched));
+        (watch, counting)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_is_looked_at_in_each_interval_however_often_it_was_started() {
+        let (watch, counting) = watching();
+        for _ in 0..3 {
+            watch.start(NewsReceiver::none);
+        }
+        sleep(INTERVAL - Duration::from_millis(1)).await;
+        assert_eq!(counting.0.load(Relaxed), 0);
+        sleep(10 * INTERVAL).await;
+        assert_eq!(counting.0.load(Relaxed), 10);
+        drop(watch);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_always_misses_news_is_asked_ten_times_a_second() {
+        let (watch, counting, news) = (watching().0, Arc::<Counting>::default(), NewsChannel::new());
+        let watched: Arc<dyn Watched> = Arc::<Counting>::clone(&counting);
+        watch.add(Arc::downgrade(&watched));
+        watch.start(|| news.receiver());
+        for _ in 0..1000 {
+            news.missed();
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!((9..=11).contains(&counting.0.load(Relaxed)), "{:?}", counting.0);
+    }
+
+    #[test]
+    fn those_that_are_gone_are_removed_and_the_others_are_kept() {
+        let (watch, counting) = watching();
+        for _ in 0..1000 {
+            let gone: Arc<dyn Watched> = Arc::<Counting>::default();
+            watch.add(Arc::downgrade(&gone));
+        }
+        assert_eq!(watch.all().len(), 1);
+        assert!(lock(&watch.watched).len() <= 16, "{}", lock(&watch.watched).len());
+        drop(counting);
+    }
+}

@@ -77,13 +77,13 @@ fn with_header(mut response: Response<Content>, name: HeaderName, value: &str) -
     response
 }
 
-/// The error of a request that gets no response, as if the issuer could not be reached.
+/// The error of a request that gets no response, as if the server could not be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Outage(pub(super) ());
 
 impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the scripted issuer did not respond, because the test commanded an outage")
+        f.write_str("the scripted server did not respond, because the test commanded an outage")
     }
 }
 

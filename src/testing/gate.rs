@@ -1,11 +1,11 @@
-//! The gate, which holds token requests until it is released.
+//! The gate, which holds requests until it is released.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// A gate that holds token requests at the issuer until it is released or dropped, made by
-/// [`Issuer::hold`](super::Issuer::hold).
+/// A gate that holds requests until it is released or dropped. [`Issuer::hold`](super::Issuer::hold) makes one for token requests,
+/// and [`Upstream::hold`](super::Upstream::hold) one for requests to an API.
 ///
 /// With it, a concurrency test does not need to sleep: wait until the requests have arrived, act, then release the gate.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Gate {
     /// Lets all waiting requests continue, and later ones pass.
     pub fn release(self) {}
 
-    /// Waits until at least `n` token requests wait at the gate at the same time.
+    /// Waits until at least `n` requests wait at the gate at the same time.
     ///
     /// # Cancel safety
     ///

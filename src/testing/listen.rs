@@ -1,10 +1,9 @@
 //! The issuer as a server on loopback.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -12,27 +11,17 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
 
 use crate::testing::endpoint::{REQUEST_LIMIT, is_api};
 use crate::testing::failure::Outage;
 use crate::testing::issuer::Issuer;
+use crate::testing::loopback::{Loopback, UNREAD_FOR, drain};
 use crate::testing::response::{Content, empty_response};
-
-/// For how long a body is not read after an early 401.
-const UNREAD_FOR: Duration = Duration::from_millis(100);
 
 /// An issuer that listens on loopback, returned by [`Issuer::listen`].
 ///
 /// Dropping it closes the port and all connections.
-pub struct IssuerServer {
-    addr: SocketAddr,
-    task: AbortHandle,
-}
+pub struct IssuerServer(Loopback);
 
 impl Issuer {
     /// Serves the issuer on a free port of 127.0.0.1, over HTTP/1.1 without TLS.
@@ -47,10 +36,12 @@ impl Issuer {
     ///
     /// Panics outside of a tokio runtime with I/O enabled.
     pub async fn listen(&self) -> io::Result<IssuerServer> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let addr = listener.local_addr()?;
-        let task = tokio::spawn(accept(self.clone(), listener)).abort_handle();
-        Ok(IssuerServer { addr, task })
+        let issuer = self.clone();
+        let serve = move |request| {
+            let issuer = issuer.clone();
+            async move { serve(&issuer, request).await }
+        };
+        Loopback::start(serve).await.map(IssuerServer)
     }
 }
 
@@ -58,7 +49,7 @@ impl IssuerServer {
     /// Returns the address that the server listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.0.addr()
     }
 
     /// Returns the URL of the token endpoint, `http://127.0.0.1:<port>/token`.
@@ -71,40 +62,13 @@ impl IssuerServer {
     /// such as `server.url("/fhir/Patient")`. The URL of an empty path ends in a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{}", self.addr, path.trim_start_matches('/'))
-    }
-}
-
-impl Drop for IssuerServer {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.0.url(path)
     }
 }
 
 impl fmt::Debug for IssuerServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuerServer").field("addr", &self.addr).finish_non_exhaustive()
-    }
-}
-
-/// Accepts connections. They end with this task, which owns them.
-async fn accept(issuer: Issuer, listener: TcpListener) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Most likely no file descriptor is free. Wait until some are closed.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        while connections.try_join_next().is_some() {}
-        // If this fails, responses are only slower.
-        let _ = stream.set_nodelay(true);
-        let issuer = issuer.clone();
-        connections.spawn(async move {
-            let service = service_fn(|request| serve(&issuer, request));
-            // An error means that the client disconnected, or that the test commanded an outage.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+        f.debug_struct("IssuerServer").field("addr", &self.addr()).finish_non_exhaustive()
     }
 }
 
@@ -140,14 +104,6 @@ async fn answer_as_api(issuer: &Issuer, request: Request<Bytes>, body: Incoming)
         return Ok(empty_response(413));
     }
     Ok(response)
-}
-
-/// Reads the whole body before the response. If a connection is closed with unread data, the client may not get the 401.
-async fn drain(mut body: Incoming) -> Option<()> {
-    while let Some(frame) = body.frame().await {
-        frame.ok()?;
-    }
-    Some(())
 }
 
 async fn collect(body: Incoming) -> Option<Bytes> {

@@ -1,4 +1,4 @@
-//! A scripted OAuth 2.0 authorization server, for the tests of SDKs and gateways.
+//! A scripted OAuth 2.0 authorization server and a scripted API, for the tests of SDKs and gateways.
 //!
 //! **Never use it as a real authorization server.** It stores passwords as plain text, does not limit password guesses,
 //! records every request, and obeys the commands of a test.
@@ -22,9 +22,9 @@
 //! | `GET /.well-known/oauth-authorization-server`, `…/openid-configuration`, `/fhir/.well-known/smart-configuration` | metadata, RFC 8414 and SMART App Launch |
 //! | `/fhir`, `/fhir/…` | a protected resource: any method, a token is required |
 //!
-//! It also has what a resource server needs. [`Issuer::api`] returns a small API. For your own fake API,
-//! [`Issuer::check`] checks the token of a request, and [`TokenStatus::challenge`] returns the `WWW-Authenticate` header of
-//! the 401 response.
+//! It also has what a resource server needs. [`Issuer::api`] returns a small API. An [`Upstream`] is a scripted one. For your own
+//! fake API, [`Issuer::check`] checks the token of a request, and [`TokenStatus::challenge`] returns the `WWW-Authenticate` header
+//! of the 401 response.
 //!
 //! # A test
 //!
@@ -58,7 +58,7 @@
 //!
 //! tokio::time::advance(Duration::from_secs(60)).await;
 //! assert_eq!(issuer.check(&headers), TokenStatus::Expired);
-//! assert_eq!(issuer.counts().issued, 1);
+//! issuer.assert_grants(["password"]);
 //! # Ok(())
 //! # }
 //! ```
@@ -76,13 +76,56 @@
 //! | the password changes | [`set_password`](Issuer::set_password) |
 //! | the clocks of client and server differ | [`set_clock_skew`](Issuer::set_clock_skew) |
 //!
-//! Afterwards, [`counts`](Issuer::counts) returns how many requests there were, and [`requests`](Issuer::requests) what was
-//! sent.
+//! Afterwards, [`assert_token_requests`](Issuer::assert_token_requests) and [`assert_grants`](Issuer::assert_grants) say what a test
+//! expects. Where it was otherwise, the message lists the requests without secrets. [`counts`](Issuer::counts) has all numbers, and
+//! [`requests`](Issuer::requests) returns what was sent.
+//!
+//! # A scripted API
+//!
+//! An [`Upstream`] answers as a test says, in process or on loopback, and records what came: each request with its headers, its
+//! whole body, and a name for its token that is safe to show.
+//!
+//! | what your test needs | |
+//! |---|---|
+//! | an API that knows the issuer's tokens | [`Upstream::protected_by`] |
+//! | answers in order: a status, headers, a body, a delay, a redirect, a closed connection, none | [`answer_next`](Upstream::answer_next) with [`Reply`] |
+//! | an answer before the body is read | [`Reply::before_reading`] |
+//! | several requests are in progress at once | [`hold`](Upstream::hold) |
+//! | what came, and in which order | [`assert_statuses`](Upstream::assert_statuses), [`assert_tokens`](Upstream::assert_tokens), [`assert_bodies`](Upstream::assert_bodies), [`requests`](Upstream::requests) |
+//!
+//! ```
+//! use http::Request;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower::{Layer, ServiceExt};
+//! use tower_bearer::{BearerAuthLayer, TokenCache, testing::{Reply, Upstream}};
+//! # use tower_bearer::{AccessToken, source::from_fn};
+//! # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_bearer::BoxError> {
+//! # let numbers = AtomicU64::new(1);
+//! # let cache = TokenCache::new(from_fn(move |_| {
+//! #     std::future::ready(AccessToken::new(format!("t{}", numbers.fetch_add(1, Relaxed))))
+//! # }));
+//! // `cache` has a new token for each renewal.
+//! let api = Upstream::new();
+//! api.answer_next([Reply::unauthorized(), Reply::status(503)]);
+//! let server = api.listen().await?;
+//!
+//! let client = Client::builder(TokioExecutor::new()).build_http();
+//! let client = BearerAuthLayer::with_cache(cache).layer(client);
+//! let response = client.oneshot(Request::post(server.url("/note")).body("hello".to_owned())?).await?;
+//!
+//! assert_eq!(response.status(), 503);
+//! api.assert_statuses([401, 503]);
+//! api.assert_tokens(["token 1", "token 2"]);
+//! api.assert_bodies("hello");
+//! # Ok(()) }
+//! ```
 //!
 //! # What it does not do
 //!
 //! - It has no authorization code or device grant, no RSA keys and no introspection. It has one client.
-//! - It does not support TLS or HTTP/2.
+//! - It does not support TLS or HTTP/2. Neither does an upstream.
 //! - It does not verify signatures when it checks a token. It remembers the newest 65,536 tokens that it issued. To verify
 //!   signatures, use the key set.
 //! - On loopback it does not work well with a paused clock. Tokio advances a paused clock when every task is idle, even while
@@ -97,6 +140,7 @@ mod clock;
 mod command;
 mod counts;
 mod endpoint;
+mod expect;
 mod failure;
 mod gate;
 mod grant;
@@ -104,7 +148,10 @@ mod issue;
 mod issuer;
 mod key;
 mod listen;
+mod loopback;
 mod metadata;
+mod received;
+mod reply;
 mod request;
 mod response;
 mod script;
@@ -114,6 +161,8 @@ mod store;
 #[cfg(test)]
 mod test_client;
 mod token_status;
+mod upstream;
+mod upstream_service;
 
 pub use api::Api;
 pub use builder::IssuerBuilder;
@@ -122,7 +171,11 @@ pub use failure::{Failure, Outage};
 pub use gate::Gate;
 pub use issuer::Issuer;
 pub use listen::IssuerServer;
+pub use received::ReceivedRequest;
+pub use reply::Reply;
 pub use request::TokenRequest;
 pub use service::{IssuerService, ResponseFuture};
 pub use settings::{ClientAuthentication, RefreshTokens, TokenFormat};
 pub use token_status::TokenStatus;
+pub use upstream::Upstream;
+pub use upstream_service::{UpstreamServer, UpstreamService};

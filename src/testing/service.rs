@@ -41,7 +41,7 @@ impl Service<Request<Full<Bytes>>> for IssuerService {
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> ResponseFuture {
         let issuer = self.0.clone();
-        ResponseFuture(Box::pin(async move {
+        ResponseFuture::new(async move {
             let (parts, body) = request.into_parts();
             let Ok(body) = body.collect().await;
             let response = issuer.answer(Request::from_parts(parts, body.to_bytes())).await?;
@@ -49,15 +49,21 @@ impl Service<Request<Full<Bytes>>> for IssuerService {
                 Content::Whole(bytes) => Full::new(bytes),
                 Content::Endless => Full::from(vec![b' '; ENDLESS_SIZE]),
             }))
-        }))
+        })
     }
 }
 
-/// The response future of an [`IssuerService`].
+/// The response future of an [`IssuerService`] and of an [`UpstreamService`](super::UpstreamService).
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = ServiceResult> + Send>>);
 
 type ServiceResult = Result<Response<Full<Bytes>>, Outage>;
+
+impl ResponseFuture {
+    pub(super) fn new(future: impl Future<Output = ServiceResult> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
 
 impl Future for ResponseFuture {
     type Output = ServiceResult;

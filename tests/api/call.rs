@@ -486,6 +486,13 @@ async fn a_rejection_that_brings_no_token_says_why() {
 }
 
 #[tokio::test]
+async fn a_cache_that_was_made_again_does_not_return_the_token_that_its_caller_rejects() {
+    let rejected = TokenCache::new(FixedToken::new("same").unwrap()).token().await.unwrap();
+    let made_again = TokenCache::new(FixedToken::new("same").unwrap());
+    assert!(matches!(made_again.reject(&rejected).await, Err(NotRetried::SameToken)));
+}
+
+#[tokio::test]
 async fn another_caches_token_is_neither_accepted_nor_rejected() {
     let (cache, _, source) = world([]);
     let foreign = TokenCache::new(FixedToken::new("foreign").unwrap()).token().await.unwrap();

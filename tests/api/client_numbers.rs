@@ -8,9 +8,10 @@ use std::sync::{
 #[cfg(feature = "on-behalf-of")]
 use tower_bearer::grant::{JwtBearer, OnBehalfOf, Subject, TokenExchange};
 use tower_bearer::{
-    PasswordGrant, TokenSource,
+    AccessToken, Error, PasswordGrant, Reason, TokenSource,
     grant::{AuthorizationServer, ClientAuth, ClientCredentials, Secret},
     source::{Narrowing, from_fn},
+    store::{MemoryStore, SealingKey, SealingKeys, SharedStore, Stored},
 };
 
 use crate::support::{issuer, token};
@@ -97,4 +98,42 @@ fn a_new_secret_has_a_new_number() {
     assert_eq!(grant.client(), before);
     version.store(2, SeqCst);
     assert_ne!(grant.client(), before);
+}
+
+#[test]
+fn what_is_stored_has_the_client_and_the_issuer_of_its_source() {
+    let store = SharedStore::builder(MemoryStore::new(), SealingKeys::new(SealingKey::new(&[7; 32]))).build();
+    let grant = PasswordGrant::builder(AuthorizationServer::issuer("https://issuer.test"))
+        .client_auth(ClientAuth::basic("client1", "s3cret"))
+        .credentials("user1", "user-password")
+        .build_with(issuer().service())
+        .unwrap();
+    let (client, issuer) = (grant.client(), grant.issuer());
+    assert!(client.is_some() && issuer.is_some());
+    let stored = Stored::new(grant, &store);
+    assert_eq!((stored.client(), stored.issuer()), (client, issuer));
+}
+
+#[test]
+fn what_is_stored_has_the_version_and_the_faults_of_its_source() {
+    struct Versioned;
+
+    impl TokenSource for Versioned {
+        async fn obtain(&self, _: Reason) -> Result<AccessToken, Error> {
+            Ok(token(1))
+        }
+
+        fn credentials_version(&self) -> u64 {
+            7
+        }
+
+        fn check(&self) -> Result<(), Error> {
+            Err(Error::terminal("incomplete"))
+        }
+    }
+
+    let store = SharedStore::builder(MemoryStore::new(), SealingKeys::new(SealingKey::new(&[7; 32]))).build();
+    let stored = Stored::new(Versioned, &store);
+    assert_eq!(stored.credentials_version(), 7);
+    assert!(stored.check().is_err());
 }

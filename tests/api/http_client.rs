@@ -197,6 +197,16 @@ fn a_proxy_url_that_cannot_be_used_is_an_error_without_the_url() {
     }
 }
 
+/// A small compressed answer can be a very large one.
+#[tokio::test]
+async fn the_ready_made_client_asks_for_no_compression() {
+    let (url, seen) = token_endpoint(false).await;
+    obtain(&url, builder().no_proxy()).await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() == 1 && seen[0].contains("accept: application/json"), "{seen:?}");
+    assert!(!seen[0].contains("accept-encoding"), "{seen:?}");
+}
+
 /// Not a test of its own: it runs as a process with an environment that names a proxy.
 #[tokio::test]
 #[ignore = "the tests below start it"]

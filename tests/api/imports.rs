@@ -24,7 +24,8 @@ const LAYERS: &[&[&str]] = &[
     &["layer"],
     &["judge_body/layer"],
     &["config"],
-    &["conformance", "testing", "servers", "lib"],
+    &["testing"],
+    &["conformance", "servers", "lib"],
 ];
 
 /// The algorithms that are read and tested without tokens. Of the rest of the crate they may use `sync` and the alias

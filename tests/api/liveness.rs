@@ -308,7 +308,7 @@ impl<S: Stage> Player<S> {
 }
 
 /// Returns the settings of a runner, with a seed that can be printed.
-fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { cases };
     let rng_seed = match config.rng_seed {

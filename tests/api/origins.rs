@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
@@ -180,6 +180,23 @@ async fn the_assumed_origin_is_not_for_a_uri_with_a_host() {
     assert!(seen(&assuming, get("api.example.org:443")).await.unwrap_err().is_insecure());
     let assuming = listed().assume_origin("https://api.example.org").unwrap();
     assert_eq!(seen(&assuming, get("https://other.example.org/")).await.unwrap(), "none");
+}
+
+/// Its URI is the other end of a tunnel, and its headers are for the proxy (RFC 9110 §9.3.6).
+#[tokio::test]
+async fn a_connect_request_takes_no_token_to_a_proxy() {
+    let connect = || {
+        let mut request = get("api.example.org:443");
+        *request.method_mut() = Method::CONNECT;
+        request
+    };
+    let assuming = || layer().assume_origin("https://api.example.org").unwrap();
+    for layer in [layer(), listed(), assuming(), assuming().origins([API]).unwrap()] {
+        seen(&layer, connect()).await.unwrap_err();
+    }
+    let mut own = connect();
+    own.headers_mut().insert("authorization", "Basic own".parse().unwrap());
+    assert_eq!(seen(&layer().keep_existing(true), own).await.unwrap(), "Basic own");
 }
 
 #[test]

@@ -141,9 +141,13 @@ async fn an_api_cannot_lead_the_client_into_a_private_network() {
         ("token_endpoint", "https://10.0.0.1/token"),
         ("revocation_endpoint", "https://localhost/revoke"),
         ("jwks_uri", "https://metadata.google.internal/jwks"),
+        ("mtls_endpoint_aliases", "https://192.168.0.1/token"),
     ] {
         let mut server = server(ISSUER);
-        server[name] = endpoint.into();
+        server[name] = match name {
+            "mtls_endpoint_aliases" => json!({ "token_endpoint": endpoint }),
+            _ => endpoint.into(),
+        };
         let documents = [(WELL_KNOWN, resource(API, ISSUER)), (ISSUER_WELL_KNOWN, server)];
         let error = discovered(&documents, "Bearer").await.0.unwrap_err().to_string();
         assert!(error.contains("the authorization server's metadata") && error.contains("private network"), "{error}");

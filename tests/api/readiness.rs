@@ -53,6 +53,21 @@ fn ready_needs_a_runtime_and_says_so() {
     assert!(futures::executor::block_on(cache.ready()).unwrap_err().is_no_runtime());
 }
 
+#[tokio::test(start_paused = true)]
+async fn keep_ready_renews_tokens_that_live_for_a_minute() {
+    let issuer = Issuer::builder().lifetime(MINUTE).build();
+    let cache = TokenCache::new(grant(issuer.service()));
+    let keeper = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.keep_ready().await }
+    });
+    for _ in 0..600 {
+        sleep(Duration::from_secs(1)).await;
+        assert!(cache.status().is_ready(), "{:?}", cache.status());
+    }
+    keeper.abort();
+}
+
 /// A request after a long pause finds a token. Without the task it would wait for one.
 #[tokio::test(start_paused = true)]
 async fn keep_ready_renews_each_token_without_requests() {

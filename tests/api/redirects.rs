@@ -54,6 +54,21 @@ async fn followed_above_it_takes_no_token_to_another_origin() {
     assert_eq!(followed_above(&listed(), SAME).await, ["Bearer t1", "Bearer t1"]);
 }
 
+/// A page of results names the next one (RFC 8288), which may be anywhere. To the layer it is one more request.
+#[tokio::test]
+async fn a_next_link_to_another_origin_takes_no_token_along() {
+    for to in [OTHER, "https://api.example.org.evil.example/", "https://api.example.org@evil.example/", DOWNGRADED] {
+        let page = Response::builder().header("link", format!("<{to}>; rel=\"next\""));
+        let api = Api::answering([Answer::Say(page.body(Full::default()).unwrap())]);
+        let mut service = listed().layer(Strict::new(api.clone()));
+        let first = send(&mut service, get(API)).await.unwrap();
+        let link = first.headers()["link"].to_str().unwrap();
+        let next = link.trim_start_matches('<').split('>').next().unwrap();
+        send(&mut service, get(next)).await.unwrap();
+        assert_eq!(api.take_authorizations(), ["Bearer t1", "none"], "{to}");
+    }
+}
+
 /// The redirect layer's own filter for credentials prevents it.
 #[tokio::test]
 async fn followed_below_it_takes_no_token_to_another_origin() {

@@ -307,7 +307,46 @@ async fn a_source_that_panics_shows_no_secret() {
     });
     captured.show(&source);
     fails(&captured, &mut BearerAuthLayer::new(source).layer(issuer.api())).await;
+    // A message with a secret, of each kind that a panic can have.
+    let texts = from_fn(|_| async { panic!("{PASSWORD}") });
+    fails(&captured, &mut BearerAuthLayer::new(texts).layer(issuer.api())).await;
+    let values = from_fn(|_| async { std::panic::panic_any(CLIENT_SECRET) });
+    fails(&captured, &mut BearerAuthLayer::new(values).layer(issuer.api())).await;
     captured.assert_clean("token request failed");
+}
+
+/// `TraceLayer` can write all headers of a request. The value of the token is marked sensitive, so its text is not written.
+#[tokio::test]
+async fn a_trace_layer_above_or_below_that_writes_all_headers_shows_no_token() {
+    use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
+
+    let trace = || {
+        let span = DefaultMakeSpan::new().level(tracing::Level::INFO).include_headers(true);
+        let answered = DefaultOnResponse::new().level(tracing::Level::INFO).include_headers(true);
+        let asked = DefaultOnRequest::new().level(tracing::Level::INFO);
+        TraceLayer::new_for_http().make_span_with(span).on_request(asked).on_response(answered)
+    };
+    for (own_header, above) in [(false, true), (false, false), (true, true), (true, false)] {
+        let (captured, _logging) = Captured::logging();
+        let issuer = issuer();
+        let cache = TokenCache::new(builder(URL, PASSWORD).build_with(issuer.service()).unwrap());
+        let layer = BearerAuthLayer::with_cache(cache.clone());
+        let layer = if own_header { layer.header(http::HeaderName::from_static("x-api-token")) } else { layer };
+        // The second one has a retry.
+        for _ in 0..2 {
+            let api = issuer.api();
+            if above {
+                let mut service = trace().layer(layer.layer(api));
+                send(&mut service, get(API)).await.unwrap();
+            } else {
+                let mut service = layer.layer(trace().layer(api));
+                send(&mut service, get(API)).await.unwrap();
+            }
+            captured.hide(cache.token().await.unwrap().secret());
+            issuer.revoke_all();
+        }
+        captured.assert_clean(if above { "headers=" } else { "Sensitive" });
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use serde::{Deserialize, de::DeserializeOwned};
 use tower::{Layer, ServiceExt};
 use tower_bearer::{
-    BearerAuthLayer, Error, TokenCache,
+    BearerAuthLayer, Error, TokenCache, TokenPool,
     cache::Age,
     config::{self, CacheConfig, LayerConfig, PoolConfig, TokenConfig},
     replay::CloneBody,
@@ -16,6 +16,7 @@ use tower_bearer::{
 };
 
 use crate::{
+    pool::logged,
     scripted::{Answer, Api, Numbered, URI, challenge, get, status},
     support::{SECOND, obtain, scratch},
 };
@@ -215,11 +216,30 @@ fn the_documented_settings_of_a_cache_are_its_defaults() {
     let documented = include_str!("../../src/config/cache.rs");
     let block = documented.split("/// ```toml\n").nth(1).unwrap().split("/// ```").next().unwrap();
     let text: String = block.lines().map(|line| line.trim_start_matches("///").to_owned() + "\n").collect();
-    let config: CacheConfig = toml(&text).unwrap();
+    // The name has no default.
+    let name = "name = \"billing\"";
+    assert!(documented.contains(&format!("`{name}`")));
+    let config: CacheConfig = toml(&format!("{name}\n{text}")).unwrap();
     let shown = |builder| format!("{builder:?}");
-    assert_eq!(shown(config.builder(Numbered::default())), shown(TokenCache::builder(Numbered::default())));
+    let defaults = TokenCache::builder(Numbered::default());
+    assert_eq!(shown(config.builder(Numbered::default())), shown(defaults.name("billing")));
     let names = format!("{config:?}");
     assert!(!names.contains("None"), "each key is documented: {names}");
+}
+
+#[test]
+fn the_name_of_a_cache_and_of_a_pool_are_settings() {
+    let logs = logged(async {
+        let cache: CacheConfig = toml("name = \"billing\"").unwrap();
+        cache.builder(Numbered::default()).build().token().await.unwrap();
+        let pool: PoolConfig = toml("name = \"tenants\"").unwrap();
+        // The identities have the name of the pool.
+        let pool = pool.apply(TokenPool::builder(move |_: &String| Ok(cache.builder(Numbered::default())))).build();
+        pool.cache("acme").unwrap().token().await.unwrap();
+    });
+    let issued: Vec<_> = logs.lines().filter(|line| line.contains("token issued")).collect();
+    assert_eq!(issued.len(), 2, "{logs}");
+    assert!(issued[0].contains(r#"cache="billing""#) && issued[1].contains(r#"cache="tenants""#), "{logs}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -174,6 +174,8 @@ fn a_wrong_value_is_named_and_not_shown() {
             wrong("[cache]\nrenewal_deadline = \"s3cret\""),
             "cache.renewal_deadline: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
+        (wrong("[cache]\nname = \"\""), "cache.name: this is empty; give a name, or remove the key"),
+        (wrong("[pool]\nname = 7"), "pool.name: this is a whole number; give text"),
         (
             wrong("[cache]\nstale_jitter = 1.5"),
             "cache.stale_jitter: this is not a share; give a number from 0 to 1, such as 0.25",

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use futures::task::noop_waker;
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
-use tokio::{sync::Semaphore, task::yield_now, time::Instant};
+use tokio::{runtime::Builder, sync::Semaphore, task::yield_now, time::Instant};
 use tokio_test::task::Spawn;
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_bearer::{
     AccessToken, Error, NotRetried, Outcome, PasswordGrant, Reason, TokenCache, TokenSource,
     grant::{ClientAuth, HttpService},
@@ -45,6 +45,18 @@ pub(crate) fn grant<C: HttpService>(http: C) -> PasswordGrant<C> {
         .credentials("user1", "user-password")
         .build_with(http)
         .unwrap()
+}
+
+/// Returns the errors that a grant makes of these answers: a status and a body. It runs outside of any runtime.
+pub(crate) fn errors_of<const N: usize>(answers: [(u16, &'static str); N]) -> [Error; N] {
+    answers.map(|(status, body)| {
+        let http = service_fn(move |_: Ask| async move {
+            let answer = Response::builder().status(status).header("content-type", "application/json");
+            Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?)
+        });
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(obtain(&grant(http))).unwrap_err()
+    })
 }
 
 /// Obtains one token from a source, without a cache.

@@ -183,6 +183,36 @@ async fn json_is_known_by_its_shape_whatever_the_content_type_says() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_mebibyte_is_read_and_a_larger_one_is_an_error() {
+    let padded = |size: usize| {
+        let json = r#"{"access_token":"t","x":""}"#;
+        let padding = "x".repeat(size - json.len());
+        reply(200, "application/json", json.replace("\"\"", &format!("\"{padding}\"")))
+    };
+    assert_eq!(padded(1 << 20).body.len(), 1 << 20);
+    asked(&padded(1 << 20)).await.unwrap();
+    let error = asked(&padded((1 << 20) + 1)).await.unwrap_err();
+    assert!(error.is_unusable() && error.to_string().contains("1 MiB"), "{error}");
+}
+
+/// A small compressed answer can be a very large one, so none is unpacked.
+#[tokio::test]
+async fn a_compressed_answer_is_an_error_and_is_not_unpacked() {
+    let plain = br#"{"access_token":"t","token_type":"Bearer"}"#;
+    asked(&reply(200, "application/json", plain)).await.unwrap();
+    let gzipped = [
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x56, 0x4a, 0x4c, 0x4e, 0x4e, 0x2d, 0x2e,
+        0x8e, 0x2f, 0xc9, 0xcf, 0x4e, 0xcd, 0x53, 0xb2, 0x52, 0x2a, 0x51, 0xd2, 0x51, 0x02, 0xb3, 0xe3, 0x4b, 0x2a,
+        0x0b, 0x52, 0x81, 0x02, 0x4e, 0xa9, 0x89, 0x45, 0xa9, 0x45, 0x4a, 0xb5, 0x00, 0x0e, 0x9c, 0x52, 0x2d, 0x2a,
+        0x00, 0x00, 0x00,
+    ];
+    for coding in ["gzip", "GZIP", "x-gzip", "gzip, gzip"] {
+        let error = asked(&reply(200, "application/json", gzipped).with("content-encoding", coding)).await.unwrap_err();
+        assert!(error.is_unusable() && error.to_string().len() < 200, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_matter_in_an_answer_does_no_harm() {
     for (name, body) in [
         ("a byte order mark", &b"\xef\xbb\xbf{\"access_token\":\"abc\",\"token_type\":\"Bearer\"}"[..]),

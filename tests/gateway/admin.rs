@@ -88,6 +88,7 @@ async fn metrics_report_requests_and_the_token() {
         "gateway_token_failures 0",
         "gateway_token_generation 1",
         "gateway_token_ready 1",
+        "# TYPE gateway_tasks gauge",
     ] {
         assert!(answer.text.contains(&format!("{line}\n")), "{line}: {}", answer.text);
     }

@@ -117,17 +117,21 @@ async fn the_sections_for_cache_and_layer_and_the_other_keys_are_used() {
     })
     .await;
     let listening = issuer.listen().await.unwrap();
-    let rest = "[cache]\nrenewal_deadline = \"5s\"\n[layer]\nheader = \"x-token\"\nscheme = \"none\"\nretry = false\nreject_on = [403]\n";
+    let rest = "[cache]\nname = \"fhir\"\nrenewal_deadline = \"5s\"\n[layer]\nheader = \"x-token\"\nscheme = \"none\"\nretry = false\nreject_on = [403]\n";
     let top = "timeout = \"5s\"\ndrain = \"1m\"\nforwarded = \"remove\"\nrevoke_on_exit = true\n";
     let revocation = format!("revocation_url = \"{}\"\n", listening.token_url().replace("/token", "/revoke"));
     let all = format!("{top}{}\n{revocation}{rest}", settings(&listening, &upstream));
-    let gateway = Gateway::run(folder.command(&all)).await;
+    let mut command = folder.command(&all);
+    command.env("RUST_LOG", "info");
+    let gateway = Gateway::run(command).await;
     let request = Request::get(&gateway.url).header("x-forwarded-for", "192.0.2.1").body(empty()).unwrap();
     let answer = send(request).await;
     assert_eq!((answer.status, answer.text.as_str(), upstream.seen()), (403, "true none none", 1));
     gateway.terminate();
     let (status, said) = gateway.end().await;
     assert!(status == Some(0) && said.contains("the token is revoked"), "{said}");
+    let line = said.lines().find(|line| line.contains("token issued")).unwrap();
+    assert!(line.contains("cache=\"fhir\""), "{line}");
 }
 
 pub(crate) const FORM: &str =
@@ -161,7 +165,7 @@ async fn each_wrong_setting_is_one_line_with_its_key_and_what_to_do() {
         ),
         (
             top("drain = \"s3cret\""),
-            "drain: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+            "drain: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (top("forwarded = \"s3cret\""), "forwarded: unknown value; give x-forwarded, forwarded, both, remove or keep"),
         (
@@ -255,11 +259,15 @@ async fn each_wrong_setting_of_the_identities_is_one_line_too() {
         ),
         (
             identity("header = \"x-tenant\"\nidle = \"s3cret\""),
-            "identity.idle: this is not a duration; give numbers with their units, such as \"90s\" or \"1h 30m\"",
+            "identity.idle: this is not a duration; give numbers with their units, such as \"250ms\", \"90s\" or \"1h 30m\"",
         ),
         (
             identity("header = \"x-tenant\"\nidle = 3600"),
             "identity.idle: this is a whole number; give a duration with its unit, such as \"90s\" or \"1h 30m\"",
+        ),
+        (
+            identity("header = \"x-tenant\"\nname = \"\""),
+            "identity.name: this is empty; give a name, or remove the key",
         ),
         (
             identity("header = \"x-tenant\"\nrenewals_at_once = 0"),

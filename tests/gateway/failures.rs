@@ -2,12 +2,13 @@
 
 use std::{future, time::Duration};
 
-use http::Request;
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use tower_bearer::testing::{Failure, Issuer};
 
 use crate::{
     process::{Gateway, password_grant},
-    sides::{Upstream, empty, get, send, whole},
+    sides::{Upstream, client, empty, fed, get, send, whole},
 };
 
 #[tokio::test]
@@ -62,6 +63,39 @@ async fn an_upstream_that_is_silent_is_a_504() {
     let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into(), "--timeout".into(), "1".into()]).await;
     let answer = get(&gateway.url).await;
     assert_eq!((answer.status, answer.json()["status"].as_u64()), (504, Some(504)));
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_is_cut_off_after_the_timeout() {
+    let upstream = Upstream::start(async |_| {
+        let (hand, body) = fed();
+        hand.give("the first part");
+        // The rest does not come, and the answer does not end.
+        std::mem::forget(hand);
+        Response::new(body)
+    })
+    .await;
+    let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into(), "--timeout".into(), "1".into()]).await;
+    let mut answer = client().request(Request::get(&gateway.url).body(empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap(), "the first part");
+    answer.body_mut().frame().await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn an_answer_with_pauses_shorter_than_the_timeout_arrives() {
+    let upstream = Upstream::start(async |_| {
+        let (hand, body) = fed();
+        tokio::spawn(async move {
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                hand.give("part ");
+            }
+        });
+        Response::new(body)
+    })
+    .await;
+    let gateway = Gateway::start(&upstream.url("/"), &["--no-auth".into(), "--timeout".into(), "2".into()]).await;
+    assert_eq!(get(&gateway.url).await.text, "part part part part ");
 }
 
 /// RFC 9110 §9.3.8: the response to it would show the gateway's token.

@@ -53,7 +53,7 @@ async fn each_wrong_setting_of_the_store_is_one_line_with_its_key_and_what_to_do
         ),
         (
             at("{ env = \"NOT_SET_HERE\" }"),
-            "store.url: the environment variable NOT_SET_HERE is not set, or is empty; set it to the secret",
+            "store.url: the environment variable NOT_SET_HERE is not set: set it to the secret",
         ),
         (at("\"redis://one/3,redis://two\""), "store.url: a cluster has only database 0; correct it"),
         (
@@ -91,7 +91,7 @@ async fn each_wrong_setting_of_the_store_is_one_line_with_its_key_and_what_to_do
         ),
         (
             more("password = { file = \"empty\" }"),
-            "store.password: the file FOLDER/empty is empty; write the secret into it",
+            "store.password: the file FOLDER/empty cannot be read (it is empty); check the path and its permissions",
         ),
         (
             more("password = { file = \"text\", env = \"A\" }"),

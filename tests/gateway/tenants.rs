@@ -19,6 +19,7 @@ use crate::{
 const TENANTS: &str = r#"
     [identity]
     header = "x-tenant"
+    name = "tenants"
     max = 100000
     idle = "1h"
     [identity.tenants.acme]
@@ -142,6 +143,7 @@ async fn the_tenant_with_the_wrong_password_is_named_to_the_operator() {
     gateway.terminate();
     let (_, said) = gateway.end().await;
     let line = said.lines().find(|line| line.contains("token request failed")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains(r#"cache="tenants""#), "{line}");
     assert!(line.contains(r#"identity="acme""#) && !said.contains("globex"), "{said}");
 }
 

@@ -1,8 +1,12 @@
 //! An upstream that uses HTTP/2 over TLS.
 
 use std::{
+    future,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use http::{Request, Response, Version};
@@ -18,7 +22,7 @@ use tower_bearer::testing::Issuer;
 
 use crate::{
     process::{Gateway, password_grant},
-    sides::{Answer, Upstream, client, fed, whole},
+    sides::{Answer, Upstream, client, fed, get, whole},
 };
 
 pub(crate) fn acceptor(data: &Path) -> TlsAcceptor {
@@ -80,4 +84,30 @@ async fn a_rejected_upload_is_retried_over_http_2_too() {
         assert_eq!(headers["te"], "trailers");
         assert!(!headers.contains_key("host"), "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn an_http_2_connection_with_a_request_that_timed_out_is_not_used_again() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let acceptor = acceptor(&data);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    let wrap = move |stream| {
+        accepted.fetch_add(1, Relaxed);
+        acceptor.accept(stream)
+    };
+    let answer = async |request: Request<Incoming>| {
+        if request.uri().path() == "/silent" {
+            future::pending::<()>().await;
+        }
+        Response::new(whole("here"))
+    };
+    let upstream = Upstream::start_over(wrap, answer).await;
+    let args = ["--no-auth", "--timeout", "1", "--ca-file", &data.join("localhost.pem").display().to_string()]
+        .map(str::to_owned);
+    let gateway = Gateway::start(&format!("https://localhost:{}", upstream.address.port()), &args).await;
+    assert_eq!(get(&gateway.url).await.status, 200);
+    assert_eq!(get(&format!("{}/silent", gateway.url)).await.status, 504);
+    assert_eq!(get(&gateway.url).await.text, "here");
+    assert_eq!(connections.load(Relaxed), 2);
 }

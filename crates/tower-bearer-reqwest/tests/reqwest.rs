@@ -2,6 +2,8 @@
 
 #[path = "reqwest/bodies.rs"]
 mod bodies;
+#[path = "reqwest/conformance.rs"]
+mod conformance;
 #[path = "reqwest/errors.rs"]
 mod errors;
 #[path = "reqwest/middleware.rs"]

@@ -2,5 +2,5 @@
 
 pub(super) mod credentials;
 pub(super) mod secret;
-mod secret_file; // a file or a pipe
+pub(super) mod secret_file; // a file or a pipe
 mod secret_text; // what is in it

@@ -100,14 +100,7 @@ impl Secret {
     pub(crate) async fn read(&self) -> Result<SecretString, Error> {
         match &self.location {
             Location::Memory(secret) => Ok(secret.clone()),
-            Location::Variable(name) => {
-                let wrong = |why: &str| {
-                    let advice = if why.contains("; ") { "" } else { ": set it to the secret" };
-                    Error::unreadable(format!("the environment variable {name} {why}{advice}"))
-                };
-                let value = env::var_os(&**name).ok_or_else(|| wrong("is not set"))?;
-                secret_text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| wrong(&why))
-            }
+            Location::Variable(name) => read_variable(name),
             Location::File(file) => Arc::clone(file).read().await,
             Location::Function(read) => read().await.map_err(Error::provider),
         }
@@ -155,6 +148,16 @@ impl Secret {
             _ => None,
         }
     }
+}
+
+/// Reads the secret in an environment variable.
+pub(crate) fn read_variable(name: &str) -> Result<SecretString, Error> {
+    let wrong = |why: &str| {
+        let advice = if why.contains("; ") { "" } else { ": set it to the secret" };
+        Error::unreadable(format!("the environment variable {name} {why}{advice}"))
+    };
+    let value = env::var_os(name).ok_or_else(|| wrong("is not set"))?;
+    secret_text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| wrong(&why))
 }
 
 impl From<SecretString> for Secret {

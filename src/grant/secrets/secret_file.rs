@@ -53,13 +53,7 @@ impl SecretFile {
             *kept = read.as_ref().ok().filter(|_| !is_file).cloned();
             read
         });
-        let read = reading.await.map_err(|_| Error::no_runtime())?;
-        read.map_err(|error| {
-            Error::unreadable(format!(
-                "the file {} cannot be read ({error}); check the path and its permissions",
-                self.path.display()
-            ))
-        })
+        reading.await.map_err(|_| Error::no_runtime())?
     }
 
     /// Returns a number that changes when the file changes. It costs one `stat`, which follows symbolic links.
@@ -78,7 +72,15 @@ impl SecretFile {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<SecretString> {
+/// Reads the secret in a file now, also in a pipe.
+pub(crate) fn read_file(path: &Path) -> Result<SecretString, Error> {
+    text_in(path).map_err(|error| {
+        let path = path.display();
+        Error::unreadable(format!("the file {path} cannot be read ({error}); check the path and its permissions"))
+    })
+}
+
+fn text_in(path: &Path) -> io::Result<SecretString> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::other("it is a folder"));

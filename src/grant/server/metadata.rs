@@ -322,6 +322,15 @@ impl Metadata {
         self.0.aliases.as_ref().map(Some).map_err(Clone::clone)
     }
 
+    /// Returns all URLs that the server names and that may be used, for any way to authenticate.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        let aliases =
+            self.0.aliases.as_ref().map_or([None, None], |(token, revocation)| [token.as_ref(), revocation.as_ref()]);
+        let aliases = aliases.map(|url| url.map(|url| url.text.as_str()));
+        let usual = [Some(self.token_endpoint()), self.revocation_endpoint(), self.jwks_uri()];
+        usual.into_iter().chain(aliases).flatten()
+    }
+
     /// Returns whether the server was found by its metadata.
     pub(crate) fn is_discovered(&self) -> bool {
         self.0.is_discovered

@@ -74,8 +74,7 @@ pub(crate) async fn discover_protected_resource<C: HttpService>(
     let url = check_api(api, exchange.plain_http)?;
     let issuer = issuer_of(exchange, &url).await.map_err(at(API_METADATA, &url))?;
     let metadata = discover_issuer(exchange, &issuer.text).await?;
-    let endpoints = [Some(metadata.token_endpoint()), metadata.revocation_endpoint(), metadata.jwks_uri()];
-    for endpoint in endpoints.into_iter().flatten() {
+    for endpoint in metadata.urls() {
         check_target(&url, endpoint).map_err(at(ServerPart::Metadata, &issuer))?;
     }
     Ok(metadata)

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use proptest::{prelude::*, test_runner::Config};
 use tokio::time::{Instant, sleep};
 use tower_bearer::{
-    TokenCache,
+    Reason, TokenCache, TokenSource,
     store::{
         Lease, LeaseAnswer, LeaseOwner, Loaded, MemoryStore, NewsReceiver, SharedStore, StoreError, StoreKey,
         TokenStore,
@@ -246,6 +246,24 @@ async fn a_store_that_lost_its_data_costs_one_token_request() {
     assert_eq!(fleet.issuer.counts().token_requests, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_store_loses_is_counted_also_if_only_the_commit_finds_it_gone() {
+    let fleet = Fleet::new(issuer());
+    // The lease is five seconds long, and extended after a third of that.
+    for (request, token_requests) in [(SECOND, 1), (4 * SECOND, 2)] {
+        fleet.issuer.delay(request);
+        let process = fleet.process();
+        let cache = fleet.cache_of(&process);
+        fleet.store.clear();
+        let renewing = tokio::spawn(async move { cache.token().await });
+        sleep(SECOND / 2).await;
+        fleet.store.clear();
+        renewing.await.unwrap().unwrap();
+        assert_eq!((process.status().exchanges, process.status().lost_leases), (1, 1), "{request:?}");
+        assert_eq!(fleet.issuer.counts().token_requests, token_requests);
+    }
+}
+
 proptest! {
     #![proptest_config(Config { cases: 32, failure_persistence: None, ..Config::default() })]
 
@@ -291,4 +309,19 @@ async fn random_faults(seed: u64) {
             _ => sleep(Duration::from_millis(random.u64(0..2000))).await,
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_take_a_stored_token_that_is_older_than_the_own_one() {
+    let fleet = Fleet::new(issuer());
+    obtain(&fleet.stored(&fleet.process())).await.unwrap();
+    let store = Faulty::new(fleet.store.clone(), Fault::Fail);
+    let stored = fleet.stored(&SharedStore::builder(store.clone(), keys()).wall_clock(fleet.clock()).build());
+    sleep(SECOND).await;
+    let own = obtain(&stored).await.unwrap();
+    store.set(Fault::None);
+    sleep(MINUTE).await;
+    let renewed = stored.obtain(Reason::Ageing).await.unwrap();
+    assert_ne!(renewed.secret(), own.secret());
+    assert_eq!(fleet.issuer.counts().token_requests, 3);
 }

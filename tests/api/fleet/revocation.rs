@@ -49,6 +49,27 @@ async fn a_token_that_one_process_rejected_is_not_used_by_others_after_a_second(
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_caches_over_one_source_lose_a_rejected_token_as_soon_as_the_store_tells_it() {
+    let fleet = Fleet::new(issuer());
+    let (process, other) = (fleet.process(), fleet.cache());
+    let stored = fleet.stored(&process);
+    let caches = [TokenCache::new(stored.clone()), TokenCache::new(stored)];
+    for cache in &caches {
+        cache.token().await.unwrap();
+    }
+    let rejected = other.token().await.unwrap();
+    assert_eq!(caches[1].token().await.unwrap().secret(), rejected.secret());
+    // The first round is over.
+    sleep(SECOND).await;
+    other.invalidate(&rejected);
+    sleep(SECOND / 10).await;
+    assert_eq!(process.status().withdrawn, 2);
+    for cache in &caches {
+        assert_ne!(cache.token().await.unwrap().secret(), rejected.secret());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_rejected_in_one_process_withdraws_the_token_from_all() {
     let fleet = Fleet::new(issuer());
     let caches = warm(&fleet, 4).await;

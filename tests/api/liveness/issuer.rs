@@ -2,14 +2,10 @@
 
 use std::{panic::resume_unwind, sync::LazyLock};
 
-use bytes::Bytes;
-use http::Response;
-use http_body_util::Full;
 use tokio::{
-    runtime::{Builder, Handle},
+    runtime::Handle,
     time::{Instant, sleep},
 };
-use tower::{BoxError, service_fn};
 use tower_bearer::{
     AccessToken, BoxTokenSource, Error, Reason, TokenCache, TokenSource,
     cache::{Backoff, RejectionBudget},
@@ -17,7 +13,7 @@ use tower_bearer::{
 };
 
 use super::world::{Event, Held, InProgress, Issuer, Newest, Reply, State, Who, World, parse};
-use crate::support::{Ask, grant, obtain};
+use crate::support::errors_of;
 
 /// Returns a cache that waits at most 40 units after a failure or a rejection.
 pub(crate) fn cache(world: &World) -> TokenCache {
@@ -191,14 +187,7 @@ impl Drop for Asked {
 /// Errors that only a grant can make: of a refused password, a refused client, and two without a reason.
 static REFUSALS: LazyLock<[Error; 4]> = LazyLock::new(|| {
     let answers = [(400, r#"{"error":"invalid_grant"}"#), (401, r#"{"error":"invalid_client"}"#), (403, ""), (429, "")];
-    answers.map(|(status, body)| {
-        let http = service_fn(move |_: Ask| async move {
-            let answer = Response::builder().status(status).header("content-type", "application/json");
-            Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(body))?)
-        });
-        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(obtain(&grant(http))).unwrap_err()
-    })
+    errors_of(answers)
 });
 
 /// Makes the errors, outside of any runtime.

@@ -1,8 +1,8 @@
-//! The middleware for the crate `reqwest-middleware`. `examples/middleware.rs` runs it.
+//! The middleware for the crate `reqwest-middleware`. `examples/middleware` runs it.
 
 #[test]
-fn the_readme_shows_the_middleware_of_the_example() {
-    let example = include_str!("../../examples/middleware.rs");
-    let (begin, end) = (example.find("struct Bearer {").unwrap(), example.find("\n#[tokio::main]").unwrap());
-    assert!(include_str!("../../README.md").contains(&example[begin..end]));
+fn the_cookbook_shows_the_middleware_of_the_example() {
+    let example = include_str!("../../examples/middleware/bearer.rs");
+    let (_, shown) = example.split_once("\n\n").unwrap();
+    assert!(include_str!("../../../../docs/cookbook.md").contains(shown));
 }
