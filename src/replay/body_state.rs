@@ -2,70 +2,60 @@
 //! read.
 //!
 //! Bodies, their chunks and errors, and wakers are user code, which may come back to this body from any of their methods, and
-//! from their `Drop`. So none of it is called or dropped while the state is locked:
+//! from their `Drop`. The first attempt holds the lock while it polls the body, because a second lock for each chunk would be a
+//! large part of what a chunk costs. So nobody ever waits for the lock in a blocking way:
 //!
-//! - The body is taken out to be polled or to be asked for its size, and put back after that.
-//! - Wakers are beside the lock, and not under it.
-//! - What a change of the state does not need any more is returned, and dropped after the lock is released.
+//! - The first attempt finds the state locked only by the second, and then needs nothing of it.
+//! - The second attempt waits for it as a task does. The first wakes it after it has unlocked the state.
+//! - The keeper does not need it: the turn is beside the lock.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt, mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
-use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use crate::{error::BoxError, replay::chunks::Chunks};
+use crate::{
+    error::BoxError,
+    replay::{chunks::Chunks, turn::SharedTurn},
+};
 
 pub(crate) type SharedBody<B> = Arc<Shared<B>>;
 
 pub(crate) struct Shared<B> {
     state: Mutex<BodyState<B>>,
-    /// Wakes the first attempt, which waits for the decision or for more of the body.
-    pub(crate) first: AtomicWaker,
-    /// Wakes the second attempt, which waits until the first has put the body back.
-    pub(crate) second: AtomicWaker,
+    pub(crate) turn: SharedTurn,
 }
 
 pub(crate) struct BodyState<B> {
     pub(crate) unread: Unread<B>,
-    pub(crate) turn: Turn,
     /// What was read and is not yet sent by the second attempt.
     pub(crate) chunks: Chunks,
     /// Usually one map. Another one comes after it and does not replace it, because that would drop it.
     pub(crate) trailers: VecDeque<HeaderMap>,
+    trailer_bytes: usize,
 }
 
 /// The part of the body that is not read yet.
 pub(crate) enum Unread<B> {
     Here(Pin<Box<B>>),
-    /// An attempt has taken it out, for a poll or a question.
-    Taken,
     Ended,
     /// It failed when the first attempt had just lost its turn.
     Failed(BoxError),
-    /// It cannot be sent again: more than the cap was read, it failed, or it panicked.
+    /// An attempt has taken it for good, or it panicked.
     Gone,
-}
-
-/// The attempt that may read the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    First,
-    /// Neither, until it is decided whether there is a second attempt.
-    Undecided,
-    Second,
 }
 
 /// What an attempt reads from after a poll.
 pub(crate) enum Next<B> {
-    Shared,
+    Same,
     /// The body itself, because the other attempt does not need it any more.
     Own(Pin<Box<B>>),
     End,
@@ -75,67 +65,29 @@ pub(crate) type PolledFrame = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl<B> Shared<B> {
     pub(crate) fn new(body: B) -> Self {
-        let (unread, turn) = (Unread::Here(Box::pin(body)), Turn::First);
-        let state = BodyState { unread, turn, chunks: Chunks::default(), trailers: VecDeque::default() };
-        Self { state: Mutex::new(state), first: AtomicWaker::new(), second: AtomicWaker::new() }
+        let unread = Unread::Here(Box::pin(body));
+        let state = BodyState { unread, chunks: Chunks::default(), trailers: VecDeque::default(), trailer_bytes: 0 };
+        Self { state: Mutex::new(state), turn: SharedTurn::new() }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, BodyState<B>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts the body back, or what is left of it, where it was taken out. The second attempt may wait for that.
-    fn put_back(&self, unread: Unread<B>) {
-        self.lock().unread = unread;
-        self.second.wake();
-    }
-}
-
-impl<B: Body> Shared<B> {
-    /// Asks the body something, if `may_ask` allows it. Returns `at_end` for a body that was read to its end, and the default
-    /// for one that is not here.
-    pub(crate) fn ask<A: Default>(
-        &self,
-        may_ask: impl FnOnce(&BodyState<B>) -> bool,
-        at_end: A,
-        question: impl FnOnce(&B) -> A,
-    ) -> A {
-        let mut state = self.lock();
-        if !may_ask(&state) {
-            return A::default();
+    /// Locks the state, if it is not locked. A body that has panicked is `Gone`.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, BodyState<B>>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => {
+                let mut state = poisoned.into_inner();
+                state.unread = Unread::Gone;
+                Some(state)
+            }
         }
-        if matches!(state.unread, Unread::Ended) {
-            return at_end;
-        }
-        let Some(body) = state.unread.take() else { return A::default() };
-        drop(state);
-        let lost = LostOnPanic(self);
-        let answer = question(&body);
-        lost.disarm();
-        self.put_back(Unread::Here(body));
-        answer
-    }
-}
-
-/// Notes that the body is lost if its code panics while it is taken out.
-pub(crate) struct LostOnPanic<'a, B>(pub(crate) &'a Shared<B>);
-
-impl<B> LostOnPanic<'_, B> {
-    pub(crate) fn disarm(self) {
-        mem::forget(self);
-    }
-}
-
-impl<B> Drop for LostOnPanic<'_, B> {
-    fn drop(&mut self) {
-        self.0.put_back(Unread::Gone);
     }
 }
 
 impl<B> Unread<B> {
     /// Takes the body out, if it is here.
     pub(crate) fn take(&mut self) -> Option<Pin<Box<B>>> {
-        match mem::replace(self, Self::Taken) {
+        match mem::replace(self, Self::Gone) {
             Self::Here(body) => Some(body),
             other => {
                 *self = other;
@@ -146,27 +98,59 @@ impl<B> Unread<B> {
 }
 
 impl<B> BodyState<B> {
+    /// Takes the body out for the first attempt alone, if it is here. Nothing is kept any more.
+    pub(crate) fn let_go(&mut self) -> Option<Pin<Box<B>>> {
+        self.chunks = Chunks::default();
+        self.unread.take()
+    }
+
+    /// Asks the body something. Returns `at_end` for a body that was read to its end, and the default for one that is not here.
+    pub(crate) fn ask<A: Default>(&self, at_end: A, question: impl FnOnce(&B) -> A) -> A {
+        match &self.unread {
+            Unread::Here(body) => question(body),
+            Unread::Ended => at_end,
+            Unread::Failed(_) | Unread::Gone => A::default(),
+        }
+    }
+
+    /// Returns whether so many bytes more are within the cap.
+    pub(crate) fn fits(&self, bytes: usize, cap: usize) -> bool {
+        self.chunks.len() + self.trailer_bytes + bytes <= cap
+    }
+
     /// Keeps a share of a frame, if that is within the cap. Returns whether it did.
     pub(crate) fn keep(&mut self, frame: &Frame<Bytes>, cap: usize) -> bool {
-        let trailers = self.trailers.iter().chain(frame.trailers_ref()).flatten();
-        let trailers: usize = trailers.map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let data = frame.data_ref();
-        let fits = self.chunks.len() + trailers + data.map_or(0, Bytes::len) <= cap;
-        match (data, frame.trailers_ref()) {
-            (Some(data), _) if fits => self.chunks.push(data),
-            (_, Some(trailers)) if fits => self.trailers.push_back(trailers.clone()),
-            _ => return false,
+        if let Some(chunk) = frame.data_ref() {
+            let fits = self.fits(chunk.len(), cap);
+            if fits {
+                self.chunks.push(chunk.clone());
+            }
+            return fits;
         }
-        true
+        let Some(trailers) = frame.trailers_ref() else { return false };
+        let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let fits = self.fits(bytes, cap);
+        if fits {
+            self.trailer_bytes += bytes;
+            self.trailers.push_back(trailers.clone());
+        }
+        fits
     }
 }
+
+type PollFrame<B, D, E> = for<'a, 'b, 'c> fn(Pin<&'a mut B>, &'b mut Context<'c>) -> Poll<Option<Result<Frame<D>, E>>>;
 
 /// Polls a body once, with its data as `Bytes`. Data that is `Bytes` already is shared, not copied.
 pub(crate) fn poll_frame<B>(body: Pin<&mut B>, task: &mut Context<'_>) -> PolledFrame
 where
-    B: Body<Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
-    body.poll_frame(task).map(|frame| {
+    let poll: PollFrame<B, B::Data, B::Error> = B::poll_frame;
+    // The compiler decides this. A frame that needs no conversion is not even moved.
+    if let Some(poll) = (&poll as &dyn Any).downcast_ref::<PollFrame<B, Bytes, BoxError>>() {
+        return poll(body, task);
+    }
+    poll(body, task).map(|frame| {
         frame.map(|frame| {
             let frame = frame.map_err(Into::into)?;
             Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))

@@ -26,18 +26,22 @@ impl Chunks {
         self.len == 0
     }
 
-    pub(crate) fn push(&mut self, chunk: &Bytes) {
-        if chunk.len() < SMALL && self.len > 0 {
-            self.small.extend_from_slice(chunk);
-        } else if !chunk.is_empty() {
-            self.seal();
-            self.shared.push_back(chunk.clone());
-        }
+    #[inline]
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        let is_first = self.len == 0;
         self.len += chunk.len();
+        if chunk.len() < SMALL && !is_first {
+            self.small.extend_from_slice(&chunk);
+        } else if !chunk.is_empty() {
+            if !self.small.is_empty() {
+                self.seal();
+            }
+            self.shared.push_back(chunk);
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        if self.shared.is_empty() {
+        if self.shared.is_empty() && !self.small.is_empty() {
             self.seal();
         }
         let chunk = self.shared.pop_front()?;
@@ -45,10 +49,9 @@ impl Chunks {
         Some(chunk)
     }
 
+    #[cold]
     fn seal(&mut self) {
-        if !self.small.is_empty() {
-            self.shared.push_back(self.small.split().freeze());
-        }
+        self.shared.push_back(self.small.split().freeze());
     }
 }
 
@@ -58,8 +61,8 @@ mod tests {
 
     fn chunks(chunks: &[&Bytes]) -> Chunks {
         let mut all = Chunks::default();
-        for chunk in chunks {
-            all.push(chunk);
+        for &chunk in chunks {
+            all.push(chunk.clone());
         }
         all
     }

@@ -11,6 +11,7 @@ mod replay_body; // the body type of both attempts
 mod second_body; // sends what was kept and then the rest, for the second attempt
 mod strategy; // the `Replay` trait
 mod tee; // the strategy for streaming bodies; sets the cap
+mod turn; // which attempt may read
 
 pub use boxed_body::BoxedBody;
 pub use clone_body::CloneBody;

@@ -77,30 +77,19 @@ impl<B> ReplayBody<B> {
 
 impl<B> Body for ReplayBody<B>
 where
-    B: Body<Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut attempt = self.project().attempt;
-        let (next, polled) = match attempt.as_mut().project() {
-            AttemptProj::Plain { body } => return poll_frame(body, task),
-            AttemptProj::Own { body } => return poll_frame(body.as_mut(), task),
-            AttemptProj::End => return Poll::Ready(None),
-            AttemptProj::First { first } => first.poll(task),
-            AttemptProj::Second { second, hint } => {
-                let (next, polled) = second.poll(task);
-                count_down(hint, &polled);
-                (next, polled)
-            }
-        };
-        match next {
-            Next::Shared => {}
-            Next::Own(body) => attempt.set(Attempt::Own { body }),
-            Next::End => attempt.set(Attempt::End),
+    #[inline]
+    fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.as_mut().project().attempt.project() {
+            AttemptProj::Plain { body } => poll_frame(body, task),
+            AttemptProj::Own { body } => poll_frame(body.as_mut(), task),
+            AttemptProj::First { first } if first.is_in_turn() => first.poll(task),
+            _ => poll_rarely(self.project().attempt, task),
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -122,6 +111,30 @@ where
             Attempt::End => SizeHint::with_exact(0),
         }
     }
+}
+
+/// Polls an attempt that may read from something else after this.
+#[cold]
+fn poll_rarely<B>(mut attempt: Pin<&mut Attempt<B>>, task: &mut Context<'_>) -> PolledFrame
+where
+    B: Body<Error: Into<BoxError>> + 'static,
+{
+    let mut next = Next::Same;
+    let polled = match attempt.as_mut().project() {
+        AttemptProj::First { first } => first.poll_out_of_turn(task, &mut next),
+        AttemptProj::Second { second, hint } => {
+            let polled = second.poll(task, &mut next);
+            count_down(hint, &polled);
+            polled
+        }
+        AttemptProj::End | AttemptProj::Plain { .. } | AttemptProj::Own { .. } => Poll::Ready(None),
+    };
+    match next {
+        Next::Same => {}
+        Next::Own(body) => attempt.set(Attempt::Own { body }),
+        Next::End => attempt.set(Attempt::End),
+    }
+    polled
 }
 
 /// Reduces a size hint by the data of a frame.

@@ -23,39 +23,41 @@ impl<B> SecondBody<B> {
 
 impl<B> SecondBody<B>
 where
-    B: Body<Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
-    pub(crate) fn poll(&self, task: &mut Context<'_>) -> (Next<B>, PolledFrame) {
-        let mut state = self.0.lock();
+    /// Polls once. Sets `next` if the second attempt reads from something else after this.
+    pub(crate) fn poll(&self, task: &mut Context<'_>, next: &mut Next<B>) -> PolledFrame {
+        let Some(mut state) = self.0.try_lock().or_else(|| {
+            self.0.turn.second.register(task.waker());
+            // It may have been unlocked before the waker was registered.
+            self.0.try_lock()
+        }) else {
+            return Poll::Pending;
+        };
         if let Some(chunk) = state.chunks.pop() {
-            return (Next::Shared, Poll::Ready(Some(Ok(Frame::data(chunk)))));
-        }
-        if matches!(state.unread, Unread::Taken) {
-            drop(state);
-            self.0.second.register(task.waker());
-            // It may have been put back before the waker was registered.
-            if matches!(self.0.lock().unread, Unread::Taken) {
-                return (Next::Shared, Poll::Pending);
-            }
-            return self.poll(task);
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         if let Some(trailers) = state.trailers.pop_front() {
-            return (Next::Shared, Poll::Ready(Some(Ok(Frame::trailers(trailers)))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         // `Gone` stays if the poll panics.
-        match mem::replace(&mut state.unread, Unread::Gone) {
+        let unread = mem::replace(&mut state.unread, Unread::Gone);
+        drop(state);
+        let (rest, polled) = match unread {
             Unread::Here(mut body) => {
-                drop(state);
                 let polled = poll_frame(body.as_mut(), task);
                 (Next::Own(body), polled)
             }
             Unread::Failed(error) => (Next::End, Poll::Ready(Some(Err(error)))),
             Unread::Gone => (Next::End, Poll::Ready(Some(Err(IncompleteBody::Lost.into())))),
-            Unread::Ended | Unread::Taken => (Next::End, Poll::Ready(None)),
-        }
+            Unread::Ended => (Next::End, Poll::Ready(None)),
+        };
+        *next = rest;
+        polled
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.0.ask(|state| state.chunks.is_empty() && state.trailers.is_empty(), true, B::is_end_stream)
+        let Some(state) = self.0.try_lock() else { return false };
+        state.chunks.is_empty() && state.trailers.is_empty() && state.ask(true, B::is_end_stream)
     }
 }

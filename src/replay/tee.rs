@@ -149,7 +149,7 @@ impl<F> Tee<F> {
 
     fn split<B>(&self, body: B) -> (ReplayBody<B>, Option<KeptBody<B>>)
     where
-        B: Body<Error: Into<BoxError>>,
+        B: Body<Error: Into<BoxError>> + 'static,
     {
         let hint = body.size_hint();
         if body.is_end_stream() {
@@ -186,7 +186,7 @@ impl Tee<InPlace> {
 
 impl<B, F> Replay<B> for Tee<F>
 where
-    B: Body<Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
     F: Fn(ReplayBody<B>) -> B,
 {
     type Kept = KeptBody<B>;
@@ -208,7 +208,7 @@ where
 
 impl<B> Replay<ReplayBody<B>> for Tee<InPlace>
 where
-    B: Body<Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>> + 'static,
 {
     type Kept = KeptBody<B>;
 
