@@ -50,6 +50,10 @@ pub use builder::TokenCacheBuilder;
 pub use status::{Age, CacheStatus};
 pub use token_cache::TokenCache;
 
+#[cfg(all(test, shuttle))]
+pub(crate) use interleavings::explore;
+#[cfg(all(test, shuttle))]
+pub(crate) use renewal_interleavings::{Issuer, at_once};
 pub(crate) use {
     bounded_map::BoundedMap,
     cache_core::CacheCore,
@@ -58,9 +62,4 @@ pub(crate) use {
     next_token::{NextToken, Renewal, after_renewal, why_same_token},
     renewal::PendingRenewal,
     totals::Totals,
-};
-#[cfg(all(test, shuttle))]
-pub(crate) use {
-    interleavings::explore,
-    renewal_interleavings::{Issuer, at_once},
 };
