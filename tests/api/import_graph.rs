@@ -293,6 +293,8 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
             is_end
         });
         rest = &rest[end.expect("an item ends") + 1..];
+        // That of a `use` with braces.
+        rest = rest.strip_prefix(&[String::from(";")]).unwrap_or(rest);
     }
     kept
 }

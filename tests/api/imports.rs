@@ -98,7 +98,7 @@ fn imports_are_found_wherever_they_are_written() {
             ("a/mod", "//! Uses crate::c.\nmod one; mod two;\npub use {one::X, two::Y};"),
             ("a/one", "use crate::{a::two::{self, Y as Z}, c as d};\nconst C: char = '\"'; // crate::b"),
             ("a/two", "fn f<'a>(x: &'a str) -> crate::b::B { super::one::X; \"crate::c\" }"),
-            ("b", "use std::fmt;\n#[cfg(test)]\nmod tests { use crate::a; }\npub use crate::c::*;\n#[cfg(all(test, x))] mod d;"),
+            ("b", "use std::fmt;\n#[cfg(test)]\nmod tests { use crate::a; }\n#[cfg(test)] use crate::{a::X};\npub use crate::c::*;\n#[cfg(all(test, x))] mod d;"),
             ("b/d", "use crate::a::X;"),
             ("c", "const R: &str = r#\"use crate::b;\"#;"),
         ]
@@ -121,6 +121,8 @@ fn imports_are_found_wherever_they_are_written() {
         ]
     );
     assert_eq!(graph.circles(), [(vec!["a/one", "a/two", "a/one"], 2)]);
+    let (_, b) = graph.files().find(|(file, _)| *file == "b").unwrap();
+    assert!(!b.tokens.windows(2).any(|pair| pair == [";", ";"]), "the item under `cfg(test)` is left out whole");
 }
 
 /// Fails with each import that `is_wrong`, for the file that has it.
