@@ -118,8 +118,8 @@ def write(path, content):
         path.write_bytes(content)
 
 
-def place(tool, mutants):
-    """Rewrites the copy with these mutants. Files are replaced only if they change."""
+def place(tool, mutants, files):
+    """Rewrites these files of the copy with these mutants. A file is replaced only if it changes."""
     entry = [{key: mutant[key] for key in ("id", "file", "genre", "replacement", "span")} for mutant in mutants]
     with tempfile.TemporaryDirectory() as scratch:
         for name in {mutant["file"] for mutant in mutants}:
@@ -127,8 +127,10 @@ def place(tool, mutants):
         list_file = pathlib.Path(scratch) / "mutants.json"
         list_file.write_text(json.dumps(entry))
         placed = json.loads(subprocess.run([tool, list_file, ROOT, scratch], check=True, stdout=subprocess.PIPE).stdout)
-        for name in {mutant["file"] for mutant in mutants}:
-            write(TREE / name, (pathlib.Path(scratch) / name).read_bytes())
+        for name in files:
+            changed = pathlib.Path(scratch) / name
+            # A file all of whose mutants do not compile stays as it is.
+            write(TREE / name, (changed if changed.exists() else ROOT / name).read_bytes())
     return placed
 
 
@@ -167,13 +169,14 @@ def build(mutants):
     subprocess.run(["cargo", "build", "--quiet", "--release", "--manifest-path", HERE / "Cargo.toml"], check=True, env=ENVIRONMENT)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
     absent = {}
-    copy({mutant["file"] for mutant in mutants})
+    files = {mutant["file"] for mutant in mutants}
+    copy(files)
     # What did not compile in an earlier run is not tried again.
     cache = WORK / "unviable.json"
     known = set(json.loads(cache.read_text())) if cache.exists() else set()
     absent |= {mutant["id"]: "unviable" for mutant in mutants if mutant["key"] in known}
     while True:
-        placed = place(target / "release" / "tower-bearer-mutants", [m for m in mutants if m["id"] not in absent])
+        placed = place(target / "release" / "tower-bearer-mutants", [m for m in mutants if m["id"] not in absent], files)
         absent |= {int(number): why for number, why in placed["unplaced"].items()}
         done, messages = cargo("check", "--lib")
         failed = [m["message"] for m in messages if m["reason"] == "compiler-message" and m["message"]["level"] == "error" and m["message"]["spans"]]

@@ -84,6 +84,9 @@ impl fmt::Display for StackReport {
             }
             end = "\n";
         }
+        if let [StackCheck { behaviour: StackBehaviour::TokenAttached, result: StackResult::Failed(_) }] = &self.0[..] {
+            write!(f, "{end}The other checks did not run, because they need the token.")?;
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         log::Log,
         world::{Finding, MANY, Make, World, ensure},
     },
-    extensions::SkipBearerAuth,
+    extensions::{SentWithoutToken, SkipBearerAuth},
     testing::{ReceivedRequest, Reply, Upstream},
 };
 
@@ -29,11 +29,16 @@ pub(super) async fn attached(make: &Make<'_>) -> Result<(), Finding> {
             response.map_or_else(|none| none.to_string(), |response| format!("the caller got {}", response.status()));
         return Err(Finding::failed(format!("nothing reached the API at the URL of the request: {what}")));
     };
-    ensure(first.token() == "token 1", || {
+    ensure(world.issuer.check(first.headers()).is_accepted(), || {
+        let without = response.as_ref().ok().and_then(|response| response.extensions().get());
+        if let Some(SentWithoutToken::OtherOrigin) = without {
+            return "the layer sent no token, because the URL that `make` is given is not in `origins`".to_owned();
+        }
         let token = first.token();
+        let token = if token.starts_with("token") { "another token" } else { token };
         format!(
-            "the request arrived with `{token}` in `Authorization`, and not with the token: look for a layer below that removes or \
-             sets the header, and check that the stack contains the layer that it was given"
+            "the request arrived with `{token}` in `Authorization`, and not with the token: look for a layer below, or a default \
+             header of the client, that removes or sets the header, and check that the stack contains the layer that it was given"
         )
     })?;
     world.is_ok(&response?)
