@@ -16,6 +16,7 @@ pub struct Progress {
     /// When a part of the body was last read.
     last: Mutex<Instant>,
     incomplete: AtomicBool,
+    waits_for_user: AtomicBool,
 }
 
 /// There was no response and no progress for too long.
@@ -23,7 +24,11 @@ pub struct Stalled;
 
 impl Progress {
     pub fn new() -> Self {
-        Self { last: Mutex::new(Instant::now()), incomplete: AtomicBool::new(false) }
+        Self {
+            last: Mutex::new(Instant::now()),
+            incomplete: AtomicBool::new(false),
+            waits_for_user: AtomicBool::new(false),
+        }
     }
 
     /// Waits for `response`, at most for `limit` after the body was last read.
@@ -49,8 +54,19 @@ impl Progress {
         self.incomplete.store(true, Relaxed);
     }
 
+    /// Returns whether the user is to send the next part of the body.
+    pub fn waits_for_user(&self) -> bool {
+        self.waits_for_user.load(Relaxed)
+    }
+
+    /// Records that the user is to send the next part of the body.
+    pub fn wait_for_user(&self) {
+        self.waits_for_user.store(true, Relaxed);
+    }
+
     /// Records that a part of the body was read.
     pub fn record(&self) {
+        self.waits_for_user.store(false, Relaxed);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 

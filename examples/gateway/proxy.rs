@@ -131,7 +131,8 @@ impl Proxy {
             }
             (request, original, identity)
         };
-        let connection = Connection::of(&mut request);
+        let connection = Connection::default();
+        request.extensions_mut().insert(connection.clone());
         let progress = &original.progress;
         match progress.timeout(self.timeout, self.upstream.send(request, &original)).await {
             // The gateway never asks for an upgrade.
@@ -140,7 +141,10 @@ impl Proxy {
             Ok(Err(_)) if progress.is_incomplete() => Err(Problem::Incomplete),
             Ok(Err(error)) => Err(self.explain(&error, identity.as_ref())),
             Err(_) => {
-                connection.give_up();
+                // The upstream is not slow if the gateway waits for the user, or for a token.
+                if !progress.waits_for_user() {
+                    connection.give_up_unanswered();
+                }
                 tracing::warn!(timeout = ?self.timeout, "the upstream did not respond in time");
                 Err(Problem::Timeout)
             }

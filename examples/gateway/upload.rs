@@ -127,6 +127,8 @@ impl Body for Upload {
                 Some(Err(_)) => original.progress.break_off(),
                 _ => {}
             }
+        } else {
+            original.progress.wait_for_user();
         }
         frame.map_err(Into::into)
     }

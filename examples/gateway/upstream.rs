@@ -1,12 +1,12 @@
 //! The client for the upstream: a hyper client with the layer around it.
 
 use std::{
-    sync::Arc,
-    task::{Context, Poll},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::{TryFutureExt, future::MapOk};
 use http::{Request, Response, uri::Scheme};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -47,39 +47,82 @@ pub struct Https(Arc<Client<HttpsConnector<Connector<HttpConnector>>, ReplayBody
 impl Service<Request<ReplayBody<Upload>>> for Https {
     type Response = Response<Incoming>;
     type Error = Error;
-    type Future = MapOk<ResponseFuture, fn(Response<Incoming>) -> Response<Incoming>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReplayBody<Upload>>) -> Self::Future {
-        self.0.request(request).map_ok(|response| {
-            // From now on, the connection is one that was kept.
-            if let Some(used) = response.extensions().get::<Used>() {
-                used.set();
-            }
-            response
-        })
+    fn call(&mut self, mut request: Request<ReplayBody<Upload>>) -> Answer {
+        let connection = request.extensions().get::<Connection>().cloned();
+        if let Some(connection) = &connection {
+            connection.begin(&mut request);
+        }
+        Answer { response: self.0.request(request), connection }
     }
 }
 
-/// The connection that carries a request, once it has one. It is known only if it may be one of HTTP/2, which needs TLS here.
-pub struct Connection(Option<CaptureConnection>);
+/// The answer of the upstream to one attempt.
+pub struct Answer {
+    response: ResponseFuture,
+    connection: Option<Connection>,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Incoming>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.response).poll(task));
+        if let Some(connection) = &self.connection {
+            connection.attempt().is_waiting = false;
+        }
+        // From now on, the connection is one that was kept.
+        if let Some(used) = response.as_ref().ok().and_then(|response| response.extensions().get::<Used>()) {
+            used.set();
+        }
+        Poll::Ready(response)
+    }
+}
+
+/// The connection of a request's last attempt. A copy is in the request's extensions.
+///
+/// Over HTTP/2, a connection whose server is gone without a word would stay in use, and each request would wait for the whole timeout.
+#[derive(Clone, Default)]
+pub struct Connection(Arc<Mutex<Attempt>>);
+
+#[derive(Default)]
+struct Attempt {
+    /// Its connection, once it has one. It is known only if it may be one of HTTP/2, which needs TLS here.
+    captured: Option<CaptureConnection>,
+    /// Whether it waits for the upstream. If not, the request waits for a token.
+    is_waiting: bool,
+}
 
 impl Connection {
-    pub fn of<B>(request: &mut Request<B>) -> Self {
-        Self((request.uri().scheme() == Some(&Scheme::HTTPS)).then(|| capture_connection(request)))
+    fn begin<B>(&self, request: &mut Request<B>) {
+        let is_tls = request.uri().scheme() == Some(&Scheme::HTTPS);
+        let captured = is_tls.then(|| capture_connection(request));
+        *self.attempt() = Attempt { captured, is_waiting: true };
     }
 
-    /// Makes sure that no other request uses the connection. Over HTTP/2, one whose server is gone without a word would stay in use,
-    /// and each request would wait for the whole timeout.
+    /// Makes sure that no other request uses the connection, if this one waits for the upstream's answer.
+    pub fn give_up_unanswered(&self) {
+        if self.attempt().is_waiting {
+            self.give_up();
+        }
+    }
+
+    /// Makes sure that no other request uses the connection.
     pub fn give_up(&self) {
-        if let Some(captured) = &self.0
+        if let Some(captured) = &self.attempt().captured
             && let Some(connection) = &*captured.connection_metadata()
         {
             connection.poison();
         }
+    }
+
+    fn attempt(&self) -> MutexGuard<'_, Attempt> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -167,7 +167,7 @@ impl<'de> Visitor<'de> for SecretPlaceVisitor {
         f.write_str(FORM)
     }
 
-    refused!(visit_str &str, visit_i64 i64, visit_u64 u64, visit_i128 i128, visit_f64 f64);
+    refused!(visit_str &str, visit_i64 i64, visit_u64 u64, visit_i128 i128, visit_u128 u128, visit_f64 f64);
 
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<SecretPlace, A::Error> {
         match Table::deserialize(MapAccessDeserializer::new(entries))? {

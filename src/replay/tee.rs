@@ -140,7 +140,8 @@ impl<F> Tee<F> {
 
     /// Sets how many bytes of a request, with its trailers, are kept at most. Default: 1 MiB.
     ///
-    /// This is how much memory a request can take until its answer comes. The data of a body that is in memory does not count.
+    /// This is how much memory a request can take until its answer has come and its body is read again, or dropped. The data of a
+    /// body that is in memory does not count.
     #[must_use]
     pub const fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;

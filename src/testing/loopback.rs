@@ -2,6 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,10 +23,12 @@ use crate::testing::failure::Outage;
 /// For how long a body is not read after an answer that came before it was read.
 pub(super) const UNREAD_FOR: Duration = Duration::from_millis(100);
 
-/// A server. Dropping it closes the port and all connections.
+/// A server. Dropping it closes the port and all connections, and no request is answered after that.
 pub(super) struct Loopback {
     addr: SocketAddr,
     task: AbortHandle,
+    /// The task ends a moment after it is aborted.
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Loopback {
@@ -36,8 +41,14 @@ impl Loopback {
     {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&is_closed);
+        let serve = move |request| {
+            let (serve, closed) = (serve.clone(), Arc::clone(&closed));
+            async move { if closed.load(Acquire) { Err(Outage(())) } else { serve(request).await } }
+        };
         let task = tokio::spawn(accept(serve, listener)).abort_handle();
-        Ok(Self { addr, task })
+        Ok(Self { addr, task, is_closed })
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -52,6 +63,7 @@ impl Loopback {
 
 impl Drop for Loopback {
     fn drop(&mut self) {
+        self.is_closed.store(true, Release);
         self.task.abort();
     }
 }

@@ -1,5 +1,6 @@
 //! A request that a scripted API received, and the names of its token.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use http::header::{AUTHORIZATION, HeaderMap};
@@ -117,7 +118,7 @@ impl fmt::Debug for ReceivedRequest {
 
 /// The tokens that one upstream has met, in this order.
 #[derive(Default)]
-pub(super) struct TokenNames(Vec<Vec<u8>>);
+pub(super) struct TokenNames(HashMap<Vec<u8>, usize>);
 
 impl TokenNames {
     fn name(&mut self, headers: &HeaderMap) -> String {
@@ -138,12 +139,8 @@ impl TokenNames {
             };
         }
         let token = value[scheme.len()..].trim_ascii_start();
-        let known = self.0.iter().position(|known| known == token);
-        let number = known.unwrap_or_else(|| {
-            self.0.push(token.to_owned());
-            self.0.len() - 1
-        });
-        format!("token {}", number + 1)
+        let next = self.0.len() + 1;
+        format!("token {}", self.0.entry(token.to_owned()).or_insert(next))
     }
 }
 

@@ -191,3 +191,18 @@ async fn the_message_of_an_assertion_lists_what_came_without_secrets() {
         format!("bodies: expected 7 bytes, but request 1 has another body:{list}")
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_dropped_answers_no_request() {
+    for _ in 0..50 {
+        let api = Upstream::new();
+        api.answer_otherwise(Reply::status(204));
+        let server = api.listen().await.unwrap();
+        let client = client();
+        let url = server.url("/");
+        assert_eq!(client.request(post(&url, "")).await.unwrap().status(), 204);
+        drop(server);
+        assert!(client.request(post(&url, "")).await.is_err());
+        api.assert_requests(1);
+    }
+}

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use rustls::{
@@ -86,8 +86,9 @@ async fn a_rejected_upload_is_retried_over_http_2_too() {
     }
 }
 
-#[tokio::test]
-async fn an_http_2_connection_with_a_request_that_timed_out_is_not_used_again() {
+/// Starts an upstream that never answers `/silent`, and a gateway before it with a timeout of a second. Returns both, and how many
+/// connections there were.
+async fn counted(issuer: Option<Issuer>, args: Vec<String>) -> (Upstream, Gateway, Arc<AtomicUsize>) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let acceptor = acceptor(&data);
     let connections = Arc::new(AtomicUsize::new(0));
@@ -96,18 +97,54 @@ async fn an_http_2_connection_with_a_request_that_timed_out_is_not_used_again() 
         accepted.fetch_add(1, Relaxed);
         acceptor.accept(stream)
     };
-    let answer = async |request: Request<Incoming>| {
-        if request.uri().path() == "/silent" {
-            future::pending::<()>().await;
+    let answer = move |request: Request<Incoming>| {
+        let is_accepted = issuer.as_ref().is_none_or(|issuer| issuer.check(request.headers()).is_accepted());
+        async move {
+            if request.uri().path() == "/silent" {
+                future::pending::<()>().await;
+            }
+            let mut response = Response::new(whole("here"));
+            *response.status_mut() = if is_accepted { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            response
         }
-        Response::new(whole("here"))
     };
     let upstream = Upstream::start_over(wrap, answer).await;
-    let args = ["--no-auth", "--timeout", "1", "--ca-file", &data.join("localhost.pem").display().to_string()]
-        .map(str::to_owned);
+    let ca = data.join("localhost.pem").display().to_string();
+    let more = ["--timeout", "1", "--ca-file", &ca].map(str::to_owned);
+    let args: Vec<_> = args.into_iter().chain(more).collect();
     let gateway = Gateway::start(&format!("https://localhost:{}", upstream.address.port()), &args).await;
     assert_eq!(get(&gateway.url).await.status, 200);
+    (upstream, gateway, connections)
+}
+
+#[tokio::test]
+async fn an_http_2_connection_with_a_request_that_timed_out_is_not_used_again() {
+    let (_upstream, gateway, connections) = counted(None, vec!["--no-auth".to_owned()]).await;
     assert_eq!(get(&format!("{}/silent", gateway.url)).await.status, 504);
     assert_eq!(get(&gateway.url).await.text, "here");
     assert_eq!(connections.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_user_who_stops_in_an_upload_does_not_cost_the_upstream_its_connection() {
+    let (_upstream, gateway, connections) = counted(None, vec!["--no-auth".to_owned()]).await;
+    let (hand, body) = fed();
+    hand.give("one");
+    let request = Request::post(format!("{}/silent", gateway.url)).body(body).unwrap();
+    assert_eq!(client().request(request).await.unwrap().status(), 504);
+    assert_eq!(get(&gateway.url).await.text, "here");
+    assert_eq!(connections.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_slow_issuer_does_not_cost_the_upstream_its_connection() {
+    let issuer = Issuer::new();
+    let server = issuer.listen().await.unwrap();
+    let (_upstream, gateway, connections) = counted(Some(issuer.clone()), password_grant(&server)).await;
+    let gate = issuer.hold();
+    issuer.revoke_all();
+    assert_eq!(get(&gateway.url).await.status, 504);
+    gate.release();
+    assert_eq!(get(&gateway.url).await.text, "here");
+    assert_eq!(connections.load(Relaxed), 1);
 }

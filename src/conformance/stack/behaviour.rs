@@ -16,7 +16,7 @@ pub enum StackBehaviour {
     MarkedRequestKeepsItsHeader,
     /// A redirect to another origin takes no token along.
     RedirectTakesNoToken,
-    /// No log line shows the token.
+    /// No log line shows the token. Only the lines of the thread that runs the checks are seen, so use a current-thread runtime.
     TokenNotLogged,
     /// A token is renewed before it expires, so that the API never sees an expired one.
     RenewedBeforeExpiry,

@@ -30,7 +30,8 @@ use crate::{
 ///
 /// The API is an [`Upstream`](crate::testing::Upstream) on loopback, over HTTP/1.1. The tokens are those of an
 /// [`Issuer`](crate::testing::Issuer) in process. No request leaves the machine. So the client has to allow plain http to loopback, and
-/// must not send it to a proxy. It takes about three seconds of real time, so do not pause the clock.
+/// must not send it to a proxy. It has to allow 16 requests at once. The checks take about three seconds of real time, so do not pause
+/// the clock. A request without an answer ends its check after 10 s.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
