@@ -513,6 +513,24 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_time_takes_back_strikes_one_by_one_and_nothing_else() {
+        let (mut state, start) = (BudgetState::new(RejectionBudget::default()), Instant::now());
+        state.rejected(None, start);
+        (0..5).for_each(|_| state.issued(true, start));
+        (state.strikes, state.early) = (10, 0);
+        let now = start + 301 * SECOND;
+        state.recover_when_quiet(now);
+        assert_eq!(state.owed(now), (5 * 150 - 301) * SECOND, "what is owed is still owed");
+        assert!(state.wants_proof(), "the newest token has not helped yet");
+        assert_eq!((state.strikes, state.early), (10, 0), "what is owed is paid back first");
+
+        let now = start + (5 * 150 + 301) * SECOND;
+        state.rejected(None, start + 5 * 150 * SECOND - SECOND);
+        state.recover_when_quiet(now);
+        assert_eq!((state.strikes, state.early), (9, 0), "a rejection added one, and two intervals took back two");
+    }
+
+    #[test]
     fn however_much_is_owed_the_next_renewal_waits_at_most_two_intervals() {
         let (mut state, now) = (BudgetState::new(RejectionBudget::default()), Instant::now());
         // Each is rejected while the next one is requested because of its age, so the budget does not see that.

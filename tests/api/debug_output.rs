@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, error::Error as _, time::Duration};
 
+use bytes::Bytes;
 use futures::FutureExt;
+use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_bearer::{
     BearerAuthLayer, BoxError, FixedToken, RequestHead, TokenCache, TokenPool,
     grant::{ClientAuth, TokenExchange},
     pool::UserPool,
+    replay::{BoxedBody, Replay as _, ReplayBody, Tee},
     source::from_fn,
     store::{Loaded, MemoryStore, SealingKey, SealingKeys, SharedStore, StoreError, StoreKey, Stored, TokenStore},
 };
@@ -129,4 +132,15 @@ async fn a_request_head_shows_all_parts_and_prints_no_query() {
     layer.layer(answers).call(request).await.unwrap();
     let keys: Vec<_> = pool.iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [r#"DELETE host1 RequestHead { method: DELETE, path: "/path", .. }"#]);
+}
+
+#[test]
+fn the_debug_output_of_a_replay_says_what_it_is_and_its_cap() {
+    let tee = Tee::boxed().cap(7);
+    assert_eq!(format!("{tee:?}"), "Tee { cap: 7, .. }");
+    let (first, kept) = tee.keep(BoxedBody::new(Full::<Bytes>::from("s3cret")));
+    assert_eq!(format!("{:?}", kept.unwrap()), "KeptBody");
+    assert!(!format!("{first:?}").contains("s3cret") && format!("{first:?}").starts_with("BoxedBody"), "{first:?}");
+    let body = ReplayBody::new(Full::<Bytes>::from("s3cret"));
+    assert!(format!("{body:?}").starts_with("ReplayBody") && !format!("{body:?}").contains("s3cret"), "{body:?}");
 }

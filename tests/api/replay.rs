@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_bearer::{
     BearerAuthLayer, NotRetried, Outcome,
-    replay::{Replay, ReplayBody, Tee},
+    replay::{BoxedBody, Replay, ReplayBody, Tee},
 };
 
 use crate::{
@@ -271,15 +271,20 @@ fn chunks_are_shared_and_not_copied() {
 /// It waits while the caller may still get the response of the first attempt.
 #[test]
 fn a_rejected_upload_reads_no_further_until_it_is_decided() {
-    let tee = Tee::in_place();
+    waits_for_the_decision(&Tee::in_place(), || ReplayBody::new(streamed(300)));
+    waits_for_the_decision(&Some(Tee::in_place()), || ReplayBody::new(streamed(300)));
+    waits_for_the_decision(&Tee::boxed(), || BoxedBody::new(streamed(300)));
+}
+
+fn waits_for_the_decision<B: Body<Data = Bytes> + Unpin>(strategy: &impl Replay<B>, body: impl Fn() -> B) {
     for retried in [false, true] {
-        let (mut first, kept) = tee.keep(ReplayBody::new(streamed(300)));
+        let (mut first, kept) = strategy.keep(body());
         let mut kept = kept.unwrap();
         assert!(poll(&mut first).is_ready());
-        Replay::<ReplayBody<Boxed>>::pause(&tee, &mut kept);
+        strategy.pause(&mut kept);
         assert!(poll(&mut first).is_pending());
         if retried {
-            let mut second = tee.replay(kept).unwrap();
+            let mut second = strategy.replay(kept).unwrap();
             assert_eq!(poll(&mut first), Poll::Ready(None));
             assert_eq!(poll(&mut second), Poll::Ready(Some(part(0, 300))));
             assert_eq!(poll(&mut second), Poll::Ready(Some(part(100, 300))));
