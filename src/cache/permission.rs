@@ -235,6 +235,8 @@ impl CacheCore {
         let is_of_client = permits.as_ref().is_some_and(|permits| permits.share_client());
         let is_of_client = is_of_client && error.is_some_and(Error::refuses_client);
         let refusals = self.family.refusals.note(context.trial.take(), |shared| match error {
+            // It says nothing about the new credentials.
+            None if credentials_version != now.credentials_version => shared.end_outage(),
             _ if credentials_version != now.credentials_version || is_of_client => {}
             None => shared.succeeded(worked, credentials_version),
             Some(error) => shared.failed(error, credentials_version, Instant::now(), &self.settings),

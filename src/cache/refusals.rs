@@ -92,11 +92,16 @@ impl SharedRefusals {
     /// about the credentials.
     pub(crate) fn succeeded(&mut self, worked: bool, credentials_version: u64) {
         self.client = None;
-        self.outage = false;
+        self.end_outage();
         if !worked {
             self.credentials = None;
             self.accepted = Some(credentials_version);
         }
+    }
+
+    /// Notes that the issuer gave a token, with whatever credentials.
+    pub(crate) fn end_outage(&mut self) {
+        self.outage = false;
     }
 
     /// Notes a failure. The counts are those of all caches, so the wait doubles however many there are.

@@ -176,6 +176,8 @@ async fn the_tries_can_be_switched_off() {
 enum Does {
     Fail(fn() -> Error),
     FailAndChangeCredentials(fn() -> Error),
+    Succeed,
+    SucceedAndChangeCredentials,
     Hang,
 }
 
@@ -202,6 +204,11 @@ impl TokenSource for Scripted {
                 self.version.fetch_add(1, SeqCst);
                 Err(error())
             }
+            Some(Does::Succeed) => Ok(token(1)),
+            Some(Does::SucceedAndChangeCredentials) => {
+                self.version.fetch_add(1, SeqCst);
+                Ok(token(2))
+            }
             Some(Does::Hang) => pending().await,
         }
     }
@@ -224,6 +231,21 @@ async fn wrong_credentials_that_come_between_two_tries_are_tried_once() {
         advance(SECOND).await;
     }
     assert_eq!(source.asked.load(SeqCst), 2);
+}
+
+/// Each answer counts for the issuer, whatever credentials it is for.
+#[tokio::test(start_paused = true)]
+async fn a_token_for_credentials_that_changed_meanwhile_ends_an_outage_too() {
+    const DOWN: Does = Does::Fail(|| Error::transient("down"));
+    let script = &[DOWN, DOWN, DOWN, DOWN, Does::SucceedAndChangeCredentials, DOWN, Does::Succeed];
+    let source = Scripted::new(script);
+    let cache = TokenCache::new(source.clone());
+    cache.token().await.unwrap_err();
+    advance(MINUTE).await;
+    cache.token().await.unwrap();
+    advance(2 * HOUR).await;
+    cache.token().await.unwrap();
+    assert_eq!(source.asked.load(SeqCst), script.len());
 }
 
 #[tokio::test(start_paused = true)]
