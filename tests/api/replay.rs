@@ -1,13 +1,17 @@
 //! How a body is kept for the second attempt.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     future::{Ready, ready as ready_with},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker, ready},
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -442,4 +446,50 @@ proptest! {
     fn no_chunk_is_lost_or_sent_twice_whatever_the_order(script in prop::collection::vec(any::<u8>(), 0..120)) {
         play(&script);
     }
+}
+
+/// A body that calls user code while it is polled.
+struct CallsBack(Rc<RefCell<Option<Box<dyn FnOnce()>>>>);
+
+impl Body for CallsBack {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let call = self.0.take();
+        Poll::Ready(call.map(|call| {
+            call();
+            Ok(Frame::data(Bytes::from_static(b"chunk")))
+        }))
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_second_attempt_that_comes_during_a_poll_of_the_first_is_woken_after_it() {
+    let call = Rc::default();
+    let tee = Tee::in_place();
+    let (mut first, kept) = tee.keep(ReplayBody::new(CallsBack(Rc::clone(&call))));
+    let (second, woken) = (Rc::new(RefCell::new(None)), Arc::new(Woken::default()));
+    *call.borrow_mut() = Some(Box::new({
+        let (second, waker) = (Rc::clone(&second), Waker::from(Arc::clone(&woken)));
+        move || {
+            let mut body = tee.replay(kept.unwrap()).unwrap();
+            assert!(Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker)).is_pending());
+            *second.borrow_mut() = Some(body);
+        }
+    }));
+    assert_eq!(poll(&mut first), Poll::Ready(None), "it has lost its turn");
+    assert_eq!(woken.0.load(Relaxed), 1);
+    let mut second = second.take().unwrap();
+    assert_eq!(poll(&mut second), Poll::Ready(Some(Bytes::from_static(b"chunk"))));
+    assert_eq!(poll(&mut second), Poll::Ready(None));
 }
