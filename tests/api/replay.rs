@@ -449,7 +449,9 @@ proptest! {
 }
 
 /// A body that calls user code while it is polled.
-struct CallsBack(Rc<RefCell<Option<Box<dyn FnOnce()>>>>);
+struct CallsBack(Rc<RefCell<Option<Call>>>);
+
+type Call = Box<dyn FnOnce()>;
 
 impl Body for CallsBack {
     type Data = Bytes;

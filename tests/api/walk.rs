@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// How many operations are played, unless the environment says it.
-const OPERATIONS: u32 = 20_000;
+const OPERATIONS: u32 = 3_000;
 /// The walks of the suite.
 const SEED: u64 = 1;
 /// So many in one walk, on average.
