@@ -103,6 +103,10 @@ _faults profile:
 doc:
     cargo doc --no-deps --all-features --open
 
+# Builds each crate from what would be published of it. All changes must be committed.
+publishable:
+    cargo publish --workspace --dry-run
+
 # All that must hold before a merge.
 ci:
     .ci/run
