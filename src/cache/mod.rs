@@ -53,7 +53,7 @@ pub use token_cache::TokenCache;
 #[cfg(all(test, shuttle))]
 pub(crate) use interleavings::explore;
 #[cfg(all(test, shuttle))]
-pub(crate) use renewal_interleavings::{Issuer, at_once};
+pub(crate) use renewal_interleavings::{Issuer, Source, at_once};
 pub(crate) use {
     bounded_map::BoundedMap,
     cache_core::CacheCore,

@@ -73,7 +73,8 @@ impl Drop for InProgress<'_> {
     }
 }
 
-struct Source(Arc<Issuer>);
+/// The source of one issuer.
+pub(crate) struct Source(pub(crate) Arc<Issuer>);
 
 impl TokenSource for Source {
     async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {

@@ -6,24 +6,12 @@ use futures_util::FutureExt;
 use shuttle::future::block_on;
 
 use crate::{
-    cache::{Issuer, TokenCache, at_once, explore},
-    error::Error,
+    cache::{Issuer, Source, TokenCache, at_once, explore},
     pool::token_pool::TokenPool,
-    source::{Reason, TokenSource},
-    token::AccessToken,
 };
 
 /// How many schedules each test tries, of each of two kinds.
 const SCHEDULES: usize = 1_500;
-
-/// The source of an identity.
-struct Source(Arc<Issuer>);
-
-impl TokenSource for Source {
-    async fn obtain(&self, _why: Reason) -> Result<AccessToken, Error> {
-        self.0.answer().await
-    }
-}
 
 /// A pool with room for two identities, and the issuer that each has of its own. Three of them must stay while they are renewed:
 /// only with more than twice the bound, the oldest leaves in any case.
