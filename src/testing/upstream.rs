@@ -57,6 +57,7 @@ struct State {
 }
 
 /// The answer to a request for which nothing is scripted.
+#[derive(Clone)]
 enum Otherwise {
     Reply(Reply),
     Check(Issuer),
@@ -202,15 +203,6 @@ impl Otherwise {
         match self {
             Self::Reply(reply) => reply,
             Self::Check(issuer) => Reply::answering(issuer.resource(&head.headers)),
-        }
-    }
-}
-
-impl Clone for Otherwise {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Reply(reply) => Self::Reply(reply.clone()),
-            Self::Check(issuer) => Self::Check(issuer.clone()),
         }
     }
 }

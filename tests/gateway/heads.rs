@@ -1,9 +1,6 @@
 //! Heads: their size, the length of an empty body, and what they say about addresses.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -15,7 +12,7 @@ use tokio::{
 use crate::{
     process::Gateway,
     sides::{Answer, Body, Upstream, client, empty, http2_client, send, whole},
-    tls::acceptor,
+    tls::{acceptor, start},
 };
 
 type Heads = Arc<Mutex<Vec<HeaderMap>>>;
@@ -68,8 +65,7 @@ async fn heads_of_64_kib_with_700_fields_pass_in_both_directions() {
         answer
     };
     let (over_http_1, heads) = noting(large).await;
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let (tls, note) = (acceptor(&data), Arc::clone(&heads));
+    let (tls, note) = (acceptor(), Arc::clone(&heads));
     let over_http_2 = Upstream::start_over(
         move |stream| tls.accept(stream),
         move |request: Request<Incoming>| {
@@ -78,9 +74,8 @@ async fn heads_of_64_kib_with_700_fields_pass_in_both_directions() {
         },
     )
     .await;
-    let args = ["--no-auth".into(), "--ca-file".into(), data.join("localhost.pem").display().to_string()];
     for upstream in [over_http_1.url("/"), format!("https://localhost:{}", over_http_2.address.port())] {
-        let gateway = Gateway::start(&upstream, &args).await;
+        let gateway = start(&upstream, ["--no-auth".to_owned()]).await;
         for client in [client(), http2_client()] {
             let mut request = Request::get(&gateway.url).body(empty()).unwrap();
             fill(request.headers_mut());

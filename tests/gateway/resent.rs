@@ -1,11 +1,8 @@
 //! Requests that are sent once more because their connection ended, or their stream was refused.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use http::{Method, Request};
@@ -18,7 +15,7 @@ use tower_bearer::testing::Issuer;
 use crate::{
     process::{Gateway, password_grant},
     sides::{get, send, whole},
-    tls::acceptor,
+    tls::{acceptor, start},
 };
 
 /// Reads a request of HTTP/1.1 without a body, or with one that arrives together with its head. Returns whether there was one.
@@ -180,8 +177,7 @@ async fn serve(
 
 /// Returns the status, how many requests arrived, and the length of the last complete body.
 async fn ask(method: Method, body: &'static str, end: End, after: usize) -> (u16, usize, usize) {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let tls = acceptor(&data);
+    let tls = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (seen, bodies) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -193,8 +189,7 @@ async fn ask(method: Method, body: &'static str, end: End, after: usize) -> (u16
             tokio::spawn(serve(stream, end, after, Arc::clone(&counts.0), Arc::clone(&counts.1)));
         }
     });
-    let args = ["--no-auth".into(), "--ca-file".into(), data.join("localhost.pem").display().to_string()];
-    let gateway = Gateway::start(&format!("https://localhost:{port}"), &args).await;
+    let gateway = start(&format!("https://localhost:{port}"), ["--no-auth".to_owned()]).await;
     let request = Request::builder().method(method).uri(&gateway.url).body(whole(body)).unwrap();
     let status = send(request).await.status;
     (status, seen.load(Relaxed), bodies.load(Relaxed))

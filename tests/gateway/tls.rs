@@ -2,7 +2,7 @@
 
 use std::{
     future,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -25,7 +25,9 @@ use crate::{
     sides::{Answer, Upstream, client, fed, get, whole},
 };
 
-pub(crate) fn acceptor(data: &Path) -> TlsAcceptor {
+/// Accepts TLS with HTTP/2, with a certificate that a gateway from [`start`] trusts.
+pub(crate) fn acceptor() -> TlsAcceptor {
+    let data = data();
     let certificate = CertificateDer::from_pem_file(data.join("localhost.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(data.join("localhost-key.pem")).unwrap();
     let mut tls = ServerConfig::builder_with_provider(ring::default_provider().into())
@@ -38,10 +40,20 @@ pub(crate) fn acceptor(data: &Path) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(tls))
 }
 
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+/// Starts a gateway that trusts the upstream's certificate.
+pub(crate) async fn start(base: &str, args: impl IntoIterator<Item = String>) -> Gateway {
+    let ca = data().join("localhost.pem").display().to_string();
+    let args: Vec<_> = args.into_iter().chain(["--ca-file".to_owned(), ca]).collect();
+    Gateway::start(base, &args).await
+}
+
 #[tokio::test]
 async fn a_rejected_upload_is_retried_over_http_2_too() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let acceptor = acceptor(&data);
+    let acceptor = acceptor();
     let issuer = Issuer::new();
     let listening = issuer.listen().await.unwrap();
     let heads = Arc::new(Mutex::new(Vec::new()));
@@ -59,10 +71,8 @@ async fn a_rejected_upload_is_retried_over_http_2_too() {
         }
     };
     let upstream = Upstream::start_over(move |stream| acceptor.accept(stream), answer).await;
-    let mut args = password_grant(&listening);
-    args.extend(["--ca-file".into(), data.join("localhost.pem").display().to_string()]);
     let base = format!("https://localhost:{}/r4", upstream.address.port());
-    let gateway = Gateway::start(&base, &args).await;
+    let gateway = start(&base, password_grant(&listening)).await;
     for revoked in [false, true] {
         if revoked {
             issuer.revoke_all();
@@ -89,8 +99,7 @@ async fn a_rejected_upload_is_retried_over_http_2_too() {
 /// Starts an upstream that never answers `/silent`, and a gateway before it with a timeout of a second. Returns both, and how many
 /// connections there were.
 async fn counted(issuer: Option<Issuer>, args: Vec<String>) -> (Upstream, Gateway, Arc<AtomicUsize>) {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    let acceptor = acceptor(&data);
+    let acceptor = acceptor();
     let connections = Arc::new(AtomicUsize::new(0));
     let accepted = Arc::clone(&connections);
     let wrap = move |stream| {
@@ -109,10 +118,8 @@ async fn counted(issuer: Option<Issuer>, args: Vec<String>) -> (Upstream, Gatewa
         }
     };
     let upstream = Upstream::start_over(wrap, answer).await;
-    let ca = data.join("localhost.pem").display().to_string();
-    let more = ["--timeout", "1", "--ca-file", &ca].map(str::to_owned);
-    let args: Vec<_> = args.into_iter().chain(more).collect();
-    let gateway = Gateway::start(&format!("https://localhost:{}", upstream.address.port()), &args).await;
+    let args = args.into_iter().chain(["--timeout", "1"].map(str::to_owned));
+    let gateway = start(&format!("https://localhost:{}", upstream.address.port()), args).await;
     assert_eq!(get(&gateway.url).await.status, 200);
     (upstream, gateway, connections)
 }
